@@ -1,0 +1,80 @@
+# Two commands are enough on a fresh machine with Python 3.11+ and make: `make demo`, `make test`.
+# `make check` is what CI runs. Everything happens in .venv; nothing is installed outside it.
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint types docs check torture bench clean
+
+# The first Python that is new enough, unless the caller names one: make PYTHON=/opt/python3.12 test
+ifndef PYTHON
+PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' </dev/null >/dev/null 2>&1 \
+	&& { echo $$p; break; }; done)
+endif
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_WORKSPACE ?= demo-workspace
+
+help:
+	@echo 'make demo     fit real pipelines on real spectra through the store, in ./$(DEMO_WORKSPACE)'
+	@echo 'make test     the quick test suite with branch coverage'
+	@echo 'make check    what CI runs: lint, types, tests, docs'
+	@echo 'make torture  crashes and races for N4A_TORTURE_SECONDS (default 30)'
+	@echo 'make bench    the benchmarks'
+	@echo 'make clean    remove everything that make and the tools made, .venv too'
+
+# One stamp per set of extras, written last, so that an interrupted installation is no installation.
+# $(VENV)/complete is away while pip works: an environment without it may be half written and is
+# built anew. A larger set stamps the smaller ones that it contains.
+define install
+	@test -n "$(PYTHON)" || { echo 'error: no Python 3.11 or later found' >&2; \
+		echo 'hint: install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)' >&2; exit 1; }
+	@test -f $(VENV)/complete && $(BIN)/python -c pass || $(PYTHON) -m venv --clear $(VENV)
+	@rm -f $(VENV)/complete
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
+	@touch $(VENV)/complete $(addprefix $(VENV)/installed-,$(2))
+endef
+
+$(VENV)/installed-demo: setup.cfg pyproject.toml
+	$(call install,demo,demo)
+
+$(VENV)/installed-test: setup.cfg pyproject.toml
+	$(call install,test,demo test)
+
+$(VENV)/installed-dev: setup.cfg pyproject.toml
+	$(call install,dev,demo test dev)
+
+$(VENV)/installed-bench: $(VENV)/installed-dev
+	$(call install,bench,bench)
+
+venv: $(VENV)/installed-dev
+
+demo: $(VENV)/installed-demo
+	$(BIN)/n4a-store -w $(DEMO_WORKSPACE) demo
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest -q --cov
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy
+
+docs: $(VENV)/installed-test
+	$(BIN)/python -m pytest -q tests/docs
+
+# The examples and links of the documentation are tests, so `test` covers `docs`.
+check: lint types test
+
+torture: $(VENV)/installed-test
+	N4A_TORTURE_SECONDS=$${N4A_TORTURE_SECONDS:-30} $(BIN)/python -m pytest -q -m torture
+
+bench: $(VENV)/installed-bench
+	$(BIN)/python benchmarks/startup.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.coverage htmlcov $(DEMO_WORKSPACE)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
