@@ -1,0 +1,67 @@
+"""The table of commands: where each one lives and its one-line summary.
+
+The summaries stand here, not in the commands' modules, so that `--help` imports none of them.
+A test keeps a summary and the first line of its command's help the same.
+"""
+
+from __future__ import annotations
+
+from n4a_store.cli.command import Entry
+
+
+def _entry(package: str, name: str, summary: str) -> Entry:
+    return Entry(f"n4a_store.cli.{package}.{name.replace('-', '_')}", summary)
+
+
+def _table(package: str, summaries: dict[str, str]) -> dict[str, Entry]:
+    return {name: _entry(package, name, summary) for name, summary in summaries.items()}
+
+
+_FIRST = _table(
+    "porcelain",
+    {
+        "demo": "Train real models on real spectra, and look at what was stored.",
+    },
+) | {
+    "artifacts": Entry(
+        "n4a_store.cli.main", "Look after the artifacts of a workspace.", "artifacts"
+    ),
+}
+
+_PLUMBING = _table(
+    "plumbing",
+    {
+        "cat-file": "Show an object's kind, size or content.",
+        "check-ref-format": "Say whether a name is good for a ref.",
+        "commit-run": "Make a run object and say its id.",
+        "count-objects": "Count objects and packs, and the bytes they take.",
+        "for-each-ref": "List refs in a format of your own.",
+        "fsck": "Check that a store is whole.",
+        "hash-object": "Compute the id of an object, and store it with -w.",
+        "init": "Create an empty store.",
+        "ls-tree": "List the entries of a tree.",
+        "mktree": "Make a tree of entries read from stdin.",
+        "reflog": "Show where refs have pointed before.",
+        "rev-list": "List runs and, with --objects, all that refs reach.",
+        "rev-parse": "Turn names into object ids.",
+        "show-ref": "List refs and the objects they name.",
+        "update-ref": "Move, create or delete refs, safely.",
+        "verify-pack": "Check packs and list their objects.",
+    },
+)
+
+TOP = {"Start here": _FIRST, "Plumbing": _PLUMBING}
+
+_QUERIES = _table(
+    "porcelain",
+    {
+        "stats": "Say what is stored, what it takes, and what sharing saves.",
+        "log": "List runs, newest first.",
+        "show": "Show a run, a pipeline, an artifact or any object.",
+    },
+)
+
+PORCELAIN = {"Look": _QUERIES}
+
+# What people type without `artifacts`, and where it is.
+ELSEWHERE = {name: f"artifacts {name}" for section in PORCELAIN.values() for name in section}

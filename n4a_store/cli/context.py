@@ -1,0 +1,194 @@
+"""What a command is given: its options, its output, and the store or stores it works on.
+
+Queries never create anything: a workspace, dataset or store that is not there is an error
+(exit 10) that says how to get one.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from n4a_store import errors
+from n4a_store.cli.render import Output
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from n4a_store.artifacts.workspace import Workspace
+    from n4a_store.repo.store import Store
+
+DEFAULT_WORKSPACE = "workspace"
+_BINARIES = "binaries"
+_MAKE_ONE = "'n4a-store demo' makes one to explore; -w PATH or $N4A_WORKSPACE names another"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The global options; None where an option was not given."""
+
+    workspace: str | None = None
+    dataset: str | None = None
+    store: str | None = None
+    verbose: bool | None = None
+    quiet: bool | None = None
+    json: bool | None = None
+    color: str | None = None
+
+    def merged(self, later: Options) -> Options:
+        """These options, overridden by what `later` sets."""
+        values = {f.name: getattr(later, f.name) for f in fields(self)}
+        kept = {name: getattr(self, name) if v is None else v for name, v in values.items()}
+        return Options(**kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset's name and its open store."""
+
+    name: str
+    store: Store
+
+
+class App:
+    """One run of the program. Stores opened through it are closed when it ends."""
+
+    def __init__(self) -> None:
+        self.options = Options()
+        self.out = Output()
+        self.exit_code = 0
+        self._open = ExitStack()
+
+    def update(self, options: Options) -> None:
+        """Fold in the options given at one level of the command line."""
+        self.options = self.options.merged(options)
+        self.out = Output(color=self.options.color or "auto", quiet=bool(self.options.quiet))
+
+    def close(self) -> None:
+        """Close every store that was opened."""
+        self._open.close()
+
+    @property
+    def json(self) -> bool:
+        """Whether the answer is to be JSON."""
+        return bool(self.options.json)
+
+    @property
+    def verbose(self) -> bool:
+        """Whether to say more."""
+        return bool(self.options.verbose)
+
+    def workspace_path(self) -> Path:
+        """The workspace folder; it need not exist.
+
+        In order: `--workspace`, `$N4A_WORKSPACE`, the nearest folder above that is a workspace,
+        `./workspace`.
+        """
+        from pathlib import Path
+
+        named = self.options.workspace or os.environ.get("N4A_WORKSPACE")
+        if named:
+            return Path(named)
+        here = Path.cwd()
+        for folder in (here, *here.parents):
+            if (folder / _BINARIES).is_dir():
+                return folder
+        return Path(DEFAULT_WORKSPACE)
+
+    def workspace(self) -> Workspace:
+        """The workspace; StoreNotFoundError where there is none."""
+        path = self.workspace_path()
+        if not path.is_dir():
+            raise errors.StoreNotFoundError(f"no workspace at '{path}'", hint=_MAKE_ONE)
+        if not (path / _BINARIES).is_dir():
+            raise errors.StoreNotFoundError(
+                f"'{path}' is not a workspace: it has no folder '{_BINARIES}'", hint=_MAKE_ONE
+            )
+        from n4a_store.artifacts.workspace import Workspace
+
+        return Workspace(path)
+
+    def store(self) -> Store:
+        """The one store that plumbing works on.
+
+        `--store`, else the dataset that `-d` names, else the workspace's only dataset; inside a
+        store's own folder and with nothing named, that store.
+        """
+        return self.dataset().store
+
+    def dataset(self) -> Dataset:
+        """The one dataset that a command works on, with its store (see `store`)."""
+        from pathlib import Path
+
+        options = self.options
+        if options.store is not None:
+            if options.dataset is not None or options.workspace is not None:
+                raise errors.InvalidInputError(
+                    "--store names the store: -w and -d have no meaning beside it",
+                    hint="pass either --store PATH, or -w PATH and -d NAME",
+                )
+            return self._standalone(Path(options.store))
+        if options.workspace is None and options.dataset is None:
+            around = _store_around(Path.cwd())
+            if around is not None and not os.environ.get("N4A_WORKSPACE"):
+                return self._standalone(around)
+        workspace = self.workspace()
+        if options.dataset is not None:
+            return self._named(workspace, options.dataset)
+        names = workspace.datasets()
+        if not names:
+            raise _empty(workspace)
+        if len(names) > 1:
+            raise errors.InvalidInputError(
+                f"the workspace '{workspace.path}' holds {len(names)} datasets: {', '.join(names)}",
+                hint="choose one with -d NAME",
+            )
+        return self._named(workspace, names[0])
+
+    def datasets(self) -> list[Dataset]:
+        """The datasets that porcelain works on: the one `-d` names, else all, by name."""
+        if self.options.store is not None or self.options.dataset is not None:
+            return [self.dataset()]
+        workspace = self.workspace()
+        names = workspace.datasets()
+        if not names:
+            raise _empty(workspace)
+        return [self._named(workspace, name) for name in names]
+
+    def _named(self, workspace: Workspace, name: str) -> Dataset:
+        try:
+            store = workspace.store(name)
+        except errors.StoreNotFoundError as error:
+            from n4a_store.cli.suggest import closest
+
+            names = workspace.datasets()
+            meant = closest(name, names)
+            listed = f"the workspace holds: {', '.join(names)}" if names else _MAKE_ONE
+            error.hint = f"did you mean {meant}?" if meant else listed
+            raise
+        return Dataset(name, self._open.enter_context(store))
+
+    def _standalone(self, path: Path) -> Dataset:
+        from n4a_store.repo.store import Store
+
+        store = self._open.enter_context(Store.open(path))
+        return Dataset(path.resolve().name, store)
+
+
+def _store_around(folder: Path) -> Path | None:
+    """The store that `folder` lies in, if any (a workspace nearer than a store wins)."""
+    for candidate in (folder, *folder.parents):
+        if (candidate / _BINARIES).is_dir():
+            return None
+        if (candidate / "format").is_file() and (candidate / "catalog.db").is_file():
+            return candidate
+    return None
+
+
+def _empty(workspace: Workspace) -> errors.StoreNotFoundError:
+    return errors.StoreNotFoundError(
+        f"the workspace '{workspace.path}' holds no dataset",
+        hint="'n4a-store demo' fills one; training into a dataset creates it",
+    )

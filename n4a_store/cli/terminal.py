@@ -1,0 +1,113 @@
+"""Text that is safe to show: nothing a name contains can steer, reorder or hide on a terminal.
+
+Control, escape, format (bidi included), surrogate and invisible characters come out as visible
+escapes; widths are counted in terminal cells; sizes are binary and labelled.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+
+# Letters by category, yet drawn as nothing: they would make two names look alike.
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_ASCII_GLYPHS = str.maketrans(
+    {
+        "…": "...",
+        "×": "x",  # noqa: RUF001
+        "Δ": "d",
+        "·": "-",
+        "→": "->",
+        "←": "<-",
+        "├": "|",
+        "└": "`",
+        "─": "-",
+        "│": "|",
+        "●": "*",
+        "✓": "ok",
+        "✗": "x",
+        "≤": "<=",
+        "≥": ">=",
+    }
+)
+_KIB = 1024
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def safe(text: str) -> str:
+    """`text` with every character that could act on a terminal written as an escape."""
+    if text.isprintable() and _INVISIBLE.isdisjoint(text):
+        return text
+    return "".join(ch if ch.isprintable() and ch not in _INVISIBLE else _escape(ch) for ch in text)
+
+
+def _escape(ch: str) -> str:
+
+    return ch.encode("unicode_escape").decode("ascii")
+
+
+def encodable(text: str, encoding: str) -> str:
+    """`text` as `encoding` can write it: our glyphs become ASCII, anything else an escape."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        plain = text.translate(_ASCII_GLYPHS)
+        return plain.encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
+def width(text: str) -> int:
+    """Terminal cells that `text` occupies (wide East Asian characters take two)."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(ch) else 2 if unicodedata.east_asian_width(ch) in "WF" else 1
+        for ch in text
+    )
+
+
+def clip(text: str, cells: int) -> str:
+    """`text` cut to at most `cells` cells, its end replaced by an ellipsis when it was cut."""
+    if width(text) <= cells:
+        return text
+    kept: list[str] = []
+    used = 1
+    for ch in text:
+        used += width(ch)
+        if used > cells:
+            break
+        kept.append(ch)
+    return "".join(kept) + "…" if cells > 0 else ""
+
+
+def human_size(size: float) -> str:
+    """`size` in bytes for people: `512 B`, `12.3 MiB`; binary units, always labelled."""
+    if abs(size) < _KIB:
+        return f"{int(size)} B"
+    value, unit = float(size), ""
+    for unit in _UNITS:  # noqa: B007
+        value /= _KIB
+        if round(abs(value), 1) < _KIB:
+            break
+    return f"{value:.1f} {unit}"
+
+
+def human_count(number: int) -> str:
+    """`number` with its thousands apart: `1 204`."""
+    return f"{number:,}".replace(",", " ")
+
+
+def columns(*, is_terminal: bool) -> int | None:
+    """How many cells a line may take; None off a terminal, where nothing is cut.
+
+    `$COLUMNS` is obeyed in both cases: whoever sets it asks for that width.
+    """
+    value = os.environ.get("COLUMNS", "")
+    if value.isdigit() and int(value) > 0:
+        return max(int(value), 40)
+    if not is_terminal:
+        return None
+    try:
+        return max(os.get_terminal_size().columns, 40)
+    except OSError:
+        return 80
