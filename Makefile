@@ -20,7 +20,7 @@ help:
 	@echo 'make demo     fit real pipelines on real spectra through the store, in ./$(DEMO_WORKSPACE)'
 	@echo 'make test     the quick test suite with branch coverage'
 	@echo 'make check    what CI runs: lint, types, tests, docs'
-	@echo 'make torture  crashes and races for N4A_TORTURE_SECONDS (default 30)'
+	@echo 'make torture  the slow tests; crashes and races for N4A_TORTURE_SECONDS (default 30)'
 	@echo 'make bench    the benchmarks'
 	@echo 'make clean    remove everything that make and the tools made, .venv too'
 
@@ -69,7 +69,7 @@ docs: $(VENV)/installed-test
 check: lint types test
 
 torture: $(VENV)/installed-test
-	N4A_TORTURE_SECONDS=$${N4A_TORTURE_SECONDS:-30} $(BIN)/python -m pytest -q -m torture
+	N4A_TORTURE_SECONDS=$${N4A_TORTURE_SECONDS:-30} $(BIN)/python -m pytest -q -m "slow or torture"
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/startup.py

@@ -1,0 +1,62 @@
+"""Starting is cheap: what the first import and the first screen must not load.
+
+Each check runs in an interpreter of its own, because this one has everything loaded. What is
+checked is *what* is imported, never how long it takes: `benchmarks/startup.py` measures that.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"click", "cloudpickle", "numpy", "scipy", "sklearn", "yaml", "zstandard"}
+
+HELP_NEVER_NEEDS = (HEAVY - {"click"}) | {
+    "sqlite3",
+    "n4a_store.artifacts",
+    "n4a_store.odb",
+    "n4a_store.packs",
+    "n4a_store.pipeline",
+    "n4a_store.repo",
+    "n4a_store.storage",
+}
+
+REPORT = "import sys; sys.stdout.flush(); print('\\n'.join(sorted(sys.modules)), file=sys.stderr)"
+
+
+def modules_after(code: str) -> set[str]:
+    """The names of all modules that an interpreter has loaded after running the code."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{REPORT}"], capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.split())
+
+
+def help_screen(*command: str) -> str:
+    return f"""
+import sys
+sys.argv = ["n4a-store", *{command!r}, "--help"]
+from n4a_store.cli.main import main
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+"""
+
+
+def test_the_probe_sees_what_is_loaded() -> None:
+    assert "numpy" in modules_after("import numpy")
+    assert "click" in modules_after("import click")
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    loaded = modules_after("import n4a_store")
+    assert "n4a_store" in loaded
+    assert loaded & HEAVY == set()
+
+
+@pytest.mark.parametrize("command", [(), ("artifacts",)], ids=["n4a-store", "artifacts"])
+def test_the_first_screen_loads_click_and_nothing_heavy(command: tuple[str, ...]) -> None:
+    loaded = modules_after(help_screen(*command))
+    assert "click" in loaded
+    assert loaded & HELP_NEVER_NEEDS == set()
