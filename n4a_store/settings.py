@@ -3,8 +3,9 @@
 A setting comes from three places, each stronger than the one before: the defaults below, the
 store's ``config`` file (TOML), the environment (``N4A_STORE_`` and the key in capitals). Wherever
 it comes from, it is checked here and nowhere else: a ``Settings`` that exists is valid. What is
-wrong is an :class:`InvalidInputError` that names the source, the key and what is allowed; an
-unknown key is wrong too, because a misspelt ``durability`` must not leave somebody unprotected.
+wrong is an :class:`InvalidInputError` that names the source, the key and what is allowed. An
+unknown key is wrong too, because a misspelt ``durability`` must not leave somebody unprotected;
+only in the environment, where others may use the prefix as well, must it look like one of ours.
 
 Nothing here reads a file or the process environment: both are handed in.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import enum
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -139,19 +140,22 @@ class Settings:
             environ: The environment; only names that begin with ``N4A_STORE_`` matter.
 
         Raises:
-            InvalidInputError: The TOML cannot be parsed, a key is unknown or a value not allowed.
+            InvalidInputError: The TOML cannot be parsed, a key is unknown or misspelt, or a value
+                is not allowed.
         """
         values: dict[str, Any] = {}
         for key, raw in _parse_config(config_text or "").items():
-            _check_known(key, key, _keys(), source="config")
+            if key not in _keys():
+                raise _unknown("config", key, _nearest(key))
             values[key] = _check(key, raw, source="config", from_text=False)
-        known_variables = [ENVIRONMENT_PREFIX + key.upper() for key in _keys()]
         for variable in sorted(environ):
             if not variable.startswith(ENVIRONMENT_PREFIX):
                 continue
-            _check_known(variable, variable, known_variables, source="environment")
             key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-            values[key] = _check(key, environ[variable], source="environment", from_text=True)
+            if key in _keys():
+                values[key] = _check(key, environ[variable], source="environment", from_text=True)
+            elif near := _nearest(key):
+                raise _unknown("environment", variable, ENVIRONMENT_PREFIX + near.upper())
         return cls(**values)
 
     def as_dict(self) -> dict[str, object]:
@@ -186,15 +190,16 @@ def _parse_config(text: str) -> dict[str, Any]:
         ) from error
 
 
-def _check_known(key: str, shown: str, known: Iterable[str], *, source: str) -> None:
-    known = list(known)
-    if key in known:
-        return
+def _nearest(key: str) -> str | None:
     import difflib  # only on the way to an error
 
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-    raise InvalidInputError(f"{source}: unknown setting {shown!r}", hint=hint)
+    near = difflib.get_close_matches(key, _keys(), n=1, cutoff=0.75)
+    return near[0] if near else None
+
+
+def _unknown(source: str, shown: str, near: str | None) -> InvalidInputError:
+    hint = f"did you mean {near}?" if near else f"known: {', '.join(_keys())}"
+    return InvalidInputError(f"{source}: unknown setting {shown!r}", hint=hint)
 
 
 def _check(key: str, value: object, *, source: str, from_text: bool) -> object:

@@ -28,6 +28,7 @@ FLOORS = {
     "artifacts": 5,
     "pipeline": 6,
     "remotes": 6,
+    "demo": 6,
     "integrations": 6,
     "cli": 7,
     "__main__": 8,
@@ -35,7 +36,7 @@ FLOORS = {
 }
 
 # Rooms on one floor that may see each other, in this direction.
-SIBLINGS = {("settings", "errors"), ("integrations", "pipeline")}
+SIBLINGS = {("settings", "errors"), ("integrations", "pipeline"), ("demo", "pipeline")}
 
 # Rooms that must not see each other although the floors would allow it.
 STRANGERS = {("storage", "objects"), ("packs", "settings")}
@@ -52,12 +53,12 @@ RESERVED_MODULES = {
     "click": {"cli"},
     "fcntl": {"storage"},
     "sqlite3": {"storage"},
-    "msgpack": {"objects"},
+    "msgpack": {"objects", "storage"},  # storage: checksums of catalog rows, no objects
     "zstandard": {"packs"},
     "pickle": {"artifacts.serializers", "integrations"},  # gc, log and show never unpickle
     "cloudpickle": {"artifacts.serializers"},
     "joblib": {"artifacts.serializers", "integrations"},
-    "sklearn": {"cli", "pipeline", "integrations"},
+    "sklearn": {"cli", "pipeline", "demo", "integrations"},
     "pytest": set[str](),
     "hypothesis": set[str](),
 }

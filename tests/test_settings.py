@@ -96,10 +96,15 @@ def test_an_unknown_key_far_from_all_lists_the_known_ones() -> None:
     assert "undo_window_days" in caught.value.hint
 
 
-def test_an_unknown_variable_is_refused_with_the_nearest_known_one() -> None:
+def test_a_misspelt_variable_is_refused_with_the_one_that_was_meant() -> None:
     with pytest.raises(InvalidInputError, match="unknown setting 'N4A_STORE_DURABLITY'") as caught:
         Settings.load(None, {"N4A_STORE_DURABLITY": "none"})
     assert caught.value.hint == "did you mean N4A_STORE_DURABILITY?"
+
+
+def test_a_variable_of_somebody_else_is_left_alone() -> None:
+    environ = {"N4A_STORE_DEBUG": "1", "N4A_STORE_PATH": "/somewhere", "N4A_STORE_": ""}
+    assert Settings.load(None, environ) == Settings()
 
 
 def test_a_config_that_is_not_toml_says_where() -> None:
