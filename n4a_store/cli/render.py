@@ -48,6 +48,12 @@ class Column:
 Part = str | Span
 
 
+class Literal(str):
+    """Text that is written as it is: ours, or typed on the command line for that purpose."""
+
+    __slots__ = ()
+
+
 class Output:
     """The two streams of a command, and how to write on them."""
 
@@ -62,8 +68,16 @@ class Output:
         self._write(self.stdout, parts)
 
     def fields(self, *fields: str, separator: str = "\t", end: str = "\n") -> None:
-        """One record of plumbing output; each field is made safe, the separators are ours."""
-        text = separator.join(terminal.safe(field) for field in fields)
+        """One record of plumbing output; each field is made safe, the separators are ours.
+
+        Records that end with NUL are for programs: off a terminal their fields stay as they are.
+        """
+        if end == "\0" and not self.is_terminal():
+            self.raw((separator.join(fields) + end).encode("utf-8", "surrogateescape"))
+            return
+        text = separator.join(
+            field if isinstance(field, Literal) else terminal.safe(field) for field in fields
+        )
         self.stdout.write(terminal.encodable(text, _encoding(self.stdout)) + end)
 
     def raw(self, data: bytes | memoryview) -> None:

@@ -14,7 +14,7 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _ASCII_GLYPHS = str.maketrans(
     {
         "…": "...",
-        "×": "x",  # noqa: RUF001
+        "×": "x",
         "Δ": "d",
         "·": "-",
         "→": "->",

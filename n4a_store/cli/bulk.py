@@ -1,0 +1,27 @@
+"""Bulk input on stdin: one record per line, or per NUL byte with `-z`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+_CHUNK = 1 << 16
+
+
+def records(*, nul: bool) -> Iterator[str]:
+    """The records on stdin as they come, without their ends; a last unended one counts too.
+
+    Bytes that are not UTF-8 arrive as surrogates, which the name rules then refuse by name.
+    """
+    stream = sys.stdin.buffer
+    if not nul:
+        for line in stream:
+            yield line.removesuffix(b"\n").decode("utf-8", "surrogateescape")
+        return
+    rest = b""
+    while chunk := stream.read1(_CHUNK):
+        *whole, rest = (rest + chunk).split(b"\0")
+        for record in whole:
+            yield record.decode("utf-8", "surrogateescape")
+    if rest:
+        yield rest.decode("utf-8", "surrogateescape")

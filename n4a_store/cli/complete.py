@@ -1,0 +1,96 @@
+"""What the shell offers on Tab: datasets, refs, and artifact ids of the store in question.
+
+Completion answers from the catalog and manifests alone, and says nothing when anything is
+wrong: an error in the middle of somebody's typing helps nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from n4a_store import errors
+from n4a_store.cli.context import App, Options
+from n4a_store.cli.terminal import safe
+
+if TYPE_CHECKING:
+    from n4a_store.repo.store import Store
+
+Completer = Callable[[click.Context, click.Parameter, str], list[str]]
+_MOST = 500  # a shell that asks before listing more is slower than one more letter
+
+
+def datasets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Names of datasets of the workspace."""
+    return _offered(_datasets(_app(ctx)), incomplete)
+
+
+def refs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Full names of refs."""
+    return _offered(_refs(_app(ctx)), incomplete)
+
+
+def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Anything that resolves: refs in their short form, then artifact ids, then object ids."""
+    return _offered(_names(_app(ctx), incomplete), incomplete)
+
+
+def _offered(found: Iterator[str], incomplete: str) -> list[str]:
+    offered: list[str] = []
+    try:
+        for name in found:
+            # A name that needs escaping cannot be completed safely: it has to be typed.
+            if name.startswith(incomplete) and safe(name) == name:
+                offered.append(name)
+            if len(offered) >= _MOST:
+                break
+    except (errors.StoreError, OSError):
+        return []
+    return offered
+
+
+def _app(ctx: click.Context) -> App:
+    """An `App` with the options typed so far: no command has run to fold them in."""
+    chain: list[click.Context] = []
+    level: click.Context | None = ctx
+    while level is not None:
+        chain.append(level)
+        level = level.parent
+    app = App()
+    for level in reversed(chain):
+        given = {name: level.params.get(name) for name in ("workspace", "dataset", "store")}
+        app.update(Options(**given))
+    return app
+
+
+def _datasets(app: App) -> Iterator[str]:
+    yield from app.workspace().datasets()
+
+
+def _refs(app: App) -> Iterator[str]:
+    for dataset in app.datasets():
+        yield from (ref.name for ref in dataset.store.refs())
+
+
+def _names(app: App, incomplete: str) -> Iterator[str]:
+    from n4a_store.cli.resolve import short_ref
+
+    pipeline, colon, _ = incomplete.partition(":")
+    for dataset in app.datasets():
+        store = dataset.store
+        if colon:
+            keys = store.get_tree(store.resolve(f"{pipeline}:artifacts")).entries
+            yield from (f"{pipeline}:{key}" for key in keys)
+            continue
+        yield from (short_ref(ref.name) for ref in store.refs())
+        if incomplete.startswith("refs/"):
+            yield from (ref.name for ref in store.refs())
+        yield from _ids(store, incomplete)
+
+
+def _ids(store: Store, incomplete: str) -> Iterator[str]:
+    fewest = 4  # digits, as for any short id
+    if len(incomplete) >= fewest and all(ch in "0123456789abcdef" for ch in incomplete):
+        yield from (oid.hex for oid in store.object_ids(incomplete))

@@ -1,0 +1,33 @@
+"""`completion`: the script that teaches a shell to complete our commands, refs and ids."""
+
+from __future__ import annotations
+
+import click
+
+from n4a_store.cli.command import porcelain
+from n4a_store.cli.context import App
+
+COMPLETE_VARIABLE = "_N4A_STORE_COMPLETE"
+
+
+@porcelain("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def command(app: App, shell: str) -> None:
+    """Print the script that completes commands, refs and ids in a shell.
+
+    \b
+    bash:  eval "$(n4a-store completion bash)"            in ~/.bashrc
+    zsh:   eval "$(n4a-store completion zsh)"             in ~/.zshrc
+    fish:  n4a-store completion fish | source             in ~/.config/fish/config.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    from n4a_store.cli.main import program
+
+    completion = get_completion_class(shell)
+    assert completion is not None
+    script = completion(program, {}, "n4a-store", COMPLETE_VARIABLE).source()
+    if app.json:
+        app.out.json("completion", {"shell": shell, "script": script})
+    else:
+        app.out.raw(script.encode("utf-8"))

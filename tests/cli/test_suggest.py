@@ -1,0 +1,21 @@
+"""Did you mean."""
+
+from n4a_store.cli.suggest import closest, nearest
+
+REFS = ["refs/tags/production", "refs/pipelines/0001_pls", "refs/runs/20261123_a1b2c3"]
+
+
+def test_the_last_component_is_enough() -> None:
+    assert nearest("prodution", REFS) == ["refs/tags/production"]
+    assert nearest("refs/tag/production", REFS)[0] == "refs/tags/production"
+    assert nearest("0001_PLS", REFS) == ["refs/pipelines/0001_pls"]
+
+
+def test_what_is_far_is_not_offered() -> None:
+    assert closest("zzzzzz", REFS) is None
+
+
+def test_several_are_listed() -> None:
+    shown = closest("wheat", ["wheat1", "corn", "wheat2"])
+    assert shown is not None
+    assert sorted(shown.split(" or ")) == ["'wheat1'", "'wheat2'"]
