@@ -32,7 +32,8 @@ define install
 		echo 'hint: install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)' >&2; exit 1; }
 	@test -f $(VENV)/complete && $(BIN)/python -c pass || $(PYTHON) -m venv --clear $(VENV)
 	@rm -f $(VENV)/complete
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
+	@echo 'installing .[$(1)] into $(VENV): a minute or so, once'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
 	@touch $(VENV)/complete $(addprefix $(VENV)/installed-,$(2))
 endef
 
