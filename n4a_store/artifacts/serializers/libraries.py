@@ -1,0 +1,49 @@
+"""Which library, in which version, an object belongs to: ``scikit-learn==1.9.1``.
+
+The version is looked up once per top-level package and only for packages that are imported
+already. An object of no distribution (``__main__``, a built-in, a loose module) belongs to
+Python itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+import sys
+from importlib import metadata
+
+__all__ = ["library_of", "qualified_name"]
+
+# Import names that differ from the name of the distribution. Others that differ are found the
+# slow way, once.
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "PIL": "pillow", "cv2": "opencv"}
+
+
+def qualified_name(cls: type) -> str:
+    """The class with its module, without the module for built-in ones."""
+    module: str = cls.__module__
+    return cls.__qualname__ if module == "builtins" else f"{module}.{cls.__qualname__}"
+
+
+def library_of(cls: type) -> str:
+    """``distribution==version`` of the library that defines ``cls``."""
+    return _version(cls.__module__.partition(".")[0])
+
+
+@functools.lru_cache(maxsize=256)
+def _version(package: str) -> str:
+    if package not in sys.builtin_module_names and package not in sys.stdlib_module_names:
+        for name in (_DISTRIBUTIONS.get(package, package), *_found(package)):
+            try:
+                return f"{name}=={metadata.version(name)}"
+            except metadata.PackageNotFoundError:
+                continue
+        version = getattr(sys.modules.get(package), "__version__", None)
+        if isinstance(version, str):
+            return f"{package}=={version}"
+    return f"python=={platform.python_version()}"
+
+
+def _found(package: str) -> list[str]:
+    # Reads the metadata of everything installed: tens of milliseconds, hence last.
+    return [] if package == "__main__" else metadata.packages_distributions().get(package, [])

@@ -1,0 +1,196 @@
+"""Pickle protocol 5, large buffers out of band: the serializer for everything else.
+
+Laws:
+
+- By reference with :mod:`pickle` wherever that works. :mod:`cloudpickle` takes over only for
+  what pickle cannot name from another process: something from ``__main__``, a lambda, a local
+  class or function. The payload says which was used.
+- Equal objects give equal bytes, as far as pickle allows: see ``canonical`` for the stream. Two
+  things that numpy lets vary between equal objects are fixed here: a dtype that was itself
+  unpickled is another object than the built-in one and would be written again, and an array
+  over read-only memory would be written as read-only. Arrays always come back as writable as
+  the buffers that are handed in.
+- Memory that is not contiguous is copied into C order; F order stays F order.
+- A failure names the class and the attribute path that cannot be pickled. There is no fallback.
+
+A skeleton without out-of-band buffers is a plain pickle: ``pickle.loads`` reads it.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import pickle
+import sys
+from collections import ChainMap
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, BufferView, Payload
+from n4a_store.artifacts.serializers.canonical import by_value, has_repeated_strings, unframe
+from n4a_store.artifacts.serializers.culprit import describe_failure
+from n4a_store.errors import SerializationError
+from n4a_store.objects.oid import BytesLike
+
+__all__ = ["Pickle5Serializer"]
+
+PROTOCOL = 5
+_BY_REFERENCE_ERRORS = (pickle.PicklingError, AttributeError)
+_Reduced = tuple[Any, ...]
+_Reducer = Callable[[Any], "_Reduced | str"]
+
+
+def _reduce_dtype(dtype: np.dtype[Any]) -> _Reduced:
+    # numpy's own reduction makes a new dtype object at each load; np.dtype("<f8") gives the
+    # built-in one, so that what was loaded pickles like what was fitted.
+    if dtype.metadata is None and dtype.isbuiltin == 1:
+        return (np.dtype, (sys.intern(dtype.str),))
+    return dtype.__reduce__()  # type: ignore[return-value]
+
+
+def _reduce_array(array: np.ndarray[Any, Any]) -> _Reduced:
+    if not array.dtype.hasobject:
+        flags = array.flags
+        if not flags.forc:
+            array = array.copy(order="C")
+        elif not flags.writeable:
+            array = array.copy(order="A")
+    return array.__reduce_ex__(PROTOCOL)  # type: ignore[return-value]
+
+
+def _reduce_memmap(array: np.memmap[Any, Any]) -> _Reduced:
+    # Where the numbers happened to be mapped from is nothing to remember.
+    return _reduce_array(np.asarray(array))
+
+
+_CANONICAL: dict[type, _Reducer] = {
+    **{type(np.dtype(code)): _reduce_dtype for code in "?bBhHiIlLqQefdgFDG"},
+    np.ndarray: _reduce_array,
+    np.memmap: _reduce_memmap,
+}
+
+
+class _BufferCollector:
+    """Pickle's buffer callback: keeps large buffers, leaves small ones in the stream."""
+
+    __slots__ = ("_threshold", "buffers")
+
+    def __init__(self, threshold: int) -> None:
+        self._threshold = threshold
+        self.buffers: list[BufferView] = []
+
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < self._threshold:
+            return True
+        # Structured items hold fields of several sizes: nothing to shuffle by.
+        with memoryview(buffer) as view:
+            size = view.itemsize if view.itemsize <= 16 else 1  # noqa: PLR2004
+        self.buffers.append(BufferView(raw, size))
+        return False
+
+
+class Pickle5Serializer:
+    """See the module."""
+
+    format = "pickle5"
+    extension = "pkl"
+    runs_code = True
+
+    def handles(self, obj: Any) -> bool:  # noqa: ARG002
+        """Everything: it stands last in the table."""
+        return True
+
+    def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:
+        """The payload of ``obj``.
+
+        Raises:
+            SerializationError: Something in it cannot be pickled.
+        """
+        try:
+            payload = _dump(pickle.Pickler, obj, threshold, _dispatch_table())
+        except _BY_REFERENCE_ERRORS:
+            payload = None
+        except Exception as error:
+            # __reduce__ and __getstate__ are other people's code: anything may come out.
+            raise _failure(obj, error) from error
+        if payload is not None and b"__main__" not in payload.skeleton:
+            return payload
+        return self._dump_by_value(obj, threshold)
+
+    def _dump_by_value(self, obj: Any, threshold: int) -> Payload:
+        import cloudpickle
+
+        table = ChainMap(_CANONICAL, cloudpickle.Pickler.dispatch_table)
+        try:
+            return _dump(cloudpickle.Pickler, obj, threshold, table, pickler="cloudpickle")
+        except Exception as error:
+            raise _failure(obj, error) from error
+
+    def loads(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> Any:
+        """The object.
+
+        Raises:
+            SerializationError: Its class cannot be imported here or refuses its state.
+        """
+        try:
+            return pickle.loads(skeleton, buffers=buffers)
+        except ModuleNotFoundError as error:
+            raise SerializationError(
+                f"cannot be unpickled: the module {error.name!r} is not installed here",
+                hint="install the library that the record's format_version names",
+            ) from error
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise SerializationError(
+                f"cannot be unpickled: {type(error).__name__}: {error}",
+                hint="is the library of the same version as the record's format_version?",
+            ) from error
+
+
+def _dispatch_table() -> dict[type, Any]:
+    # Libraries register with copyreg when they are imported, which may be at any time.
+    return {**copyreg.dispatch_table, **_CANONICAL}
+
+
+def _dump(
+    make: Any,
+    obj: Any,
+    threshold: int,
+    table: MutableMapping[type, Any],
+    *,
+    pickler: str = "pickle",
+) -> Payload:
+    collect = _BufferCollector(threshold)
+    stream = io.BytesIO()
+    engine = make(stream, PROTOCOL, buffer_callback=collect)
+    engine.dispatch_table = table
+    engine.dump(obj)
+    skeleton = unframe(stream.getvalue())
+    if has_repeated_strings(engine.memo.copy()):
+        skeleton = by_value(skeleton)
+    return Payload(skeleton, tuple(collect.buffers), pickler)
+
+
+def _failure(obj: Any, error: Exception) -> SerializationError:
+    def fails(part: Any) -> Exception | None:
+        import cloudpickle
+
+        try:
+            cloudpickle.dumps(part, PROTOCOL)
+        except Exception as failure:  # noqa: BLE001 - this is the question asked
+            return failure
+        return None
+
+    if isinstance(error, RecursionError):
+        return SerializationError(
+            f"{type(obj).__qualname__} is nested too deeply to be pickled "
+            f"(recursion limit {sys.getrecursionlimit()})"
+        )
+    return SerializationError(
+        describe_failure(obj, error, fails),
+        hint="leave it out in __getstate__, or hold what is needed to make it again",
+    )
