@@ -1,0 +1,253 @@
+"""Pickle 5: what comes back is what went in, and equal objects are equal bytes."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import Ridge
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
+
+from n4a_store.artifacts.serializers.base import Payload
+from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
+from n4a_store.errors import SerializationError
+
+S = Pickle5Serializer()
+
+
+def spectra() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(7)
+    X = rng.normal(size=(40, 300))
+    return X, X[:, :3].sum(axis=1) + 0.1 * rng.normal(size=40)
+
+
+def reload(payload: Payload, *, writable: bool = True) -> object:
+    make = bytearray if writable else bytes
+    return S.loads(payload.skeleton, [make(buffer.data) for buffer in payload.buffers])
+
+
+def raw(payload: Payload) -> tuple[bytes, ...]:
+    return (payload.skeleton, *(bytes(buffer.data) for buffer in payload.buffers))
+
+
+FAMILIES = {
+    "scaler": StandardScaler,
+    "pls": lambda: PLSRegression(4),
+    "pca": lambda: PCA(4),
+    "forest": lambda: RandomForestRegressor(4, random_state=0),
+    "ridge": Ridge,
+    "svr": SVR,
+    "knn": KNeighborsRegressor,
+    "pipeline": lambda: Pipeline([("scaler", StandardScaler()), ("pls", PLSRegression(2))]),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_round_trip_and_identity_of_real_estimators(name: str) -> None:
+    X, y = spectra()
+    fitted = FAMILIES[name]().fit(X, y)
+    payload = S.dumps(fitted)
+    loaded = reload(payload)
+    method = "predict" if hasattr(fitted, "predict") else "transform"
+    assert np.array_equal(getattr(loaded, method)(X), getattr(fitted, method)(X))
+    assert payload.pickler == "pickle"
+    assert raw(S.dumps(fitted)) == raw(payload), "twice in a row"
+    assert raw(S.dumps(FAMILIES[name]().fit(X, y))) == raw(payload), "after a refit"
+    assert raw(S.dumps(loaded)) == raw(payload), "after a load"
+    read_only = reload(payload, writable=False)
+    assert raw(S.dumps(read_only)) == raw(payload), "after a read-only load"
+
+
+def test_a_refit_in_another_process_is_identical() -> None:
+    code = (
+        "import hashlib, test_pickle5 as t\n"
+        "X, y = t.spectra()\n"
+        "for name, make in t.FAMILIES.items():\n"
+        "    print(hashlib.sha256(b'|'.join(t.raw(t.S.dumps(make().fit(X, y))))).hexdigest())\n"
+    )
+    here = Path(__file__).parent
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=here,
+            env={"PYTHONHASHSEED": seed, "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert runs[0] == runs[1]
+    assert len(set(runs[0].split())) == len(FAMILIES)
+
+
+def test_large_buffers_are_out_of_band_and_aligned_with_the_threshold() -> None:
+    small, large = np.arange(511.0), np.arange(512.0)
+    payload = S.dumps({"small": small, "large": large})
+    assert [buffer.data.nbytes for buffer in payload.buffers] == [4096]
+    assert payload.buffers[0].item_size == 8
+    assert S.dumps([small], threshold=1).buffers
+    assert not S.dumps([large], threshold=10**9).buffers
+    assert payload.size == len(payload.skeleton) + 4096
+
+
+def test_without_buffers_the_skeleton_is_a_plain_pickle() -> None:
+    payload = S.dumps({"a": [1, "x"], "b": np.arange(3)})
+    plain = pickle.loads(payload.skeleton)
+    assert plain["a"] == [1, "x"]
+    assert plain["b"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("n", [3, 1000])
+@pytest.mark.parametrize("writeable", [True, False])
+def test_arrays_come_back_writable_and_in_their_order(n: int, writeable: bool) -> None:
+    arrays = [
+        np.arange(2.0 * n).reshape(2, n),
+        np.asfortranarray(np.arange(2.0 * n).reshape(2, n)),
+        np.arange(4.0 * n).reshape(2, 2 * n)[:, ::2],
+        np.arange(n).astype(">i4"),
+        np.zeros(n, dtype="M8[s]"),
+        np.array(["é"] * n),
+        np.zeros(n, dtype=[("a", "i1"), ("b", "f8")]),
+    ]
+    for array in arrays:
+        array.flags.writeable = writeable
+    loaded = reload(S.dumps(arrays))
+    for before, after in zip(arrays, loaded, strict=True):  # type: ignore[call-overload]
+        assert after.dtype == before.dtype
+        assert np.array_equal(after, before)
+        assert after.flags.writeable
+        assert after.flags.f_contiguous == before.flags.f_contiguous or not before.flags.forc
+
+
+def test_read_only_buffers_give_read_only_arrays_without_a_copy() -> None:
+    payload = S.dumps([np.arange(1000.0)])
+    data = bytes(payload.buffers[0].data)
+    (array,) = S.loads(payload.skeleton, [data])
+    assert not array.flags.writeable
+    assert np.shares_memory(array, np.frombuffer(data))
+
+
+def test_a_numpy_scalar_stays_a_numpy_scalar() -> None:
+    value = reload(S.dumps(np.float64(0.1)))
+    assert type(value) is np.float64
+    assert value == 0.1
+
+
+def test_sharing_inside_one_object_survives() -> None:
+    shared, array = [1, 2], np.arange(1000.0)
+    a, b = reload(S.dumps([{"x": shared, "z": array}, {"y": shared, "z": array}]))  # type: ignore
+    assert a["x"] is b["y"]
+    assert a["z"] is b["z"]
+
+
+@pytest.mark.parametrize("obj", [None, False, 0, "", (), b"", [], {}, float("nan")])
+def test_falsy_objects(obj: object) -> None:
+    loaded = reload(S.dumps(obj))
+    assert repr(loaded) == repr(obj)
+
+
+def test_lambdas_and_local_classes_go_to_cloudpickle() -> None:
+    class Local:
+        def __init__(self) -> None:
+            self.double = lambda x: 2 * x
+            self.table = np.arange(1000.0)
+
+    payload = S.dumps(Local())
+    assert payload.pickler == "cloudpickle"
+    assert len(payload.buffers) == 1
+    loaded = reload(payload)
+    assert loaded.double(4) == 8  # type: ignore[attr-defined]
+    assert loaded.table.flags.writeable  # type: ignore[attr-defined]
+
+
+def test_what_lives_in_main_loads_in_another_process(tmp_path: Path) -> None:
+    script = (
+        "import sys, pathlib\n"
+        "from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer\n"
+        "class Mine:\n"
+        "    x = 3\n"
+        "payload = Pickle5Serializer().dumps(Mine())\n"
+        "assert payload.pickler == 'cloudpickle', payload.pickler\n"
+        "pathlib.Path(sys.argv[1]).write_bytes(payload.skeleton)\n"
+    )
+    out = tmp_path / "skeleton"
+    subprocess.run([sys.executable, "-c", script, str(out)], check=True)
+    assert S.loads(out.read_bytes(), []).x == 3
+
+
+class Holder:
+    def __init__(self, inner: object) -> None:
+        self.fine = 1
+        self.inner = inner
+
+
+class Slotted:
+    __slots__ = ("lock",)
+
+
+def slotted() -> Slotted:
+    obj = Slotted()
+    obj.lock = threading.Lock()
+    return obj
+
+
+@pytest.mark.parametrize(
+    ("inner", "path"),
+    [
+        (threading.Lock(), "inner"),
+        ([1, {"key": threading.Lock()}], r"inner\[1\]\['key'\]"),
+        (Holder(Holder(threading.Lock())), "inner.inner.inner"),
+        (Pipeline([("a", Holder(threading.Lock()))]), r"inner.steps\[0\]\[1\].inner"),
+        (slotted(), "inner.lock"),
+        ((x for x in [1]), "inner"),
+    ],
+)
+def test_a_failure_names_class_and_attribute(inner: object, path: str) -> None:
+    with pytest.raises(SerializationError, match=rf"Holder: attribute {path} \(") as caught:
+        S.dumps(Holder(inner))
+    assert caught.value.hint
+
+
+def test_code_that_raises_while_pickling_is_reported_and_not_replaced() -> None:
+    class Stubborn:
+        def __getstate__(self) -> dict:
+            raise ValueError("not today")
+
+    with pytest.raises(SerializationError, match=r"Stubborn.*ValueError: not today"):
+        S.dumps(Stubborn())
+
+
+def test_an_object_nested_too_deeply() -> None:
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(SerializationError, match="nested too deeply"):
+        S.dumps(deep)
+
+
+@pytest.mark.parametrize(
+    ("skeleton", "message"),
+    [
+        (b"", "EOFError"),
+        (b"\x80\x05\x8c\x07no_such\x8c\x01x\x93.", "module 'no_such' is not installed"),
+        (b"\x80\x05\x8c\x08builtins\x8c\x07no_such\x93.", "AttributeError"),
+        (b"\x80\x05\x97.", "UnpicklingError"),
+        (b"\x80\x05K\x01", "EOFError"),
+    ],
+)
+def test_a_payload_that_does_not_load_is_a_clear_error(skeleton: bytes, message: str) -> None:
+    with pytest.raises(SerializationError, match=message) as caught:
+        S.loads(skeleton, [])
+    assert "format_version" in str(caught.value.hint)
