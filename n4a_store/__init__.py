@@ -1,3 +1,88 @@
-"""A content-addressed store for the fitted artifacts of machine-learning pipelines."""
+"""A content-addressed store for the fitted artifacts of machine-learning pipelines.
+
+The public names, and nothing else. Importing this package is cheap: each name is loaded when it
+is first used, so that a program which only reads refs never pays for numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from n4a_store.errors import (
+        AmbiguousNameError,
+        ArtifactNotFoundError,
+        BackendError,
+        ConflictError,
+        CorruptionError,
+        InvalidInputError,
+        InvalidNameError,
+        LockedError,
+        NotFoundError,
+        ObjectNotFoundError,
+        RefNotFoundError,
+        SerializationError,
+        StoreError,
+        StoreNotFoundError,
+        TransactionClosedError,
+        UnsupportedFormatError,
+        UntrustedError,
+    )
+    from n4a_store.objects.model import Blob, Run, RunStatus, Tree, TreeEntry
+    from n4a_store.objects.oid import Kind, ObjectId
+    from n4a_store.refs.refs import ANY, Ref, ReflogEntry
+    from n4a_store.repo.store import ObjectInfo, Store
+    from n4a_store.repo.transaction import CommitResult, Transaction
+    from n4a_store.settings import Durability, Settings
 
 __version__ = "0.1.0"
+
+# Where each public name is defined; the imports above say the same to a type checker, and
+# tests/test_public_names.py compares the two.
+_HOMES = {
+    "n4a_store.errors": (
+        "AmbiguousNameError",
+        "ArtifactNotFoundError",
+        "BackendError",
+        "ConflictError",
+        "CorruptionError",
+        "InvalidInputError",
+        "InvalidNameError",
+        "LockedError",
+        "NotFoundError",
+        "ObjectNotFoundError",
+        "RefNotFoundError",
+        "SerializationError",
+        "StoreError",
+        "StoreNotFoundError",
+        "TransactionClosedError",
+        "UnsupportedFormatError",
+        "UntrustedError",
+    ),
+    "n4a_store.objects.model": ("Blob", "Run", "RunStatus", "Tree", "TreeEntry"),
+    "n4a_store.objects.oid": ("Kind", "ObjectId"),
+    "n4a_store.refs.refs": ("ANY", "Ref", "ReflogEntry"),
+    "n4a_store.repo.store": ("ObjectInfo", "Store"),
+    "n4a_store.repo.transaction": ("CommitResult", "Transaction"),
+    "n4a_store.settings": ("Durability", "Settings"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: PLE0604 - the names of the table above
+    "__version__",
+    *sorted(_HOME_OF),
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

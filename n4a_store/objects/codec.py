@@ -1,0 +1,213 @@
+"""Objects to canonical bytes and back.
+
+One value has one encoding: a subset of msgpack with string keys only, sorted by their UTF-8
+bytes and unique; the shortest integer form; every float as float64, one NaN pattern, −0.0 kept
+apart from 0.0; no extension types; at most :data:`MAX_DEPTH` levels and :data:`MAX_BYTES` bytes.
+Decoding encodes again and compares, because msgpack itself accepts several spellings of one
+value. Whatever differs raises :class:`CorruptionError`, and nothing else is ever raised by
+``decode_*``.
+
+Layouts, all msgpack maps (see docs/reference/formats/objects.md)::
+
+    tree        {"entries": {name: kind byte + 32 id bytes}, ["attrs": {...}]}
+    shard node  {"depth": d, "entries": {"0"…"f": kind byte + id}, "total": n, ["attrs": {...}]}
+    run         {"created_at", "dataset", "details", "environment", "message", "parents",
+                 "pipelines", "status"}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgpack
+
+from n4a_store.errors import CorruptionError, InvalidInputError
+from n4a_store.objects.model import Blob, Object, Run, RunStatus, Tree, TreeEntry, Value
+from n4a_store.objects.oid import OID_BYTES, BytesLike, Kind, ObjectId
+
+__all__ = [
+    "ENTRY_BYTES",
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "decode_object",
+    "decode_run",
+    "decode_value",
+    "encode_run",
+    "encode_value",
+    "pack_entry",
+    "unpack_entry",
+]
+
+MAX_DEPTH = 64
+MAX_BYTES = 64 * 1024 * 1024
+_NAN = float("nan")
+_INT_MIN = -(2**63)
+_INT_MAX = 2**64 - 1
+ENTRY_BYTES = 1 + OID_BYTES
+_RUN_KEYS = frozenset(
+    ("created_at", "dataset", "details", "environment", "message", "parents", "pipelines", "status")
+)
+
+
+def _normal(value: Any, depth: int, where: str) -> Any:
+    """``value`` with sorted keys and one NaN, or a clear refusal naming ``where``."""
+    kind = type(value)
+    if kind is str:
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise InvalidInputError(f"{where}: text with lone surrogates: {value!r}") from None
+        return value
+    if value is None or kind is bool or kind is bytes:
+        return value
+    if kind is int:
+        if not _INT_MIN <= value <= _INT_MAX:
+            raise InvalidInputError(
+                f"{where}: {value} does not fit in 64 bits", hint="store it as text"
+            )
+        return value
+    if kind is float:
+        return _NAN if math.isnan(value) else value
+    if depth >= MAX_DEPTH:
+        raise InvalidInputError(f"{where}: nested deeper than {MAX_DEPTH} levels")
+    if kind is list:
+        return [_normal(item, depth + 1, where) for item in value]
+    if isinstance(value, Mapping):
+        for key in value:
+            if type(key) is not str:
+                raise InvalidInputError(f"{where}: key {key!r} is not text")
+        names = sorted(value, key=lambda key: key.encode("utf-8", "surrogatepass"))
+        return {
+            _normal(name, depth, where): _normal(value[name], depth + 1, f"{where}.{name}")
+            for name in names
+        }
+    raise InvalidInputError(
+        f"{where}: a {kind.__module__}.{kind.__qualname__} has no canonical form",
+        hint="convert it to None, bool, int, float, str, bytes, list or dict first",
+    )
+
+
+def encode_value(value: Value | Mapping[str, Any]) -> bytes:
+    """The canonical bytes of ``value``.
+
+    Raises:
+        InvalidInputError: It holds something without a canonical form: another type, a key that
+            is not text, an integer beyond 64 bits, too deep or too large.
+    """
+    data: bytes = msgpack.packb(_normal(value, 0, "value"), use_bin_type=True, strict_types=True)
+    if len(data) > MAX_BYTES:
+        raise InvalidInputError(f"a value of {len(data)} bytes; at most {MAX_BYTES} are stored")
+    return data
+
+
+def decode_value(data: BytesLike) -> Any:
+    """The value whose canonical bytes are ``data``.
+
+    Raises:
+        CorruptionError: ``data`` is not the canonical encoding of anything.
+    """
+    data = bytes(data)
+    if len(data) > MAX_BYTES:
+        raise CorruptionError(f"an encoded value of {len(data)} bytes; at most {MAX_BYTES}")
+    try:
+        value = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
+    except Exception as error:
+        # msgpack answers damage with ValueError, its own classes, UnicodeDecodeError or
+        # RecursionError, depending on where it stands: all of them mean the same here.
+        raise CorruptionError(f"not canonical msgpack: {error}") from error
+    try:
+        again = encode_value(value)
+    except (InvalidInputError, RecursionError) as error:
+        raise CorruptionError(f"not canonical msgpack: {error}") from error
+    if again != data:
+        raise CorruptionError("not canonical msgpack: another encoding of the same value")
+    return value
+
+
+def pack_entry(entry: TreeEntry) -> bytes:
+    """A tree entry as its 33 bytes."""
+    return bytes((entry.kind,)) + entry.oid.raw
+
+
+def unpack_entry(data: object) -> TreeEntry:
+    """The tree entry written as ``data``.
+
+    Raises:
+        CorruptionError: Not 33 bytes, or of an unknown kind.
+    """
+    if type(data) is not bytes or len(data) != ENTRY_BYTES:
+        raise CorruptionError(f"not a tree entry: {data!r:.80}")
+    try:
+        return TreeEntry(Kind(data[0]), ObjectId(data[1:]))
+    except ValueError:
+        raise CorruptionError(f"a tree entry of unknown kind {data[0]}") from None
+
+
+def encode_run(run: Run) -> bytes:
+    """The canonical bytes of ``run``.
+
+    Raises:
+        InvalidInputError: Its environment or details hold something without a canonical form.
+    """
+    return encode_value(
+        {
+            "created_at": run.created_at,
+            "dataset": run.dataset,
+            "details": run.details,
+            "environment": run.environment,
+            "message": run.message,
+            "parents": [parent.raw for parent in run.parents],
+            "pipelines": run.pipelines.raw,
+            "status": run.status.value,
+        }
+    )
+
+
+def decode_run(data: BytesLike) -> Run:
+    """The run whose canonical bytes are ``data``.
+
+    Raises:
+        CorruptionError: ``data`` is not the encoding of a run.
+    """
+    value = decode_value(data)
+    if type(value) is not dict or value.keys() != _RUN_KEYS:
+        raise CorruptionError("not a run object: wrong fields")
+    for name in ("created_at", "dataset", "message", "status"):
+        if type(value[name]) is not str:
+            raise CorruptionError(f"not a run object: {name} is not text")
+    for name in ("details", "environment"):
+        if type(value[name]) is not dict:
+            raise CorruptionError(f"not a run object: {name} is not a map")
+    if type(value["parents"]) is not list:
+        raise CorruptionError("not a run object: parents is not a list")
+    try:
+        return Run(
+            pipelines=ObjectId(value["pipelines"]),
+            dataset=value["dataset"],
+            created_at=value["created_at"],
+            status=RunStatus(value["status"]),
+            parents=tuple(ObjectId(parent) for parent in value["parents"]),
+            environment=value["environment"],
+            message=value["message"],
+            details=value["details"],
+        )
+    except ValueError as error:
+        raise CorruptionError(f"not a run object: {error}") from error
+
+
+def decode_object(kind: Kind, data: BytesLike) -> Object:
+    """The object of ``kind`` whose canonical bytes are ``data``; a shard node as a plain tree.
+
+    Raises:
+        CorruptionError: ``data`` is not the encoding of such an object.
+    """
+    if kind is Kind.BLOB:
+        return Blob(bytes(data))
+    if kind is Kind.RUN:
+        return decode_run(data)
+    from n4a_store.objects.trees import decode_node  # trees builds on the codec of values
+
+    node = decode_node(data)
+    return Tree(node.entries, node.attrs)

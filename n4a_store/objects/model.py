@@ -1,0 +1,146 @@
+"""The three kinds of objects as frozen values.
+
+A :class:`Blob` is bytes. A :class:`Tree` maps names to children and knows each child's kind, so
+that a walk never has to look up a leaf. A :class:`Run` is what a commit is to git: one tree of
+pipelines plus the facts of one execution (clock, host, environment), which stand nowhere else.
+
+Values are valid once constructed; what cannot be encoded canonically is refused here or by
+``codec``, never repaired silently.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
+
+from n4a_store.errors import InvalidInputError
+from n4a_store.objects.oid import Kind, ObjectId
+
+__all__ = ["Blob", "Object", "Run", "RunStatus", "Tree", "TreeEntry", "Value"]
+
+Value: TypeAlias = (
+    "None | bool | int | float | str | bytes | list[Value] | dict[str, Value]"
+)
+"""What the canonical encoding can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes without meaning."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TreeEntry:
+    """A child of a tree: its kind and its id."""
+
+    kind: Kind
+    oid: ObjectId
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Names to children, with optional small attributes.
+
+    Args:
+        entries: The children by name. Names are non-empty strings.
+        attrs: Facts about the tree itself, as canonical values. Only pipeline manifests use
+            them: a tree of artifacts has none, so that equal artifacts stay one object.
+    """
+
+    entries: Mapping[str, TreeEntry]
+    attrs: Mapping[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ordered = dict(sorted(self.entries.items(), key=lambda item: item[0].encode("utf-8")))
+        object.__setattr__(self, "entries", MappingProxyType(ordered))
+        object.__setattr__(self, "attrs", MappingProxyType(dict(self.attrs)))
+
+    def __getitem__(self, name: str) -> TreeEntry:
+        return self.entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.entries.items()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A mapping proxy cannot be pickled.
+        return (Tree, (dict(self.entries), dict(self.attrs)))
+
+
+class RunStatus(str, enum.Enum):
+    """How far a run came. A change of status is a new run object."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """Shown for a run that is stored as running while its process is gone; never stored."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution: which pipelines it holds and the facts true only of it.
+
+    Args:
+        pipelines: The id of the tree from pipeline ids to pipeline manifests.
+        dataset: The dataset it ran on.
+        created_at: When it began, ISO 8601 in UTC.
+        status: How far it came.
+        parents: Earlier runs, as recorded ids. Nothing follows them: a parent may be gone.
+        environment: Python, platform and library versions; host and user only if configured.
+        message: Free text.
+        details: What a runner wants to keep beside it, as canonical values.
+    """
+
+    pipelines: ObjectId
+    dataset: str
+    created_at: str
+    status: RunStatus
+    parents: tuple[ObjectId, ...] = ()
+    environment: Mapping[str, Value] = field(default_factory=dict)
+    message: str = ""
+    details: Mapping[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.status is RunStatus.INTERRUPTED:
+            raise InvalidInputError(
+                "a run is not stored as interrupted", hint="store it as running or failed"
+            )
+        object.__setattr__(self, "parents", tuple(self.parents))
+        object.__setattr__(self, "environment", MappingProxyType(dict(self.environment)))
+        object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
+
+    def __hash__(self) -> int:
+        return hash((self.pipelines, self.dataset, self.created_at, self.status))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        fields = (
+            self.pipelines,
+            self.dataset,
+            self.created_at,
+            self.status,
+            self.parents,
+            dict(self.environment),
+            self.message,
+            dict(self.details),
+        )
+        return (Run, fields)
+
+
+Object: TypeAlias = Blob | Tree | Run

@@ -1,0 +1,255 @@
+"""Trees to nodes and back: the one shape that a set of entries can have.
+
+A tree of at most :data:`FANOUT_LIMIT` entries is one object. A larger one becomes a *shard
+node* of up to 16 subtrees, chosen by successive hex digits of ``blake3(name)`` (derive-key
+context ``"n4a_store v1 shard"``), and each of those is sharded again where it is too large. The
+shape depends on the set of entries alone, never on the order in which they came or went, so
+equal trees have equal ids however they were built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import msgpack
+from blake3 import blake3
+
+from n4a_store.errors import CorruptionError, InvalidInputError
+from n4a_store.objects.codec import (
+    ENTRY_BYTES,
+    decode_value,
+    encode_value,
+    pack_entry,
+    unpack_entry,
+)
+from n4a_store.objects.model import TreeEntry, Value
+from n4a_store.objects.oid import BytesLike, Kind, ObjectId, raw_hash
+
+__all__ = [
+    "FANOUT_LIMIT",
+    "TreeNode",
+    "decode_node",
+    "empty_tree_id",
+    "encode_tree",
+    "iter_entries",
+    "lookup",
+    "raw_children",
+]
+
+FANOUT_LIMIT = 1024
+MAX_SHARD_DEPTH = 16
+MAX_NAME_BYTES = 1024
+_SHARD_SEED = blake3(derive_key_context="n4a_store v1 shard")
+_PLAIN_KEYS = ({"entries"}, {"entries", "attrs"})
+_SHARD_KEYS = ({"depth", "entries", "total"}, {"depth", "entries", "total", "attrs"})
+_DIGITS = frozenset("0123456789abcdef")
+_KINDS = frozenset(int(kind) for kind in Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeNode:
+    """One tree object as it is stored: a whole small tree, or one shard node of a large one.
+
+    Args:
+        entries: Children by name, or, in a shard node, subtrees by hex digit.
+        attrs: The attributes of the tree; only on its root.
+        depth: Which hex digit the shards are told apart by; None in a plain node.
+        total: How many entries the whole subtree holds.
+    """
+
+    entries: Mapping[str, TreeEntry]
+    total: int
+    attrs: Mapping[str, Value] = field(default_factory=dict)
+    depth: int | None = None
+
+    @property
+    def is_shard(self) -> bool:
+        """Whether the entries are subtrees of one large tree."""
+        return self.depth is not None
+
+
+def shard_digit(name: str, depth: int) -> str:
+    """Which shard at ``depth`` the entry called ``name`` belongs to."""
+    hasher = _SHARD_SEED.copy()
+    hasher.update(name.encode("utf-8"))
+    return hasher.hexdigest()[depth]
+
+
+def check_entry_name(name: str) -> None:
+    """Refuse a name that no tree entry may have.
+
+    Raises:
+        InvalidInputError: Not text, empty, too long, or holding NUL, "/" or surrogates.
+    """
+    if type(name) is not str or not name:
+        raise InvalidInputError(f"a tree entry needs a name, not {name!r}")
+    if "/" in name or "\0" in name:
+        raise InvalidInputError(f"a tree entry's name holds no '/' and no NUL: {name!r:.80}")
+    try:
+        size = len(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise InvalidInputError(f"a tree entry's name is text: {name!r:.80}") from None
+    if size > MAX_NAME_BYTES:
+        raise InvalidInputError(
+            f"a tree entry's name has {size} bytes, at most {MAX_NAME_BYTES}: {name[:40]!r}…"
+        )
+
+
+def encode_tree(
+    entries: Mapping[str, TreeEntry],
+    attrs: Mapping[str, Value],
+    emit: Callable[[bytes], ObjectId],
+) -> ObjectId:
+    """Encode a tree, handing every node to ``emit``, children before parents.
+
+    Args:
+        entries: The children by name.
+        attrs: Attributes of the tree.
+        emit: Called with the canonical bytes of each node; returns its id.
+
+    Returns:
+        The id of the root node.
+
+    Raises:
+        InvalidInputError: A name or an attribute cannot be stored.
+    """
+    for name in entries:
+        check_entry_name(name)
+    return _encode(entries, attrs, 0, emit)
+
+
+def _encode(
+    entries: Mapping[str, TreeEntry],
+    attrs: Mapping[str, Value],
+    depth: int,
+    emit: Callable[[bytes], ObjectId],
+) -> ObjectId:
+    extra: dict[str, Value] = {"attrs": dict(attrs)} if attrs else {}
+    if len(entries) <= FANOUT_LIMIT:
+        packed: dict[str, Value] = {name: pack_entry(entry) for name, entry in entries.items()}
+        return emit(encode_value({"entries": packed, **extra}))
+    if depth >= MAX_SHARD_DEPTH:
+        raise InvalidInputError("names chosen to collide in every shard")
+    groups: dict[str, dict[str, TreeEntry]] = {}
+    for name, entry in entries.items():
+        groups.setdefault(shard_digit(name, depth), {})[name] = entry
+    shards: dict[str, Value] = {
+        digit: pack_entry(TreeEntry(Kind.TREE, _encode(group, {}, depth + 1, emit)))
+        for digit, group in sorted(groups.items())
+    }
+    return emit(
+        encode_value({"depth": depth, "entries": shards, "total": len(entries), **extra})
+    )
+
+
+def decode_node(data: BytesLike) -> TreeNode:
+    """The tree node whose canonical bytes are ``data``.
+
+    Raises:
+        CorruptionError: ``data`` is not the encoding of a tree node.
+    """
+    value = decode_value(data)
+    if type(value) is not dict or type(value.get("entries")) is not dict:
+        raise CorruptionError("not a tree object: wrong fields")
+    entries = {name: unpack_entry(packed) for name, packed in value["entries"].items()}
+    attrs = value.get("attrs", {})
+    if type(attrs) is not dict or ("attrs" in value and not attrs):
+        raise CorruptionError("not a tree object: bad attributes")
+    keys = set(value)
+    if keys in _PLAIN_KEYS:
+        _check_plain(entries)
+        return TreeNode(entries, len(entries), attrs)
+    if keys not in _SHARD_KEYS:
+        raise CorruptionError("not a tree object: wrong fields")
+    depth, total = value["depth"], value["total"]
+    if type(depth) is not int or not 0 <= depth < MAX_SHARD_DEPTH:
+        raise CorruptionError("not a tree object: bad shard depth")
+    if type(total) is not int or total <= FANOUT_LIMIT:
+        raise CorruptionError("not a tree object: a shard node of too few entries")
+    for digit, entry in entries.items():
+        if digit not in _DIGITS or entry.kind is not Kind.TREE:
+            raise CorruptionError("not a tree object: bad shard")
+    return TreeNode(entries, total, attrs, depth)
+
+
+def _check_plain(entries: Mapping[str, TreeEntry]) -> None:
+    if len(entries) > FANOUT_LIMIT:
+        raise CorruptionError("not a tree object: a large tree that is not sharded")
+    try:
+        for name in entries:
+            check_entry_name(name)
+    except InvalidInputError as error:
+        raise CorruptionError(f"not a tree object: {error}") from error
+
+
+def iter_entries(
+    node: TreeNode, load: Callable[[ObjectId], TreeNode]
+) -> Iterator[tuple[str, TreeEntry]]:
+    """All entries below ``node``, shards flattened, in no particular order.
+
+    Raises:
+        CorruptionError: The shards disagree with their counts or their names.
+    """
+    if not node.is_shard:
+        yield from node.entries.items()
+        return
+    seen = 0
+    for digit, entry in node.entries.items():
+        shard = load(entry.oid)
+        if shard.is_shard and shard.depth != (node.depth or 0) + 1:
+            raise CorruptionError(f"tree shard {entry.oid.short()} has the wrong depth")
+        for name, child in iter_entries(shard, load):
+            if shard_digit(name, node.depth or 0) != digit:
+                raise CorruptionError(f"entry {name!r} stands in the wrong shard")
+            seen += 1
+            yield name, child
+    if seen != node.total:
+        raise CorruptionError(f"a sharded tree declares {node.total} entries and holds {seen}")
+
+
+def lookup(
+    node: TreeNode, name: str, load: Callable[[ObjectId], TreeNode]
+) -> TreeEntry | None:
+    """The entry called ``name`` below ``node``, reading only the shards on its path."""
+    while node.depth is not None:
+        entry = node.entries.get(shard_digit(name, node.depth))
+        if entry is None:
+            return None
+        child = load(entry.oid)
+        if child.is_shard and child.depth != node.depth + 1:
+            raise CorruptionError(f"tree shard {entry.oid.short()} has the wrong depth")
+        node = child
+    return node.entries.get(name)
+
+
+def raw_children(kind: int, data: BytesLike) -> list[tuple[int, bytes]]:
+    """The children of a tree or run as ``(kind, id bytes)``, for walks; a blob has none.
+
+    Made for marking millions: it takes ``data`` as already verified against its id and does not
+    check that the encoding is canonical, which is fsck's work.
+
+    Raises:
+        CorruptionError: ``data`` is not a tree or run at all.
+    """
+    if kind == Kind.BLOB:
+        return []
+    try:
+        value = msgpack.unpackb(data, raw=False, strict_map_key=True)
+        if kind == Kind.RUN:
+            packed = [bytes((Kind.TREE,)) + value["pipelines"]]
+        else:
+            packed = list(value["entries"].values())
+    except Exception as error:  # as in codec.decode_value: every failure means the same
+        raise CorruptionError(f"not a {Kind(kind).label} object: {error!r}") from error
+    children = []
+    for entry in packed:
+        if type(entry) is not bytes or len(entry) != ENTRY_BYTES or entry[0] not in _KINDS:
+            raise CorruptionError(f"not a {Kind(kind).label} object: a malformed child")
+        children.append((entry[0], entry[1:]))
+    return children
+
+
+def empty_tree_id() -> ObjectId:
+    """The id of the tree without entries."""
+    return ObjectId(raw_hash(Kind.TREE, encode_value({"entries": {}})))

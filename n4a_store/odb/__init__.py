@@ -1,0 +1,1 @@
+"""The object database: many packs searched as one."""

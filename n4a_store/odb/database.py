@@ -1,0 +1,242 @@
+"""Many packs as one object database: where an object stands, and its verified bytes.
+
+Packs are immutable and their ids never come back, so what is known of a pack stays true. The
+database holds no lease: whoever reads sees to it that the packs it was told of stay (a session
+or a transaction does). A pack that the catalog lists and the disk lacks is corruption.
+
+Small packs, of which a training run leaves many, share one table from id to pack, so that a
+look-up does not grow with their number; it is bounded, and packs beyond the bound are searched
+one by one until a repack merges them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+
+from n4a_store.errors import CorruptionError
+from n4a_store.objects.oid import BytesLike
+from n4a_store.packs.entry import EntryHeader
+from n4a_store.packs.reader import PackReader
+from n4a_store.storage.files import map_file
+from n4a_store.storage.layout import StoreLayout
+from n4a_store.storage.rows import PackRow
+
+__all__ = ["Location", "ObjectDatabase", "PackGoneError"]
+
+_OPEN_PACKS = 256
+_SMALL_OBJECTS = 4_096
+_TABLE_OBJECTS = 262_144
+_TABLE_FROM_PACKS = 12
+
+
+class PackGoneError(CorruptionError):
+    """A pack file is missing. Whether that is damage or a race, the caller finds out."""
+
+    def __init__(self, pack_id: str) -> None:
+        super().__init__(f"pack {pack_id} is missing", hint="run: n4a-store fsck")
+        self.pack_id = pack_id
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where an object stands."""
+
+    pack_id: str
+    position: int
+
+
+class ObjectDatabase:
+    """The packs of one store that this process knows of. Safe to share among threads.
+
+    Args:
+        layout: Where the packs stand.
+    """
+
+    def __init__(self, layout: StoreLayout) -> None:
+        self._layout = layout
+        self._mutex = threading.RLock()
+        self._packs: dict[str, PackRow] = {}
+        self._readers: OrderedDict[str, PackReader] = OrderedDict()
+        self._table: dict[bytes, str] = {}
+        self._in_table: set[str] = set()
+        self._searched: list[str] = []
+        self._damaged: dict[str, CorruptionError] = {}
+
+    def __contains__(self, pack_id: str) -> bool:
+        return pack_id in self._packs
+
+    @property
+    def pack_ids(self) -> list[str]:
+        """The packs it knows of."""
+        return list(self._packs)
+
+    def add(self, rows: Iterable[PackRow]) -> None:
+        """Learn of packs."""
+        with self._mutex:
+            for row in rows:
+                if row.id not in self._packs:
+                    self._packs[row.id] = row
+                    self._searched.append(row.id)
+                else:
+                    self._packs[row.id] = row
+
+    def retain(self, pack_ids: Container[str]) -> None:
+        """Forget every pack that is not among ``pack_ids``."""
+        with self._mutex:
+            gone = [pack_id for pack_id in self._packs if pack_id not in pack_ids]
+            if not gone:
+                return
+            for pack_id in gone:
+                del self._packs[pack_id]
+                self._readers.pop(pack_id, None)
+                self._damaged.pop(pack_id, None)
+            if self._in_table.intersection(gone):
+                # Rebuilt on the next look-up: an object of a dropped pack may stand elsewhere.
+                self._table.clear()
+                self._in_table.clear()
+            self._searched = [name for name in self._packs if name not in self._in_table]
+
+    def reader(self, pack_id: str) -> PackReader:
+        """The opened pack.
+
+        Raises:
+            PackGoneError: Its file is missing.
+            CorruptionError: It is not a sound pack.
+        """
+        with self._mutex:
+            reader = self._readers.get(pack_id)
+            if reader is not None:
+                self._readers.move_to_end(pack_id)
+                return reader
+            if pack_id in self._damaged:
+                raise self._damaged[pack_id]
+            try:
+                data = map_file(self._layout.pack(pack_id))
+            except FileNotFoundError:
+                raise PackGoneError(pack_id) from None
+            try:
+                reader = PackReader(data, pack_id)
+            except CorruptionError as error:
+                self._damaged[pack_id] = error
+                raise
+            self._readers[pack_id] = reader
+            if len(self._readers) > _OPEN_PACKS:
+                # Only the handle goes: views into the pack keep its mapping.
+                self._readers.popitem(last=False)
+            return reader
+
+    def _fill_table(self) -> None:
+        if len(self._searched) <= _TABLE_FROM_PACKS:
+            return
+        remaining = []
+        for pack_id in self._searched:
+            objects = self._packs[pack_id].objects
+            if objects > _SMALL_OBJECTS or len(self._table) + objects > _TABLE_OBJECTS:
+                remaining.append(pack_id)
+                continue
+            try:
+                oids = self.reader(pack_id).index.oids()
+            except CorruptionError:
+                remaining.append(pack_id)  # the search passes over it as well
+                continue
+            for oid in oids:
+                self._table.setdefault(oid, pack_id)
+            self._in_table.add(pack_id)
+        self._searched = remaining
+
+    def find(self, oid: bytes, allowed: Container[str] | None = None) -> Location | None:
+        """Where the object stands, in one of the ``allowed`` packs if they are given.
+
+        A pack that cannot be opened is passed over, so that its damage hides nothing else. A
+        None may therefore be the fault of damage: see :meth:`verify_indexes`.
+        """
+        with self._mutex:
+            self._fill_table()
+            tabled = self._table.get(oid)
+            if tabled is not None:
+                if allowed is None or tabled in allowed:
+                    return Location(tabled, self.reader(tabled).find(oid))
+                # It may stand in another small pack as well, which the table cannot tell.
+                others: Iterable[str] = self._in_table
+                location = self._search(oid, (name for name in others if name in allowed))
+                if location is not None:
+                    return location
+            names = reversed(self._searched)  # the newest first: training looks at what is new
+            return self._search(
+                oid, names if allowed is None else (name for name in names if name in allowed)
+            )
+
+    def _search(self, oid: bytes, pack_ids: Iterable[str]) -> Location | None:
+        for pack_id in pack_ids:
+            try:
+                position = self.reader(pack_id).find(oid)
+            except CorruptionError:
+                continue
+            if position >= 0:
+                return Location(pack_id, position)
+        return None
+
+    def find_all(self, oid: bytes) -> list[Location]:
+        """Everywhere the object stands."""
+        found = (self._search(oid, (pack_id,)) for pack_id in self.pack_ids)
+        return [location for location in found if location is not None]
+
+    def verify_indexes(self) -> None:
+        """Check every index against its hash, so that a look-up that found nothing is true.
+
+        Raises:
+            CorruptionError: A pack is missing or cannot be opened, or its index is damaged; the
+                message names it.
+        """
+        for pack_id in self.pack_ids:
+            self.reader(pack_id).verify_index()
+
+    def header(self, location: Location) -> EntryHeader:
+        """The header of the object at ``location``."""
+        return self.reader(location.pack_id).header_at(location.position)
+
+    def read(self, location: Location) -> tuple[int, BytesLike]:
+        """The kind and the verified bytes of the object at ``location``."""
+        return self.reader(location.pack_id).read_at(location.position)
+
+    def ids_with_prefix(self, prefix: str) -> list[tuple[bytes, int]]:
+        """The objects whose id in hex begins with ``prefix``: id and kind, sorted."""
+        whole = bytes.fromhex(prefix[: len(prefix) // 2 * 2])
+        odd = int(prefix[-1], 16) if len(prefix) % 2 else None
+        found: dict[bytes, int] = {}
+        for pack_id in self.pack_ids:
+            index = self.reader(pack_id).index
+            for position in range(*index.prefix_range(whole, odd)):
+                oid = index.oid_at(position)
+                if oid.hex().startswith(prefix):
+                    found[oid] = index.kinds[position]
+        return sorted(found.items())
+
+    def iter_ids(self) -> Iterator[tuple[bytes, int]]:
+        """All objects, sorted by id, each once, without holding them all."""
+        import heapq
+
+        last = b""
+        streams = [self._pack_ids(pack_id) for pack_id in self.pack_ids]
+        for oid, kind in heapq.merge(*streams):
+            if oid != last:
+                last = oid
+                yield oid, kind
+
+    def _pack_ids(self, pack_id: str) -> Iterator[tuple[bytes, int]]:
+        index = self.reader(pack_id).index
+        for position in range(index.objects):
+            yield index.oid_at(position), index.kinds[position]
+
+    def close(self) -> None:
+        """Forget everything. Views handed out stay valid."""
+        with self._mutex:
+            self._readers.clear()
+            self._table.clear()
+            self._in_table.clear()
+            self._packs.clear()
+            self._damaged.clear()
+            self._searched.clear()

@@ -1,0 +1,145 @@
+"""Codecs: raw, zstd, byte-shuffle + zstd, chosen by a probe, undone under guard.
+
+Compression must earn its place: a sample of the payload is compressed plain and shuffled, and
+the payload is stored raw unless an eighth is saved, because raw bytes can be mapped in place.
+
+Decompression trusts nothing. The frame must declare exactly the raw length of its entry, must be
+one frame without trailing bytes, and may not inflate beyond :data:`MAX_RATIO`; all of that is
+checked before a byte is inflated. The writer keeps to the same ratio, so a legitimate payload of
+constant bytes is stored raw rather than looking like a bomb.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import zstandard
+
+from n4a_store.errors import CorruptionError
+from n4a_store.objects.oid import BytesLike
+from n4a_store.packs.entry import Codec
+
+__all__ = ["MAX_RATIO", "compress", "decompress", "shuffle", "unshuffle"]
+
+MAX_RATIO = 16_384
+LEVEL = 1
+_MIN_BYTES = 192  # below, a zstd frame's own header eats what it saves
+_PROBE_FROM = 16_384  # below, compressing all of it costs no more than a probe
+_PROBE_BYTES = 4_096
+_KEEP = 0.875
+_FREE_INFLATION = 1024 * 1024  # below this raw length no ratio can hurt
+_MAX_ITEM = 16
+
+
+class _PerThread(threading.local):
+    """zstandard contexts crash the process when two threads share one."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(
+            level=LEVEL, write_content_size=True, write_checksum=False
+        )
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_contexts = _PerThread()
+
+
+def shuffle(data: BytesLike, item_size: int) -> bytes:
+    """All first bytes of each item, then all second bytes, …; a last partial item stays at the end.
+
+    Floats of like size share their exponents: gathered, they compress.
+    """
+    whole = len(data) - len(data) % item_size
+    view = bytes(data)
+    planes = [view[plane:whole:item_size] for plane in range(item_size)]
+    return b"".join((*planes, view[whole:]))
+
+
+def unshuffle(data: bytes, item_size: int) -> bytes:
+    """The inverse of :func:`shuffle`."""
+    items = len(data) // item_size
+    whole = items * item_size
+    out = bytearray(len(data))
+    for plane in range(item_size):
+        out[plane:whole:item_size] = data[plane * items : (plane + 1) * items]
+    out[whole:] = data[whole:]
+    return bytes(out)
+
+
+def compress(data: BytesLike, item_size: int = 1) -> tuple[Codec, int, BytesLike]:
+    """Encode a payload as whichever codec pays.
+
+    Args:
+        data: Contiguous unsigned bytes.
+        item_size: Bytes per array item, as a hint for the shuffle; 1 for text and pickles.
+
+    Returns:
+        The codec, the item size its undoing needs (0 without a shuffle), and the stored bytes.
+    """
+    size = len(data)
+    if size < _MIN_BYTES:
+        return Codec.RAW, 0, data
+    can_shuffle = 1 < item_size <= _MAX_ITEM
+    pack = _contexts.compressor.compress
+    if size >= _PROBE_FROM:
+        middle = (size // 2) - (size // 2) % (item_size if can_shuffle else 1)
+        sample = bytes(data[middle : middle + _PROBE_BYTES])
+        plain = len(pack(sample))
+        shuffled = len(pack(shuffle(sample, item_size))) if can_shuffle else size
+        if min(plain, shuffled) > _KEEP * len(sample):
+            return Codec.RAW, 0, data
+        use_shuffle = shuffled < plain
+    else:
+        use_shuffle = can_shuffle
+    stored = pack(shuffle(data, item_size)) if use_shuffle else pack(data)
+    if len(stored) > _KEEP * size or size > MAX_RATIO * len(stored):
+        return Codec.RAW, 0, data
+    if use_shuffle:
+        return Codec.SHUFFLE_ZSTD, item_size, stored
+    return Codec.ZSTD, 0, stored
+
+
+def check_frame(stored: BytesLike, raw_length: int) -> None:
+    """Refuse a zstd frame that does not declare ``raw_length`` or inflates beyond reason.
+
+    Raises:
+        CorruptionError: So it is.
+    """
+    try:
+        frame = zstandard.get_frame_parameters(stored)
+    except zstandard.ZstdError as error:
+        raise CorruptionError(f"not a zstd frame: {error}") from error
+    if frame.content_size != raw_length:
+        raise CorruptionError(
+            f"a zstd frame declares {frame.content_size} bytes, its entry {raw_length}"
+        )
+    if raw_length > _FREE_INFLATION and raw_length > MAX_RATIO * len(stored):
+        raise CorruptionError(
+            f"a zstd frame of {len(stored)} bytes would inflate to {raw_length}: refused"
+        )
+
+
+def decompress(codec: int, item_size: int, stored: BytesLike, raw_length: int) -> BytesLike:
+    """Undo :func:`compress`; ``stored`` itself for a raw payload.
+
+    Raises:
+        CorruptionError: The stored bytes are not such an encoding of ``raw_length`` bytes.
+    """
+    if codec == Codec.RAW:
+        if len(stored) != raw_length or item_size:
+            raise CorruptionError(f"a raw entry of {len(stored)} bytes declares {raw_length}")
+        return stored
+    if (codec == Codec.SHUFFLE_ZSTD) != (1 < item_size <= _MAX_ITEM):
+        raise CorruptionError(f"codec {codec} with an item size of {item_size}")
+    if codec not in (Codec.ZSTD, Codec.SHUFFLE_ZSTD):
+        raise CorruptionError(f"codec {codec} cannot be undone without its base")
+    check_frame(stored, raw_length)
+    try:
+        raw = _contexts.decompressor.decompress(
+            stored, max_output_size=raw_length, allow_extra_data=False
+        )
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise CorruptionError(f"a damaged zstd frame: {error}") from error
+    if len(raw) != raw_length:
+        raise CorruptionError(f"a zstd frame gave {len(raw)} bytes instead of {raw_length}")
+    return unshuffle(raw, item_size) if codec == Codec.SHUFFLE_ZSTD else raw

@@ -1,0 +1,163 @@
+"""The sorted index of a pack: from an object id to its entry in a microsecond, without parsing.
+
+Sections, one after the other, for n objects sorted by id::
+
+    fan-out   u32[2^bits]   how many ids begin with a value <= i in their first ``bits`` bits
+    keys      u64[n]        the first 8 bytes of each id, read as a big-endian number
+    tails     u8[24][n]     the other 24 bytes
+    offsets   u64[n]        where the entry begins
+    lengths   u64[n]        header, padding and stored bytes together
+    kinds     u8[n]
+
+All numbers are little-endian and every section starts at a multiple of 8, so that a mapped file
+is searched in place. The fan-out has 65,536 slots, or 256 in packs of fewer than
+:data:`SMALL_PACK` objects. A search that finds nothing proves nothing until the index has been
+checked against its hash: see ``PackReader.verify_index``.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+from n4a_store.errors import CorruptionError, UnsupportedFormatError
+from n4a_store.objects.oid import OID_BYTES
+
+__all__ = ["SMALL_PACK", "PackIndex", "encode_index", "index_bytes"]
+
+SMALL_PACK = 16_384
+_KEY_BYTES = 8
+_TAIL_BYTES = OID_BYTES - _KEY_BYTES
+_PER_OBJECT = _KEY_BYTES + _TAIL_BYTES + 8 + 8 + 1
+
+IndexRecord = tuple[bytes, int, int, int]
+"""Object id, offset, entry length, kind."""
+
+
+def fanout_bits_for(objects: int) -> int:
+    """How many bits the fan-out of a pack of ``objects`` objects has."""
+    return 8 if objects < SMALL_PACK else 16
+
+
+def index_bytes(objects: int, fanout_bits: int) -> int:
+    """How long the index of a pack of ``objects`` objects is."""
+    return 4 * (1 << fanout_bits) + objects * _PER_OBJECT
+
+
+def _little(values: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tobytes()
+
+
+def encode_index(records: Sequence[IndexRecord]) -> bytes:
+    """The index of ``records``, which are sorted by id and hold no id twice."""
+    bits = fanout_bits_for(len(records))
+    counts = array("I", bytes(4 << bits))
+    shift = 16 - bits
+    for oid, _, _, _ in records:
+        counts[int.from_bytes(oid[:2], "big") >> shift] += 1
+    total = 0
+    for slot, count in enumerate(counts):
+        total += count
+        counts[slot] = total
+    keys = array("Q", (int.from_bytes(record[0][:_KEY_BYTES], "big") for record in records))
+    return b"".join(
+        (
+            _little(counts),
+            _little(keys),
+            b"".join([record[0][_KEY_BYTES:] for record in records]),
+            _little(array("Q", [record[1] for record in records])),
+            _little(array("Q", [record[2] for record in records])),
+            bytes([record[3] for record in records]),
+        )
+    )
+
+
+class PackIndex:
+    """A search over the bytes of an index, usually mapped from a file.
+
+    Args:
+        data: Exactly the bytes of the index.
+        objects: How many objects it holds.
+        fanout_bits: 8 or 16.
+
+    Raises:
+        CorruptionError: ``data`` has another length.
+    """
+
+    __slots__ = ("_fanout", "_keys", "_shift", "_tails", "kinds", "lengths", "objects", "offsets")
+
+    def __init__(self, data: memoryview, objects: int, fanout_bits: int) -> None:
+        if sys.byteorder == "big":
+            raise UnsupportedFormatError("packs are searched in place on little-endian hosts only")
+        if len(data) != index_bytes(objects, fanout_bits):
+            raise CorruptionError("the index length disagrees with the number of objects")
+        at = 4 << fanout_bits
+        self.objects = objects
+        self._shift = 16 - fanout_bits
+        self._fanout = data[:at].cast("I")
+        self._keys = data[at : at + 8 * objects].cast("Q")
+        at += 8 * objects
+        self._tails = data[at : at + _TAIL_BYTES * objects]
+        at += _TAIL_BYTES * objects
+        self.offsets = data[at : at + 8 * objects].cast("Q")
+        at += 8 * objects
+        self.lengths = data[at : at + 8 * objects].cast("Q")
+        self.kinds = data[at + 8 * objects :]
+
+    def find(self, oid: bytes) -> int:
+        """The position of ``oid``, or -1."""
+        slot = ((oid[0] << 8) | oid[1]) >> self._shift
+        fanout = self._fanout
+        low = fanout[slot - 1] if slot else 0
+        high = min(fanout[slot], self.objects)
+        if low >= high:
+            return -1
+        key = int.from_bytes(oid[:_KEY_BYTES], "big")
+        keys = self._keys
+        at = bisect_left(keys, key, low, high)
+        tail = oid[_KEY_BYTES:]
+        while at < high and keys[at] == key:
+            if self._tails[_TAIL_BYTES * at : _TAIL_BYTES * (at + 1)] == tail:
+                return at
+            at += 1
+        return -1
+
+    def oid_at(self, position: int) -> bytes:
+        """The id at ``position``."""
+        tail = self._tails[_TAIL_BYTES * position : _TAIL_BYTES * (position + 1)]
+        return self._keys[position].to_bytes(_KEY_BYTES, "big") + bytes(tail)
+
+    def oids(self) -> list[bytes]:
+        """All ids, in order."""
+        keys = array("Q", self._keys)
+        keys.byteswap()
+        heads, tails = keys.tobytes(), bytes(self._tails)
+        return [
+            heads[8 * at : 8 * at + 8] + tails[_TAIL_BYTES * at : _TAIL_BYTES * (at + 1)]
+            for at in range(self.objects)
+        ]
+
+    def prefix_range(self, prefix: bytes, odd_nibble: int | None = None) -> tuple[int, int]:
+        """The positions of the ids that begin with ``prefix`` and then, maybe, half a byte."""
+        low = prefix + (bytes((odd_nibble << 4,)) if odd_nibble is not None else b"")
+        high = prefix + (bytes((odd_nibble << 4 | 0x0F,)) if odd_nibble is not None else b"")
+        head = _KEY_BYTES
+        first = int.from_bytes(low[:head].ljust(head, b"\0"), "big")
+        last = int.from_bytes(high[:head].ljust(head, b"\xff"), "big")
+        start = bisect_left(self._keys, first)
+        stop = bisect_left(self._keys, last + 1, start) if last < 2**64 - 1 else self.objects
+        return start, stop
+
+    def records(self) -> Iterator[IndexRecord]:
+        """All records, in order of id."""
+        for position in range(self.objects):
+            yield (
+                self.oid_at(position),
+                self.offsets[position],
+                self.lengths[position],
+                self.kinds[position],
+            )

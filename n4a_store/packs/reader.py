@@ -1,0 +1,185 @@
+"""Reading a pack from bytes, usually mapped: every payload is verified before it is returned.
+
+Opening reads header and footer only. An entry is believed when its header's CRC holds, its id is
+the one asked for, and its raw bytes hash to that id; anything else is a
+:class:`CorruptionError` that names the object. Damage to one entry never hides another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from n4a_store.errors import CorruptionError
+from n4a_store.objects.oid import BytesLike, raw_hash
+from n4a_store.packs.compression import decompress
+from n4a_store.packs.entry import Codec, EntryHeader, decode_header
+from n4a_store.packs.format import (
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    PACK_HASH_OFFSET,
+    Footer,
+    check_header,
+)
+from n4a_store.packs.index import PackIndex
+
+__all__ = ["PackReader", "StoredObject", "decode_entry", "scan_entries"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object's entry as it stands in a pack, still encoded.
+
+    Args:
+        header: Its header.
+        stored: Its stored bytes; a view into the pack.
+    """
+
+    header: EntryHeader
+    stored: memoryview
+
+
+def decode_entry(header: EntryHeader, stored: BytesLike) -> BytesLike:
+    """The raw bytes of an entry, verified against its id.
+
+    Raises:
+        CorruptionError: They are not what was stored.
+    """
+    try:
+        raw = decompress(header.codec, header.item_size, stored, header.raw_length)
+    except CorruptionError as error:
+        raise CorruptionError(f"object {header.oid.hex()[:12]} is damaged: {error}") from error
+    if raw_hash(header.kind, raw) != header.oid:
+        raise CorruptionError(
+            f"object {header.oid.hex()[:12]} is damaged: its bytes do not hash to its id"
+        )
+    return raw
+
+
+def scan_entries(data: memoryview, limit: int) -> Iterator[EntryHeader]:
+    """The entries of a pack in file order, without its index, up to the first unsound one."""
+    at = HEADER_BYTES
+    while at < limit:
+        try:
+            header = decode_header(data, at, limit)
+        except CorruptionError:
+            return
+        yield header
+        at = header.end
+
+
+class PackReader:
+    """A pack over its bytes.
+
+    Args:
+        data: All bytes of the pack.
+        name: What errors call it.
+
+    Raises:
+        CorruptionError: It is not a whole pack.
+        UnsupportedFormatError: It is of a later version.
+    """
+
+    __slots__ = ("_index_verified", "data", "footer", "index", "name")
+
+    def __init__(self, data: memoryview, name: str) -> None:
+        self.name = name
+        self.data = data
+        self._index_verified = False
+        try:
+            check_header(bytes(data[:HEADER_BYTES]))
+            if len(data) < HEADER_BYTES + FOOTER_BYTES:
+                raise CorruptionError("cut short")
+            self.footer = Footer.decode(bytes(data[-FOOTER_BYTES:]), len(data))
+            start = self.footer.index_offset
+            self.index = PackIndex(
+                data[start : start + self.footer.index_length],
+                self.footer.objects,
+                self.footer.fanout_bits,
+            )
+        except CorruptionError as error:
+            raise CorruptionError(
+                f"pack {name}: {error}", hint="run: n4a-store fsck --full"
+            ) from error
+
+    def __len__(self) -> int:
+        return self.footer.objects
+
+    def find(self, oid: bytes) -> int:
+        """The position of ``oid``, or -1. See :meth:`verify_index` before believing a -1."""
+        return self.index.find(oid)
+
+    def verify_index(self) -> None:
+        """Check the index against its hash, once.
+
+        Raises:
+            CorruptionError: The index is damaged.
+        """
+        if not self._index_verified:
+            start, length = self.footer.index_offset, self.footer.index_length
+            if blake3(self.data[start : start + length]).digest() != self.footer.index_hash:
+                raise CorruptionError(
+                    f"pack {self.name}: its index is damaged", hint="run: n4a-store index-pack"
+                )
+            self._index_verified = True
+
+    def verify_bytes(self) -> None:
+        """Check every byte of the pack against its hash.
+
+        Raises:
+            CorruptionError: Some byte of the pack has changed.
+        """
+        covered = len(self.data) - FOOTER_BYTES + PACK_HASH_OFFSET
+        if blake3(self.data[:covered]).digest() != self.footer.pack_hash:
+            raise CorruptionError(f"pack {self.name}: its bytes have changed since it was written")
+
+    def header_at(self, position: int) -> EntryHeader:
+        """The header of the entry at ``position`` of the index.
+
+        Raises:
+            CorruptionError: The header is damaged or belongs to another object.
+        """
+        oid = self.index.oid_at(position)
+        try:
+            header = decode_header(
+                self.data, self.index.offsets[position], self.footer.index_offset
+            )
+        except CorruptionError as error:
+            raise CorruptionError(
+                f"object {oid.hex()[:12]} in pack {self.name}: {error}",
+                hint="run: n4a-store fsck --full",
+            ) from error
+        if header.oid != oid or header.kind != self.index.kinds[position]:
+            raise CorruptionError(
+                f"object {oid.hex()[:12]} in pack {self.name}: the index leads to another entry",
+                hint="run: n4a-store fsck --full",
+            )
+        return header
+
+    def stored_at(self, position: int) -> StoredObject:
+        """The entry at ``position``, still encoded."""
+        header = self.header_at(position)
+        return StoredObject(header, self.data[header.payload : header.end])
+
+    def read_at(self, position: int) -> tuple[int, BytesLike]:
+        """The kind and the verified raw bytes of the object at ``position``.
+
+        Raw payloads come as a view into the pack, others as bytes.
+
+        Raises:
+            CorruptionError: They are not what was stored.
+        """
+        entry = self.stored_at(position)
+        try:
+            raw = decode_entry(entry.header, entry.stored)
+        except CorruptionError as error:
+            raise CorruptionError(
+                f"{error} (pack {self.name})", hint="run: n4a-store fsck --full"
+            ) from error
+        return entry.header.kind, raw
+
+    def is_raw(self, position: int) -> bool:
+        """Whether the object at ``position`` can be mapped in place."""
+        return self.header_at(position).codec == Codec.RAW

@@ -1,0 +1,136 @@
+"""Writing a pack: append entries to a sink, then seal it with index and footer.
+
+The sink gets bytes in order and is never asked to seek, so a pack can be written to a file, a
+pipe or memory. A payload is hashed by the caller before it comes here: a duplicate never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from blake3 import blake3
+
+from n4a_store.objects.oid import BytesLike
+from n4a_store.packs.compression import compress
+from n4a_store.packs.entry import Codec, encode_header
+from n4a_store.packs.format import ALIGNMENT, HEADER, Footer
+from n4a_store.packs.index import encode_index, fanout_bits_for
+
+__all__ = ["PackWriter"]
+
+_BUFFER_BYTES = 1024 * 1024
+
+
+class PackWriter:
+    """One pack being written.
+
+    Args:
+        sink: Takes all the bytes it is given, in order.
+    """
+
+    def __init__(self, sink: Callable[[BytesLike], None]) -> None:
+        self._sink = sink
+        self._hasher = blake3()
+        self._buffer = bytearray(HEADER)
+        self._flushed = 0
+        self._entries: dict[bytes, tuple[int, int, int]] = {}
+        self._sealed = False
+        self.raw_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, oid: bytes) -> bool:
+        return oid in self._entries
+
+    @property
+    def size(self) -> int:
+        """How many bytes have been written so far, the unflushed included."""
+        return self._flushed + len(self._buffer)
+
+    @property
+    def flushed(self) -> int:
+        """How many bytes the sink has been given."""
+        return self._flushed
+
+    def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
+        """Append an object whose id is ``oid``, unless the pack holds it already."""
+        if oid not in self._entries:
+            codec, stored_item_size, stored = compress(data, item_size)
+            self.add_stored(oid, kind, codec, stored_item_size, stored, len(data))
+
+    def add_stored(  # noqa: PLR0913 - the fields of an entry
+        self,
+        oid: bytes,
+        kind: int,
+        codec: Codec | int,
+        item_size: int,
+        stored: BytesLike,
+        raw_length: int,
+    ) -> None:
+        """Append an object that is already encoded, as it stands in another pack."""
+        if oid in self._entries:
+            return
+        offset = self.size
+        header = encode_header(offset, kind, codec, item_size, len(stored), raw_length, oid)
+        self._append(header)
+        self._append(stored)
+        self._entries[oid] = (offset, len(header) + len(stored), kind)
+        self.raw_bytes += raw_length
+
+    def _append(self, data: BytesLike) -> None:
+        if len(data) >= _BUFFER_BYTES:
+            self.flush()
+            self._emit(data)
+            return
+        self._buffer += data
+        if len(self._buffer) >= _BUFFER_BYTES:
+            self.flush()
+
+    def _emit(self, data: BytesLike) -> None:
+        self._sink(data)
+        self._hasher.update(data)
+        self._flushed += len(data)
+
+    def flush(self) -> None:
+        """Hand everything written so far to the sink."""
+        if self._buffer:
+            self._emit(bytes(self._buffer))
+            self._buffer.clear()
+
+    def locate(self, oid: bytes) -> tuple[int, int] | None:
+        """Where the entry of ``oid`` begins and how long it is, or None."""
+        found = self._entries.get(oid)
+        return None if found is None else found[:2]
+
+    def kind_of(self, oid: bytes) -> int | None:
+        """The kind of ``oid``, or None when it is not in this pack."""
+        found = self._entries.get(oid)
+        return None if found is None else found[2]
+
+    def seal(self) -> Footer:
+        """Write index and footer; nothing can be added afterwards."""
+        if self._sealed:
+            raise RuntimeError("this pack is sealed")
+        self._sealed = True
+        self._append(bytes(-self.size % ALIGNMENT))
+        index_offset = self.size
+        records = sorted(
+            (oid, offset, length, kind) for oid, (offset, length, kind) in self._entries.items()
+        )
+        index = encode_index(records)
+        self._append(index)
+        footer = Footer(
+            objects=len(records),
+            index_offset=index_offset,
+            index_length=len(index),
+            raw_bytes=self.raw_bytes,
+            fanout_bits=fanout_bits_for(len(records)),
+            index_hash=blake3(index).digest(),
+        )
+        self._append(footer.encode_head())
+        self.flush()
+        pack_hash = self._hasher.digest()
+        self._append(Footer.encode_tail(pack_hash))
+        self.flush()
+        return footer

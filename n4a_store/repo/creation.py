@@ -1,0 +1,83 @@
+"""Creating a store: built whole under another name, then renamed into place.
+
+A crash leaves either nothing at that path or a complete store; a leftover of an attempt has a
+name that begins with a dot and is nobody's store.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from n4a_store.errors import InvalidInputError
+from n4a_store.repo.format import StoreFormat
+from n4a_store.settings import Settings
+from n4a_store.storage import system
+from n4a_store.storage.catalog import Catalog
+from n4a_store.storage.files import make_folder, remove_tree, replace_file, sync_file, sync_folder
+from n4a_store.storage.filesystem import check_filesystem
+from n4a_store.storage.layout import StoreLayout
+from n4a_store.storage.system import backend_errors
+
+__all__ = ["create_store"]
+
+
+def create_store(layout: StoreLayout, settings: Settings) -> None:
+    """Create an empty store at ``layout.root``.
+
+    Raises:
+        InvalidInputError: There is something at that path.
+        BackendError: It cannot be created; nothing is left of the attempt.
+    """
+    root = layout.root
+    _check_free(root)
+    made = _make_parents(root.parent, settings.shared_group)
+    check_filesystem(root.parent, allow=settings.allow_network_filesystem)
+    draft = StoreLayout(root.with_name(f".{root.name}.{os.urandom(4).hex()}.new"))
+    try:
+        make_folder(draft.root, shared_group=settings.shared_group)
+        for folder in draft.folders():
+            make_folder(folder, shared_group=settings.shared_group)
+            sync_folder(folder)
+        Catalog.create(draft.catalog)
+        sync_file(draft.catalog)
+        replace_file(draft.format, StoreFormat().encode().encode())
+        sync_folder(draft.root)
+        _publish(draft.root, root)
+    except BaseException:
+        remove_tree(draft.root)
+        raise
+    for folder in (root.parent, *(path.parent for path in made)):
+        sync_folder(folder)
+
+
+def _check_free(root: Path) -> None:
+    if root.is_symlink() or root.exists():
+        if (root / "format").exists():
+            raise InvalidInputError(f"there is a store in {root} already")
+        if not root.is_dir() or any(root.iterdir()):
+            raise InvalidInputError(
+                f"{root} exists and is not empty", hint="choose a folder that does not exist"
+            )
+
+
+def _make_parents(folder: Path, shared_group: bool) -> list[Path]:
+    """Create the missing folders down to ``folder``; return those that were made."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    return [
+        path for path in reversed(missing) if make_folder(path, shared_group=shared_group)
+    ]
+
+
+def _publish(draft: Path, root: Path) -> None:
+    with backend_errors(f"create {root}"):
+        try:
+            system.rename(str(draft), str(root))
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise InvalidInputError(f"there is a store in {root} already") from error
+            raise

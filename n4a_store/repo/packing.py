@@ -1,0 +1,142 @@
+"""The packs that one transaction writes: grown under ``txn/``, published into ``packs/``.
+
+Nothing is created before the first object. A pack that reaches a limit is sealed and the next
+one begun, so that memory stays bounded however much is put. ``publish`` is steps 4 of the
+transaction's protocol: fsync each file, rename it, fsync the folder.
+"""
+
+from __future__ import annotations
+
+from n4a_store.objects.oid import BytesLike
+from n4a_store.packs.entry import decode_header
+from n4a_store.packs.format import HEADER_BYTES
+from n4a_store.packs.reader import PackReader, decode_entry
+from n4a_store.packs.writer import PackWriter
+from n4a_store.settings import Durability, Settings
+from n4a_store.storage.files import (
+    AppendFile,
+    make_folder,
+    map_file,
+    move_file,
+    remove_file,
+    sync_folder,
+)
+from n4a_store.storage.layout import PACK_SUFFIX, StoreLayout
+from n4a_store.storage.rows import PackRow, PackState
+
+__all__ = ["PackBuilder"]
+
+
+class PackBuilder:
+    """The packs of one writer.
+
+    Args:
+        owner: The lease that the packs are named after; it is unique, so their names are.
+    """
+
+    def __init__(self, layout: StoreLayout, settings: Settings, owner: str) -> None:
+        self._layout = layout
+        self._settings = settings
+        self._owner = owner
+        self._durable = settings.durability is not Durability.NONE
+        self.folder = layout.transaction(owner.rpartition("-")[2])
+        self._count = 0
+        self._file: AppendFile | None = None
+        self._writer: PackWriter | None = None
+        self._sealed: list[PackRow] = []
+        self._readers: dict[str, PackReader] = {}
+        self._published: list[str] = []
+
+    def _pack_id(self) -> str:
+        return f"{self._owner}-{self._count}"
+
+    def _path(self, pack_id: str) -> str:
+        return pack_id + PACK_SUFFIX
+
+    def _begin(self) -> PackWriter:
+        if self._writer is None:
+            if self._count == 0:
+                make_folder(self.folder, shared_group=self._settings.shared_group)
+            self._file = AppendFile(
+                self.folder / self._path(self._pack_id()),
+                shared_group=self._settings.shared_group,
+            )
+            self._writer = PackWriter(self._file.write)
+        return self._writer
+
+    def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
+        """Append an object that is in none of these packs."""
+        writer = self._begin()
+        writer.add(oid, kind, data, item_size)
+        if (
+            len(writer) >= self._settings.pack_max_objects
+            or writer.size >= self._settings.pack_max_bytes
+        ):
+            self._seal()
+
+    def _seal(self) -> None:
+        if self._writer is None or self._file is None:
+            return
+        footer = self._writer.seal()
+        pack_id = self._pack_id()
+        if self._durable:
+            self._file.sync()
+        self._file.close()
+        self._sealed.append(
+            PackRow(
+                pack_id, PackState.LIVE, 0, "", footer.objects, self._writer.size, footer.raw_bytes
+            )
+        )
+        self._file = self._writer = None
+        self._count += 1
+
+    def read(self, oid: bytes) -> tuple[int, BytesLike] | None:
+        """An object of these packs, verified; None when it is not in them."""
+        if self._writer is not None and self._file is not None:
+            found = self._writer.locate(oid)
+            if found is not None:
+                offset, length = found
+                if offset + length > self._writer.flushed:
+                    self._writer.flush()
+                entry = memoryview(self._file.read_at(offset, length))
+                # The header counts from the start of its pack, the bytes at hand from its own.
+                header = decode_header(entry, 0, length)
+                return header.kind, decode_entry(header, entry[header.payload : header.end])
+        for row in self._sealed:
+            reader = self._readers.get(row.id)
+            if reader is None:
+                reader = PackReader(map_file(self.folder / self._path(row.id)), row.id)
+                self._readers[row.id] = reader
+            position = reader.find(oid)
+            if position >= 0:
+                return reader.read_at(position)
+        return None
+
+    def publish(self) -> list[PackRow]:
+        """Seal, sync and rename everything; the rows to be committed.
+
+        Raises:
+            BackendError: The disk refused. What has been renamed already has no row and is
+                nobody's: gc removes it once this writer's lease is gone.
+        """
+        if self._writer is not None and self._writer.size == HEADER_BYTES:
+            self.close()
+        self._seal()
+        for row in self._sealed:
+            move_file(self.folder / self._path(row.id), self._layout.pack(row.id))
+            self._published.append(row.id)
+        if self._sealed and self._durable:
+            sync_folder(self._layout.packs)
+        return list(self._sealed)
+
+    def retract(self) -> None:
+        """Remove what was published, when it is certain that no row names it."""
+        for pack_id in self._published:
+            remove_file(self._layout.pack(pack_id))
+        self._published.clear()
+
+    def close(self) -> None:
+        """Close the file that is being written."""
+        if self._file is not None:
+            self._file.close()
+        self._file = self._writer = None

@@ -1,0 +1,211 @@
+"""What a name stands for.
+
+In this order: a full object id; the exact name of a ref; ``refs/tags/``, ``refs/pipelines/`` or
+``refs/runs/`` and the name; an object id cut short to at least 4 hex digits. Then suffixes:
+
+``name@{n}``
+    what the ref held n changes ago (0: now)
+``name@{2026-11-23}``, ``name@{2026-11-23T14:00}``
+    what the ref held at that time; times without a zone are UTC
+``name:path/in/tree``
+    the object at that path; a run steps into its pipelines
+``pipeline:key``
+    an artifact: when there is no such path, ``artifacts/key`` is tried, so that an artifact id
+    such as ``0001_pls:3:all`` is a name like any other
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from n4a_store.errors import (
+    AmbiguousNameError,
+    InvalidInputError,
+    InvalidNameError,
+    NotFoundError,
+    ObjectNotFoundError,
+    RefNotFoundError,
+)
+from n4a_store.objects.model import TreeEntry
+from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.refs.names import check_ref_name
+
+if TYPE_CHECKING:
+    from n4a_store.repo.store import Store
+
+__all__ = ["NAMESPACES", "expand_ref", "resolve"]
+
+NAMESPACES = ("refs/tags/", "refs/pipelines/", "refs/runs/")
+MIN_SHORT = 4
+_FULL = re.compile(r"[0-9a-f]{64}")
+_SHORT = re.compile(r"[0-9a-f]{4,63}")
+_SPLIT = re.compile(r"((?:@\{[^}]*\}|[^:])*)(:?)(.*)", re.DOTALL)
+_AT = re.compile(r"(?P<base>.+)@\{(?P<when>[^{}]*)\}")
+_SHOWN_CANDIDATES = 10
+
+
+def resolve(store: Store, name: str) -> TreeEntry:
+    """The object that ``name`` stands for.
+
+    Raises:
+        InvalidInputError: ``name`` could never stand for anything.
+        NotFoundError: It stands for nothing; the hint suggests names that are like it.
+        AmbiguousNameError: It is a short id that fits several objects.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise InvalidInputError(f"not a name: {name!r:.80}")
+    # The colon that begins a path is the first one outside of @{…}, where times have colons.
+    base, colon, path = _SPLIT.fullmatch(name).groups()  # type: ignore[union-attr]
+    with store.session():
+        entry = _resolve_base(store, base)
+        return _walk(store, entry, path, name) if colon else entry
+
+
+def _resolve_base(store: Store, base: str) -> TreeEntry:
+    at = _AT.fullmatch(base)
+    if at is not None:
+        return _resolve_at(store, at["base"], at["when"])
+    if _FULL.fullmatch(base):
+        oid = ObjectId.from_hex(base)
+        return TreeEntry(store.kind(oid), oid)
+    full = expand_ref(store, base)
+    if full is not None:
+        return store.ref(full).entry
+    if _SHORT.fullmatch(base):
+        return _resolve_short(store, base)
+    raise RefNotFoundError(f"{base!r} names no ref or object", hint=_suggest(store, base))
+
+
+def expand_ref(store: Store, name: str) -> str | None:
+    """The full name of the ref that ``name`` is short for, or None."""
+    for candidate in (name, *(space + name for space in NAMESPACES)):
+        try:
+            checked = check_ref_name(candidate)
+        except InvalidNameError:
+            continue
+        if store.find_ref(checked) is not None:
+            return checked
+    return None
+
+
+def _resolve_short(store: Store, digits: str) -> TreeEntry:
+    found = store.objects_with_prefix(digits)
+    if not found:
+        raise ObjectNotFoundError(
+            f"{digits!r} names no ref or object", hint=_suggest(store, digits)
+        )
+    if len(found) > 1:
+        lines = [f"{oid.short(16)} {kind.label}" for oid, kind in found]
+        shown = ", ".join(lines[:_SHOWN_CANDIDATES])
+        more = len(lines) - _SHOWN_CANDIDATES
+        raise AmbiguousNameError(
+            f"{digits!r} fits {len(found)} objects: {shown}" + (f" and {more} more" * (more > 0)),
+            candidates=[oid.hex for oid, _ in found],
+            hint="give more digits",
+        )
+    oid, kind = found[0]
+    return TreeEntry(kind, oid)
+
+
+def _resolve_at(store: Store, base: str, when: str) -> TreeEntry:
+    full = expand_ref(store, base) or _deleted_ref(store, base)
+    if full is None:
+        raise RefNotFoundError(f"{base!r} names no ref", hint=_suggest(store, base))
+    log = store.reflog(full)
+    if when.isascii() and when.isdigit():
+        steps = int(when)
+        # Entry n holds what came n changes ago; the oldest entry's old side is one step further.
+        values = [change.new for change in log] + ([log[-1].old] if log else [])
+        if steps >= len(values):
+            raise RefNotFoundError(
+                f"the reflog of {full} goes back {max(len(values) - 1, 0)} changes, not {steps}"
+            )
+        entry = values[steps]
+    else:
+        moment = _parse_moment(when)
+        past = [change for change in log if change.at <= moment]
+        if past:
+            entry = past[0].new
+        elif log:
+            entry = log[-1].old
+        else:
+            entry = None
+    if entry is None:
+        raise RefNotFoundError(f"{full} did not exist at {when!r}")
+    return entry
+
+
+def _deleted_ref(store: Store, base: str) -> str | None:
+    """The full name of a ref that is gone but that the reflog remembers."""
+    for candidate in (base, *(space + base for space in NAMESPACES)):
+        try:
+            checked = check_ref_name(candidate)
+        except InvalidNameError:
+            continue
+        if store.reflog(checked):
+            return checked
+    return None
+
+
+def _parse_moment(text: str) -> datetime:
+    if text in ("yesterday", "now"):
+        return datetime.now(UTC) - timedelta(days=text == "yesterday")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInputError(
+            f"{text!r} is neither a number nor a date", hint="such as @{1} or @{2026-11-23T14:00}"
+        ) from None
+    if re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", text):
+        moment += timedelta(days=1, microseconds=-1)  # a day means its end
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _walk(store: Store, entry: TreeEntry, path: str, name: str) -> TreeEntry:
+    found = _step(store, entry, path)
+    if found is None and path:
+        artifacts = _step(store, entry, "artifacts")
+        if artifacts is not None:
+            found = _step(store, artifacts, path)
+    if found is None:
+        raise ObjectNotFoundError(f"there is nothing at {name!r}", hint=_inside(store, entry))
+    return found
+
+
+def _step(store: Store, entry: TreeEntry, path: str) -> TreeEntry | None:
+    """Walk ``path`` down from ``entry``; an empty path is the entry itself."""
+    for part in (part for part in path.split("/") if part):
+        if entry.kind is Kind.RUN:
+            entry = TreeEntry(Kind.TREE, store.get_run(entry.oid).pipelines)
+        if entry.kind is not Kind.TREE:
+            return None
+        child = store.get_entry(entry.oid, part)
+        if child is None:
+            return None
+        entry = child
+    return entry
+
+
+def _inside(store: Store, entry: TreeEntry) -> str | None:
+    try:
+        if entry.kind is Kind.RUN:
+            entry = TreeEntry(Kind.TREE, store.get_run(entry.oid).pipelines)
+        names = list(store.get_tree(entry.oid)) if entry.kind is Kind.TREE else []
+    except NotFoundError:
+        return None
+    return f"it holds: {', '.join(names[:_SHOWN_CANDIDATES])}" if names else None
+
+
+def _suggest(store: Store, name: str) -> str:
+    names: dict[str, str] = {}
+    for ref in store.refs():
+        short = ref.name.split("/", 2)[2]
+        names.setdefault(short, short)
+        names.setdefault(ref.name, ref.name)
+    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return "n4a-store show-ref lists the refs"

@@ -1,0 +1,157 @@
+"""Read sessions: what has been seen stays readable until the session ends.
+
+A session holds a reader's lease, so gc drops nothing that was reachable when the session began.
+Its list of packs only grows: a pack that is compacted away stays known, because its content may
+have been promised to a caller already. Single reads open a session by themselves and leave it
+open for a moment, so that a loop of reads does not pay for a lease each; after
+:data:`IDLE_SECONDS` without a read it is closed, so that a notebook left open pins nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from n4a_store.errors import BackendError
+from n4a_store.odb.database import ObjectDatabase
+from n4a_store.settings import Settings
+from n4a_store.storage.catalog import Catalog
+from n4a_store.storage.layout import StoreLayout
+from n4a_store.storage.leases import Lease, LeaseRole
+from n4a_store.storage.rows import PackState
+
+__all__ = ["IDLE_SECONDS", "ReadSessions"]
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 5.0
+READABLE = (PackState.LIVE, PackState.CONDEMNED, PackState.HELD)
+
+
+class ReadSessions:
+    """The read sessions of one store in this process; they share one lease.
+
+    Args:
+        leaseless: The store stands on a read-only disk, where no lease can be written.
+    """
+
+    def __init__(
+        self,
+        layout: StoreLayout,
+        catalog: Catalog,
+        odb: ObjectDatabase,
+        settings: Settings,
+        *,
+        leaseless: bool = False,
+    ) -> None:
+        self._layout = layout
+        self._catalog = catalog
+        self._odb = odb
+        self._shared_group = settings.shared_group
+        self._leaseless = leaseless
+        self._mutex = threading.RLock()
+        self._pid = os.getpid()
+        self._lease: Lease | None = None
+        self._users = 0
+        self._idle_since = 0.0
+        self._reaper: threading.Thread | None = None
+        self._loaded = False
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Hold the lease for the length of the block; blocks may nest and run in threads."""
+        self._enter()
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _enter(self) -> None:
+        with self._mutex:
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                self._users = 0
+                self._lease = None  # closed by the fork handler: it is the parent's
+                self._reaper = None
+                self._loaded = False
+            if not self._loaded or (self._lease is None and not self._leaseless):
+                self._begin()
+            self._users += 1
+
+    def _begin(self) -> None:
+        lease: Lease | None = None
+        if not self._leaseless:
+            lease = Lease(
+                self._layout.leases, LeaseRole.READER, shared_group=self._shared_group
+            )
+        try:
+            with self._catalog.read() as reader:
+                rows = reader.packs(READABLE)
+                generation, epoch = reader.generation(), reader.epoch()
+            if lease is not None:
+                lease.publish(generation, epoch)
+        except BaseException:
+            if lease is not None:
+                lease.release()
+            raise
+        self._odb.add(rows)
+        self._odb.retain({row.id for row in rows})
+        self._lease = lease
+        self._loaded = True
+
+    def refresh(self) -> None:
+        """Learn of packs committed since the session began; forget none."""
+        with self._catalog.read() as reader:
+            rows = reader.packs(READABLE)
+        self._odb.add(rows)
+
+    def known_to_catalog(self, pack_id: str) -> bool:
+        """Whether the catalog still promises a pack that the disk lacks."""
+        with self._catalog.read() as reader:
+            row = reader.pack(pack_id)
+        return row is not None and row.state in READABLE
+
+    def _leave(self) -> None:
+        with self._mutex:
+            if self._pid != os.getpid():
+                return
+            self._users -= 1
+            if self._users == 0 and self._lease is not None:
+                self._idle_since = time.monotonic()
+                if self._reaper is None:
+                    self._reaper = threading.Thread(
+                        target=self._reap, name="n4a_store-idle-session", daemon=True
+                    )
+                    self._reaper.start()
+
+    def _reap(self) -> None:
+        while True:
+            time.sleep(IDLE_SECONDS / 4)
+            with self._mutex:
+                if self._lease is None or self._pid != os.getpid():
+                    self._reaper = None
+                    return
+                idle = time.monotonic() - self._idle_since
+                if self._users == 0 and idle >= IDLE_SECONDS:
+                    self._drop()
+                    self._reaper = None
+                    return
+
+    def _drop(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            try:
+                lease.release()
+            except (BackendError, OSError) as error:
+                log.warning("a read session could not end cleanly: %s", error)
+
+    def close(self) -> None:
+        """End all sessions of this process."""
+        with self._mutex:
+            if self._pid == os.getpid():
+                self._drop()
+            self._loaded = False

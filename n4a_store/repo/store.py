@@ -1,0 +1,445 @@
+"""A store: one content-addressed repository in one folder.
+
+A ``Store`` opens, reads and begins transactions; whatever else can be done with a store is a
+function elsewhere in this room that takes one. Every byte it returns has been checked against
+its object's id. It may be shared by threads and survives a fork: the child takes leases and a
+catalog connection of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from n4a_store.errors import (
+    CorruptionError,
+    InvalidInputError,
+    ObjectNotFoundError,
+    RefNotFoundError,
+    StoreNotFoundError,
+)
+from n4a_store.objects.codec import decode_run, decode_value
+from n4a_store.objects.model import Run, Tree, TreeEntry
+from n4a_store.objects.oid import BytesLike, Kind, ObjectId
+from n4a_store.objects.trees import TreeNode, decode_node, iter_entries, lookup
+from n4a_store.odb.database import Location, ObjectDatabase, PackGoneError
+from n4a_store.packs.entry import Codec
+from n4a_store.refs.names import check_ref_name
+from n4a_store.refs.refs import Ref, ReflogEntry, from_row, read_reflog
+from n4a_store.repo.creation import create_store
+from n4a_store.repo.format import StoreFormat
+from n4a_store.repo.session import ReadSessions
+from n4a_store.repo.transaction import Transaction
+from n4a_store.settings import Settings
+from n4a_store.storage.catalog import Catalog
+from n4a_store.storage.files import read_text
+from n4a_store.storage.filesystem import check_filesystem, is_read_only
+from n4a_store.storage.layout import StoreLayout
+
+__all__ = ["ObjectInfo", "Store"]
+
+log = logging.getLogger(__name__)
+
+_CACHED_NODES = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What is known of an object without reading its payload.
+
+    Args:
+        size: Bytes of the object.
+        stored_size: Bytes it takes in its pack, without its header.
+        codec: How it is stored: raw, zstd, shuffle+zstd or delta.
+        pack: The pack that it is read from.
+    """
+
+    oid: ObjectId
+    kind: Kind
+    size: int
+    stored_size: int
+    codec: str
+    pack: str
+
+
+class Store:
+    """An open store. Use :meth:`open` or :meth:`init`.
+
+    ::
+
+        store = Store.open(path)
+        with store.transaction("first model") as txn:
+            tree = txn.put_tree({"weights": txn.put_blob(b"...")})
+            txn.set_ref("refs/tags/first", tree, expect=None)
+    """
+
+    def __init__(
+        self, layout: StoreLayout, settings: Settings, form: StoreFormat, *, read_only: bool
+    ) -> None:
+        self.layout = layout
+        self.settings = settings
+        self.format = form
+        self.read_only = read_only
+        self.catalog = Catalog(
+            layout.catalog,
+            layout.commit_lock,
+            settings.durability,
+            read_only=read_only,
+            shared_group=settings.shared_group,
+        )
+        self.odb = ObjectDatabase(layout)
+        self.sessions = ReadSessions(
+            layout, self.catalog, self.odb, settings, leaseless=read_only
+        )
+        self._nodes: OrderedDict[bytes, TreeNode] = OrderedDict()
+        self._closed = False
+
+    @classmethod
+    def init(cls, path: str | os.PathLike[str], *, settings: Settings | None = None) -> Store:
+        """Create a store in the folder ``path``, which must not exist or be empty.
+
+        Raises:
+            InvalidInputError: There is something in that folder.
+            BackendError: It cannot be created; nothing is left of the attempt.
+        """
+        layout = StoreLayout(Path(path).absolute())
+        chosen = settings if settings is not None else Settings.load(None, os.environ)
+        create_store(layout, chosen)
+        return cls.open(path, settings=settings)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, settings: Settings | None = None) -> Store:
+        """Open the store in the folder ``path``.
+
+        Raises:
+            StoreNotFoundError: There is none.
+            UnsupportedFormatError: It needs a later version of this program.
+            CorruptionError: Its ``format`` file or its catalog is damaged.
+            BackendError: It stands on a file system whose locks are not known to hold.
+        """
+        layout = StoreLayout(Path(path).absolute())
+        text = read_text(layout.format) if layout.root.is_dir() else None
+        if text is None:
+            raise StoreNotFoundError(
+                f"there is no store in {layout.root}", hint="n4a-store init creates one"
+            )
+        form = StoreFormat.decode(text)
+        form.check_read()
+        if settings is None:
+            settings = Settings.load(read_text(layout.config), os.environ)
+        read_only = is_read_only(layout.root)
+        if read_only:
+            log.warning("%s is on a read-only disk: reading it without a lease", layout.root)
+        else:
+            check_filesystem(layout.root, allow=settings.allow_network_filesystem)
+        return cls(layout, settings, form, read_only=read_only)
+
+    @property
+    def path(self) -> Path:
+        """The folder of the store."""
+        return self.layout.root
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r})"
+
+    def close(self) -> None:
+        """Give up leases and the catalog. Views and arrays handed out stay valid."""
+        if not self._closed:
+            self._closed = True
+            self.sessions.close()
+            self.catalog.close()
+            self.odb.close()
+            self._nodes.clear()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InvalidInputError(f"the store {self.path} has been closed")
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def session(self) -> AbstractContextManager[None]:
+        """A read session: what could be read at its beginning can be read until its end."""
+        self._check_open()
+        return self.sessions.session()
+
+    def _locate(self, oid: bytes) -> Location:
+        location = self.odb.find(oid)
+        if location is None:
+            self.sessions.refresh()
+            location = self.odb.find(oid)
+        if location is None:
+            # A damaged index or an unreadable pack must not pass for "there is no such object".
+            self.odb.verify_indexes()
+            raise ObjectNotFoundError(
+                f"no object {oid.hex()[:12]} in {self.path}",
+                hint="run: n4a-store fsck, if something refers to it",
+            )
+        return location
+
+    def _attempt(self, oid: bytes) -> tuple[int, BytesLike]:
+        location = self._locate(oid)
+        try:
+            return self.odb.read(location)
+        except PackGoneError:
+            raise
+        except CorruptionError:
+            for other in self.odb.find_all(oid):
+                if other != location:
+                    try:
+                        found = self.odb.read(other)
+                    except CorruptionError:
+                        continue
+                    log.warning(
+                        "object %s is damaged in pack %s; pack %s has a sound copy",
+                        oid.hex()[:12],
+                        location.pack_id,
+                        other.pack_id,
+                    )
+                    return found
+            raise
+
+    def read(self, oid: bytes) -> tuple[int, BytesLike]:
+        """The kind and the verified bytes of the object whose id has the bytes ``oid``.
+
+        Raw payloads come as a read-only view into their pack, others as bytes.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            CorruptionError: It is damaged.
+        """
+        with self.session():
+            while True:
+                try:
+                    return self._attempt(oid)
+                except PackGoneError as error:
+                    self._forget(error)
+
+    def _forget(self, gone: PackGoneError) -> None:
+        """Forget a pack that gc dropped since it was listed; raise if it should be there."""
+        self.sessions.refresh()
+        if self.sessions.known_to_catalog(gone.pack_id) or gone.pack_id not in self.odb:
+            raise gone
+        self.odb.retain({name for name in self.odb.pack_ids if name != gone.pack_id})
+
+    def get(self, oid: ObjectId) -> bytes:
+        """The bytes of an object of any kind.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            CorruptionError: It is damaged.
+        """
+        return bytes(self.read(oid.raw)[1])
+
+    def view(self, oid: ObjectId) -> memoryview:
+        """The bytes of an object as a read-only view, without a copy when it is stored raw.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            CorruptionError: It is damaged.
+        """
+        return memoryview(self.read(oid.raw)[1]).toreadonly()
+
+    def info(self, oid: ObjectId) -> ObjectInfo:
+        """Kind and sizes of an object; its payload is not read.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            CorruptionError: Its header is damaged.
+        """
+        with self.session():
+            location = self._locate(oid.raw)
+            header = self.odb.header(location)
+        return ObjectInfo(
+            oid,
+            Kind(header.kind),
+            header.raw_length,
+            header.stored_length,
+            Codec(header.codec).label,
+            location.pack_id,
+        )
+
+    def kind(self, oid: ObjectId) -> Kind:
+        """The kind of an object.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+        """
+        return self.info(oid).kind
+
+    def has(self, oid: ObjectId) -> bool:
+        """Whether the object is present. Present is not complete: its children may be gone.
+
+        Raises:
+            CorruptionError: It cannot be told, because a pack is damaged.
+        """
+        try:
+            with self.session():
+                self._locate(oid.raw)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def node(self, oid: ObjectId) -> TreeNode:
+        """One tree object as it is stored; nodes are cached.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            InvalidInputError: It is not a tree.
+            CorruptionError: It is damaged.
+        """
+        node = self._nodes.get(oid.raw)
+        if node is None:
+            node = decode_node(self._payload(oid, Kind.TREE))
+            self._nodes[oid.raw] = node
+            if len(self._nodes) > _CACHED_NODES:
+                self._nodes.popitem(last=False)
+        return node
+
+    def _payload(self, oid: ObjectId, kind: Kind) -> BytesLike:
+        found, data = self.read(oid.raw)
+        if found != kind:
+            raise InvalidInputError(
+                f"object {oid.short(12)} is a {Kind(found).label}, not a {kind.label}"
+            )
+        return data
+
+    def get_tree(self, oid: ObjectId) -> Tree:
+        """A whole tree, its shards put together.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            InvalidInputError: It is not a tree.
+            CorruptionError: It is damaged.
+        """
+        with self.session():
+            root = self.node(oid)
+            return Tree(dict(iter_entries(root, self.node)), root.attrs)
+
+    def get_entry(self, oid: ObjectId, name: str) -> TreeEntry | None:
+        """One child of a tree, or None; of a sharded tree only the nodes on the way are read.
+
+        Raises:
+            ObjectNotFoundError: There is no such tree.
+            InvalidInputError: It is not a tree.
+            CorruptionError: It is damaged.
+        """
+        with self.session():
+            return lookup(self.node(oid), name, self.node)
+
+    def get_run(self, oid: ObjectId) -> Run:
+        """A run object.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            InvalidInputError: It is not a run.
+            CorruptionError: It is damaged.
+        """
+        return decode_run(self._payload(oid, Kind.RUN))
+
+    def get_value(self, oid: ObjectId) -> Any:
+        """The canonical value in a blob.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            CorruptionError: It does not hold a canonical value.
+        """
+        return decode_value(self._payload(oid, Kind.BLOB))
+
+    def objects(self) -> Iterator[tuple[ObjectId, Kind]]:
+        """All objects that are present, reachable or not, sorted by id."""
+        with self.session():
+            self.sessions.refresh()
+            for oid, kind in self.odb.iter_ids():
+                yield ObjectId(oid), Kind(kind)
+
+    def objects_with_prefix(self, prefix: str) -> list[tuple[ObjectId, Kind]]:
+        """The objects whose id begins with the hex digits ``prefix``."""
+        with self.session():
+            self.sessions.refresh()
+            return [
+                (ObjectId(oid), Kind(kind)) for oid, kind in self.odb.ids_with_prefix(prefix)
+            ]
+
+    # --- refs ---------------------------------------------------------------------------------
+
+    def ref(self, name: str) -> Ref:
+        """The ref with this full name.
+
+        Raises:
+            InvalidNameError: It cannot be the name of a ref.
+            RefNotFoundError: There is none.
+        """
+        found = self.find_ref(name)
+        if found is None:
+            raise RefNotFoundError(f"no ref {name}", hint="n4a-store show-ref lists them")
+        return found
+
+    def find_ref(self, name: str) -> Ref | None:
+        """The ref with this full name, or None."""
+        self._check_open()
+        checked = check_ref_name(name)
+        with self.catalog.read() as reader:
+            row = reader.ref(checked)
+        return None if row is None else from_row(row)
+
+    def refs(self, prefix: str = "") -> list[Ref]:
+        """The refs whose full name begins with ``prefix``, sorted."""
+        self._check_open()
+        with self.catalog.read() as reader:
+            return [from_row(row) for row in reader.refs(prefix)]
+
+    def reflog(self, name: str | None = None) -> list[ReflogEntry]:
+        """The changes of one ref, or of all, newest first; those of a deleted ref as well."""
+        self._check_open()
+        checked = None if name is None else check_ref_name(name)
+        with self.catalog.read() as reader:
+            return read_reflog(reader, checked)
+
+    def resolve(self, name: str) -> ObjectId:
+        """The object that ``name`` stands for; see :mod:`n4a_store.repo.revision`.
+
+        Raises:
+            NotFoundError: It stands for nothing.
+            AmbiguousNameError: It could stand for several objects, which are listed.
+        """
+        return self.resolve_entry(name).oid
+
+    def resolve_entry(self, name: str) -> TreeEntry:
+        """As :meth:`resolve`, with the kind."""
+        from n4a_store.repo.revision import resolve
+
+        return resolve(self, name)
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def transaction(self, message: str = "", *, action: str = "commit") -> Transaction:
+        """Begin a transaction; use it as a context manager.
+
+        Args:
+            message: What the reflog will say.
+            action: What kind of operation it is, for the reflog.
+
+        Raises:
+            BackendError: The store is read-only, or no lease can be taken.
+        """
+        self._check_open()
+        self.format.check_write()
+        return Transaction(self, message, action=action)

@@ -1,0 +1,487 @@
+"""Transactions: write children first, publish once.
+
+The order is the protocol (docs/explanation/protocol.md argues why it is right):
+
+1. take a lease and lock it;
+2. only then read generation and live packs, and publish the generation in the lease;
+3. write new objects to packs of one's own under ``txn/``, relying on live packs for the others;
+4. fsync each pack, rename it into ``packs/``, fsync the folder;
+5. in one catalog transaction: bring back what was condemned meanwhile and is relied on, compare
+   and swap the refs, insert pack and reflog rows, commit;
+6. release the lease.
+
+*Present is not complete.* A pack may hold a tree whose children are about to be dropped. So a
+tree, run or ref may name an object only if this transaction put its whole closure, or reached it
+from a ref after taking its lease (:meth:`Transaction.adopt_path`). For any other object the
+transaction puts the closure itself, object by object.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from n4a_store.errors import (
+    BackendError,
+    ConflictError,
+    InvalidInputError,
+    ObjectNotFoundError,
+    RefNotFoundError,
+    StoreError,
+    TransactionClosedError,
+)
+from n4a_store.objects.codec import decode_run, encode_run
+from n4a_store.objects.model import Run, Tree, TreeEntry, Value
+from n4a_store.objects.oid import BytesLike, Kind, ObjectId, raw_hash
+from n4a_store.objects.trees import (
+    TreeNode,
+    decode_node,
+    encode_tree,
+    iter_entries,
+    lookup,
+    raw_children,
+)
+from n4a_store.refs.names import check_ref_name
+from n4a_store.refs.refs import ANY, Expect, RefChange, apply, from_row
+from n4a_store.repo.packing import PackBuilder
+from n4a_store.storage.catalog import CatalogWriter
+from n4a_store.storage.files import remove_tree
+from n4a_store.storage.leases import Lease, LeaseRole
+from n4a_store.storage.rows import PackRow, PackState
+
+if TYPE_CHECKING:
+    from n4a_store.repo.store import Store
+
+__all__ = ["ANY", "CommitResult", "Transaction"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """What a commit did.
+
+    Args:
+        op: The number of the operation; None when there was nothing to commit.
+        commit_id: The id chosen before the commit, by which it can be found again.
+        packs: The packs that it added.
+        objects_added: Objects that were not there before.
+        bytes_added: The size of the packs that hold them.
+        objects_reused: Puts that found their object already stored.
+    """
+
+    op: int | None
+    commit_id: str
+    packs: tuple[str, ...]
+    objects_added: int
+    bytes_added: int
+    objects_reused: int
+
+
+class Transaction:
+    """One change of a store, visible wholly and at once when it commits.
+
+    As a context manager it commits when the block ends and aborts when it raises. It belongs to
+    one thread.
+    """
+
+    def __init__(self, store: Store, message: str = "", *, action: str = "commit") -> None:
+        self._store = store
+        self._message = message
+        self._action = action
+        self.commit_id = uuid.uuid4().hex
+        self._changes: dict[str, RefChange] = {}
+        self._relied: dict[str, set[bytes]] = {}
+        self._known: dict[bytes, int] = {}
+        self._adopted_from_refs = False
+        self._reused = 0
+        self._open = True
+        if store.read_only:
+            raise BackendError(f"{store.path} is on a read-only disk")
+        self._lease = Lease(
+            store.layout.leases, LeaseRole.WRITER, shared_group=store.settings.shared_group
+        )
+        try:
+            with store.catalog.read() as reader:
+                # The generation first: a pack that is condemned in between is then newer.
+                generation, epoch = reader.generation(), reader.epoch()
+                rows = reader.packs((PackState.LIVE,))
+            self._lease.publish(generation, epoch)
+            self._generation = generation
+            self._live = {row.id for row in rows}
+            store.odb.add(rows)
+            self._packs = PackBuilder(
+                store.layout, store.settings, f"{epoch.hex()}-{self._lease.lease_id}"
+            )
+        except BaseException:
+            self._lease.release()
+            raise
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.abort()
+        elif self._open:
+            self.commit()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has neither been committed nor aborted."""
+        return self._open
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise TransactionClosedError("this transaction has ended")
+        if not self._lease.held:
+            raise TransactionClosedError(
+                "this transaction was begun before a fork, in the parent process"
+            )
+
+    # --- putting objects ----------------------------------------------------------------------
+
+    def put_blob(self, data: BytesLike, *, item_size: int = 1) -> ObjectId:
+        """Put bytes.
+
+        Args:
+            data: Any contiguous buffer.
+            item_size: Bytes per array item, a hint for compression that never changes the id.
+
+        Raises:
+            InvalidInputError: ``data`` is not a contiguous buffer.
+            BackendError: The disk refused; abort the transaction.
+        """
+        try:
+            view = data if type(data) is bytes else memoryview(data).cast("B")
+        except (TypeError, ValueError, BufferError) as error:
+            raise InvalidInputError(f"a blob is a contiguous buffer of bytes: {error}") from error
+        return self._put(Kind.BLOB, view, item_size)
+
+    def put_tree(
+        self,
+        entries: Mapping[str, TreeEntry | ObjectId] | Tree,
+        attrs: Mapping[str, Value] | None = None,
+    ) -> ObjectId:
+        """Put a tree of objects that are in this transaction or in the store.
+
+        Raises:
+            InvalidInputError: A name cannot be stored, or a child has another kind than stated.
+            ObjectNotFoundError: A child does not exist.
+        """
+        self._check_open()
+        if isinstance(entries, Tree):
+            attrs = entries.attrs if attrs is None else attrs
+            entries = entries.entries
+        checked = {name: self._allow(child) for name, child in entries.items()}
+        return encode_tree(checked, attrs or {}, lambda data: self._put(Kind.TREE, data))
+
+    def put_run(self, run: Run) -> ObjectId:
+        """Put a run object, whose pipelines tree is in this transaction or in the store.
+
+        Raises:
+            ObjectNotFoundError: Its pipelines tree does not exist.
+            InvalidInputError: What stands for its pipelines is not a tree.
+        """
+        self._check_open()
+        self._allow(TreeEntry(Kind.TREE, run.pipelines))
+        return self._put(Kind.RUN, encode_run(run))
+
+    def put(self, kind: Kind, data: bytes) -> ObjectId:
+        """Put an object from its canonical bytes, after decoding and checking them.
+
+        Raises:
+            CorruptionError: ``data`` is not canonical for that kind.
+            ObjectNotFoundError: A child does not exist.
+        """
+        if kind is Kind.BLOB:
+            return self.put_blob(data)
+        self._check_open()
+        if kind is Kind.RUN:
+            return self.put_run(decode_run(data))
+        node = decode_node(data)
+        for entry in node.entries.values():
+            self._allow(entry)
+        return self._put(Kind.TREE, data)
+
+    def _put(self, kind: Kind, data: BytesLike, item_size: int = 1) -> ObjectId:
+        self._check_open()
+        oid = raw_hash(kind, data)
+        if oid in self._known:
+            self._reused += 1
+        elif self._rely(oid):
+            self._reused += 1
+            self._known[oid] = kind
+        else:
+            self._packs.add(oid, kind, data, item_size)
+            self._known[oid] = kind
+        return ObjectId(oid)
+
+    def _rely(self, oid: bytes) -> bool:
+        """Rely on a live pack for ``oid``, if one of the snapshot has it."""
+        location = self._store.odb.find(oid, self._live)
+        if location is None:
+            return False
+        self._relied.setdefault(location.pack_id, set()).add(oid)
+        return True
+
+    # --- naming objects that exist ------------------------------------------------------------
+
+    def _allow(self, child: TreeEntry | ObjectId) -> TreeEntry:
+        """Make sure that ``child`` may be named, its kind included."""
+        oid = child.oid if isinstance(child, TreeEntry) else child
+        known = self._known.get(oid.raw)
+        if known is None:
+            self._adopt_closure(oid)
+            known = self._known[oid.raw]
+        if isinstance(child, TreeEntry) and child.kind != known:
+            raise InvalidInputError(
+                f"object {oid.short(12)} is a {Kind(known).label}, not a {child.kind.label}"
+            )
+        return TreeEntry(Kind(known), oid)
+
+    def _adopt_closure(self, oid: ObjectId) -> None:
+        """Put the whole closure of an object that is only known to be present."""
+        waiting = [oid.raw]
+        found: dict[bytes, int] = {}
+        while waiting:
+            at = waiting.pop()
+            if at in self._known or at in found:
+                continue
+            kind, data = self._store.read(at)
+            if not self._rely(at):
+                # It stands in a pack that is condemned or newer than our snapshot: copy it.
+                self._packs.add(at, kind, data)
+            found[at] = kind
+            waiting.extend(child for _, child in raw_children(kind, data))
+        self._known.update(found)
+
+    def adopt_path(self, ref: str, *names: str) -> TreeEntry:
+        """Walk from a ref down tree entries and allow what is found, with its closure.
+
+        A run steps into its tree of pipelines. The ref is read now, after the lease was taken:
+        whatever it reaches cannot be dropped before this transaction ends.
+
+        Raises:
+            RefNotFoundError: There is no such ref.
+            ObjectNotFoundError: There is no such path.
+        """
+        self._check_open()
+        name = check_ref_name(ref)
+        with self._store.catalog.read() as reader:
+            row = reader.ref(name)
+        if row is None:
+            raise RefNotFoundError(f"no ref {name}")
+        entry = from_row(row).entry
+        self._adopted_from_refs = True
+        for step in names:
+            if entry.kind is Kind.RUN:
+                entry = TreeEntry(Kind.TREE, self.get_run(entry.oid).pipelines)
+            child = lookup(self.node(entry.oid), step, self.node)
+            if child is None:
+                raise ObjectNotFoundError(f"{ref} holds no {'/'.join(names)} (at {step!r})")
+            entry = child
+        self._known[entry.oid.raw] = entry.kind
+        return entry
+
+    def adopt_children(self, oid: ObjectId) -> Tree:
+        """The tree ``oid``, which is allowed already; its children are allowed from now on.
+
+        Raises:
+            InvalidInputError: It is not a tree of this transaction or below an adopted path.
+        """
+        self._check_open()
+        if self._known.get(oid.raw) != Kind.TREE:
+            raise InvalidInputError(f"object {oid.short(12)} is not a tree that was adopted")
+        tree = self.get_tree(oid)
+        for entry in tree.entries.values():
+            self._known[entry.oid.raw] = entry.kind
+        return tree
+
+    # --- reading one's own writes -------------------------------------------------------------
+
+    def read(self, oid: bytes) -> tuple[int, BytesLike]:
+        """The kind and the verified bytes of an object of this transaction or of the store."""
+        own = self._packs.read(oid)
+        return own if own is not None else self._store.read(oid)
+
+    def _payload(self, oid: ObjectId, kind: Kind) -> BytesLike:
+        found, data = self.read(oid.raw)
+        if found != kind:
+            raise InvalidInputError(
+                f"object {oid.short(12)} is a {Kind(found).label}, not a {kind.label}"
+            )
+        return data
+
+    def get(self, oid: ObjectId) -> bytes:
+        """The bytes of an object of this transaction or of the store."""
+        return bytes(self.read(oid.raw)[1])
+
+    def view(self, oid: ObjectId) -> memoryview:
+        """As :meth:`get`, as a read-only view."""
+        return memoryview(self.read(oid.raw)[1]).toreadonly()
+
+    def kind(self, oid: ObjectId) -> Kind:
+        """The kind of an object of this transaction or of the store."""
+        known = self._known.get(oid.raw)
+        return Kind(known) if known is not None else self._store.kind(oid)
+
+    def has(self, oid: ObjectId) -> bool:
+        """Whether an object is in this transaction or present in the store."""
+        return oid.raw in self._known or self._store.has(oid)
+
+    def node(self, oid: ObjectId) -> TreeNode:
+        """One tree object as it is stored."""
+        return decode_node(self._payload(oid, Kind.TREE))
+
+    def get_tree(self, oid: ObjectId) -> Tree:
+        """A whole tree."""
+        root = self.node(oid)
+        return Tree(dict(iter_entries(root, self.node)), root.attrs)
+
+    def get_run(self, oid: ObjectId) -> Run:
+        """A run object."""
+        return decode_run(self._payload(oid, Kind.RUN))
+
+    # --- refs ---------------------------------------------------------------------------------
+
+    def set_ref(
+        self, name: str, target: ObjectId | TreeEntry, expect: Expect = ANY, *, quiet: bool = False
+    ) -> None:
+        """Plan to point a ref at an object.
+
+        Args:
+            name: The full name of the ref.
+            target: An object of this transaction or of the store.
+            expect: What the ref must hold when the transaction commits: an id; None, that it
+                does not exist; :data:`ANY`, whatever.
+            quiet: Extend the ref's newest reflog entry instead of adding one; for a ref that
+                grows step by step.
+
+        Raises:
+            InvalidNameError: ``name`` cannot be the name of a ref.
+            ObjectNotFoundError: The object does not exist.
+        """
+        self._check_open()
+        checked = check_ref_name(name)
+        self._changes[checked] = RefChange(self._allow(target), expect, quiet)
+
+    def delete_ref(self, name: str, expect: Expect = ANY) -> None:
+        """Plan to delete a ref. Its object stays as long as anything else reaches it.
+
+        Raises:
+            InvalidNameError: ``name`` cannot be the name of a ref.
+        """
+        self._check_open()
+        self._changes[check_ref_name(name)] = RefChange(None, expect)
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def commit(self) -> CommitResult:
+        """Make everything visible, durably. Afterwards the transaction has ended.
+
+        Raises:
+            ConflictError: A ref does not hold what was expected, or a pack that this
+                transaction relied on is gone. Nothing has changed; a new attempt may succeed.
+            BackendError: The disk refused; nothing has changed.
+        """
+        self._check_open()
+        try:
+            rows = self._packs.publish()
+            if not rows and not self._changes:
+                return CommitResult(None, self.commit_id, (), 0, 0, self._reused)
+            op = self._commit_catalog(rows)
+        except BaseException:
+            self.abort()
+            raise
+        self._store.odb.add(rows)
+        result = CommitResult(
+            op,
+            self.commit_id,
+            tuple(row.id for row in rows),
+            sum(row.objects for row in rows),
+            sum(row.stored_bytes for row in rows),
+            self._reused,
+        )
+        self._end()
+        return result
+
+    def _commit_catalog(self, rows: list[PackRow]) -> int:
+        try:
+            with self._store.catalog.write() as writer:
+                self._validate(writer)
+                op = writer.next_op(self._action, self._message, self.commit_id)
+                apply(writer, self._changes, op)
+                for row in rows:
+                    writer.put(row)
+                number = op.op
+        except ConflictError:
+            self._packs.retract()
+            raise
+        except StoreError:
+            # The disk may have taken the commit and lost the answer.
+            found = self._find_commit()
+            if found is None:
+                raise
+            number = found
+        return number
+
+    def _find_commit(self) -> int | None:
+        try:
+            with self._store.catalog.read() as reader:
+                op = reader.op_of_commit(self.commit_id)
+        except StoreError:
+            return None
+        return None if op is None else op.op
+
+    def _validate(self, writer: CatalogWriter) -> None:
+        """Make live again whatever was condemned since the snapshot and is relied on."""
+        condemned = {row.id: row for row in writer.packs((PackState.CONDEMNED,))}
+        if self._relied:
+            for pack_id, oids in self._relied.items():
+                if pack_id in condemned:
+                    if not self._stands_elsewhere(writer, oids):
+                        writer.set_pack_state(condemned.pop(pack_id), PackState.LIVE, gc_gen=0)
+                    continue
+                row = writer.pack(pack_id)
+                if row is None or row.state is not PackState.LIVE:
+                    raise ConflictError(
+                        f"pack {pack_id} was dropped while this transaction relied on it",
+                        hint="this should not happen while its lease lives: retry, and report it",
+                    )
+        if self._adopted_from_refs:
+            for row in condemned.values():
+                if row.gc_gen > self._generation:
+                    writer.set_pack_state(row, PackState.LIVE, gc_gen=0)
+
+    def _stands_elsewhere(self, writer: CatalogWriter, oids: set[bytes]) -> bool:
+        """Whether a compaction moved all of ``oids`` to packs that are live now."""
+        rows = writer.packs((PackState.LIVE,))
+        live = {row.id for row in rows}
+        self._store.odb.add(rows)
+        return all(self._store.odb.find(oid, live) is not None for oid in oids)
+
+    def abort(self) -> None:
+        """Drop everything; aborting twice, or after a commit, does nothing."""
+        if self._open:
+            self._packs.close()
+            self._end()
+
+    def _end(self) -> None:
+        self._open = False
+        own = self._lease.held
+        if own:
+            try:
+                remove_tree(self._packs.folder)
+            except BackendError as error:
+                log.warning("left for gc: %s", error)
+        self._lease.release()

@@ -1,0 +1,244 @@
+"""Files written so that a crash leaves them whole or absent, and files mapped for reading.
+
+The order is always: write, fsync the file, rename it into place, fsync the folder. ``durable``
+switches the fsyncs off for stores that were told so; the order stays.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from n4a_store.errors import BackendError
+from n4a_store.storage import system
+from n4a_store.storage.system import backend_errors
+
+__all__ = [
+    "AppendFile",
+    "make_folder",
+    "map_file",
+    "move_file",
+    "read_text",
+    "remove_file",
+    "remove_tree",
+    "replace_file",
+    "sync_file",
+    "sync_folder",
+]
+
+_SMALL_FILE = 65_536
+
+
+def file_mode(shared_group: bool) -> int:
+    """The mode of new files."""
+    return 0o664 if shared_group else 0o644
+
+
+class AppendFile:
+    """A new file that grows at its end.
+
+    Args:
+        path: Where it is created; it must not exist.
+        shared_group: Whether the group may write.
+
+    Raises:
+        BackendError: It cannot be created.
+    """
+
+    def __init__(self, path: Path, *, shared_group: bool = False) -> None:
+        self.path = path
+        self._name = str(path)
+        with backend_errors(f"create {path}"):
+            self._fd = system.open_new(self._name, file_mode(shared_group))
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append ``data``."""
+        with backend_errors(f"write {self.path}"):
+            system.write(self._fd, data, self._name)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """The ``length`` bytes at ``offset``, which have been written before."""
+        with backend_errors(f"read {self.path}"):
+            data = os.pread(self._fd, length, offset)
+        if len(data) != length:
+            raise BackendError(f"cannot read {self.path}: it is shorter than what was written")
+        return data
+
+    def sync(self) -> None:
+        """Make the content survive a power cut."""
+        with backend_errors(f"sync {self.path}"):
+            system.fsync(self._fd, self._name)
+
+    def close(self) -> None:
+        """Close the file; closing twice is fine."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` survive a power cut.
+
+    Raises:
+        BackendError: The file system refuses.
+    """
+    with backend_errors(f"sync folder {folder}"):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            system.fsync(fd, str(folder))
+        finally:
+            os.close(fd)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a file that another library wrote survive a power cut.
+
+    Raises:
+        BackendError: The file system refuses.
+    """
+    with backend_errors(f"sync {path}"):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            system.fsync(fd, str(path))
+        finally:
+            os.close(fd)
+
+
+def make_folder(folder: Path, *, shared_group: bool = False) -> bool:
+    """Create one folder; False when it was there.
+
+    Raises:
+        BackendError: It cannot be created.
+    """
+    with backend_errors(f"create folder {folder}"):
+        try:
+            system.mkdir(str(folder), 0o2775 if shared_group else 0o755)
+        except FileExistsError:
+            return False
+    return True
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Give ``source`` the name ``target`` on the same file system.
+
+    Raises:
+        BackendError: It cannot be renamed.
+    """
+    with backend_errors(f"rename {source.name} to {target}"):
+        system.rename(str(source), str(target))
+
+
+def replace_file(path: Path, data: bytes, *, durable: bool = True, mode: int = 0o644) -> None:
+    """Write a whole small file so that readers see the old content or the new.
+
+    Raises:
+        BackendError: It cannot be written; the old content is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    with backend_errors(f"write {path}"):
+        fd = system.open_new(str(temporary), mode)
+        try:
+            try:
+                system.write(fd, data, str(temporary))
+                if durable:
+                    system.fsync(fd, str(temporary))
+            finally:
+                os.close(fd)
+            system.rename(str(temporary), str(path))
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def remove_file(path: Path) -> bool:
+    """Remove a file's name; False when it was gone already.
+
+    Raises:
+        BackendError: It cannot be removed.
+    """
+    with backend_errors(f"remove {path}"):
+        try:
+            system.unlink(str(path))
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder of plain files, not following links; fine when it is gone already.
+
+    Raises:
+        BackendError: Something in it cannot be removed.
+    """
+    with backend_errors(f"remove folder {folder}"):
+        try:
+            with os.scandir(folder) as entries:
+                found = list(entries)
+        except FileNotFoundError:
+            return
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                remove_tree(Path(entry.path))
+            else:
+                remove_file(Path(entry.path))
+        try:
+            system.rmdir(str(folder))
+        except FileNotFoundError:
+            return
+
+
+def list_folder(folder: Path) -> Iterator[str]:
+    """The names in ``folder``.
+
+    Raises:
+        BackendError: It cannot be read. A missing folder is such a case: an empty answer would
+            let gc believe that there is nothing.
+    """
+    with backend_errors(f"list {folder}"), os.scandir(folder) as entries:
+        names = [entry.name for entry in entries]
+    return iter(sorted(names))
+
+
+def read_text(path: Path) -> str | None:
+    """The text of a small file, or None when there is none.
+
+    Raises:
+        BackendError: It is there and cannot be read, or is not UTF-8 text of reasonable size.
+    """
+    with backend_errors(f"read {path}"):
+        try:
+            with path.open("rb") as file:
+                data = file.read(_SMALL_FILE + 1)
+        except FileNotFoundError:
+            return None
+    if len(data) > _SMALL_FILE:
+        raise BackendError(f"{path} is larger than {_SMALL_FILE} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BackendError(f"{path} is not UTF-8 text: {error}") from error
+
+
+def map_file(path: Path) -> memoryview:
+    """The bytes of a file, mapped read-only; they stay while the view does.
+
+    Raises:
+        FileNotFoundError: There is no such file: the caller knows whether that is an error.
+        BackendError: It cannot be mapped.
+    """
+    with backend_errors(f"read {path}"):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, "no such pack", str(path)) from None
+        try:
+            if os.fstat(fd).st_size == 0:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
+        finally:
+            os.close(fd)

@@ -1,0 +1,209 @@
+"""Leases: a file that its owner holds ``flock``'d for as long as it lives.
+
+The kernel drops the lock when the owner dies, however it dies; so whether a lease is alive is
+never a guess about pids or clocks. Creating one is create, lock, *check that it still has its
+name*: gc may have taken the unlocked file for a dead one's and removed it in between.
+
+A lease holds a *generation*: every pack condemned at a later generation must stay while it
+lives. It is written after the lock is taken and the generation has been read; until then the
+file is empty, and an empty or unreadable lease that is locked counts as older than everything.
+
+Content, 48 bytes, little-endian::
+
+    "N4LS"  u8 version  u8 role  u16 zero  u64 generation  u64 created (µs)  u64 pid  u8[8] epoch
+    u32 zero  u32 CRC-32 of the bytes above
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import os
+import struct
+import time
+import uuid
+import weakref
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from n4a_store.errors import BackendError
+from n4a_store.storage import system
+from n4a_store.storage.files import file_mode, list_folder
+from n4a_store.storage.system import backend_errors
+
+__all__ = ["Lease", "LeaseInfo", "LeaseRole", "list_leases", "probe_lease"]
+
+log = logging.getLogger(__name__)
+
+_FIELDS = struct.Struct("<4sBBHQQQ8sI")
+_CRC = struct.Struct("<I")
+_MAGIC = b"N4LS"
+_VERSION = 1
+_ATTEMPTS = 1000
+LEASE_BYTES = _FIELDS.size + _CRC.size
+EPOCH_BYTES = 8
+
+
+class LeaseRole(enum.IntEnum):
+    """What the owner does; a run's lock pins no generation."""
+
+    WRITER = 1
+    READER = 2
+    RUN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseInfo:
+    """A lease as another process sees it.
+
+    Args:
+        lease_id: Its name.
+        alive: Whether its owner lives.
+        generation: What it pins: None when unreadable, which counts as everything.
+        role: What its owner does, None when unreadable.
+        pid: A label for people, nothing more.
+        created_us: When it was taken, microseconds since 1970; None when unreadable.
+    """
+
+    lease_id: str
+    alive: bool
+    generation: int | None
+    role: LeaseRole | None
+    pid: int | None
+    created_us: int | None
+
+
+class Lease:
+    """A lease of this process.
+
+    Args:
+        folder: Where leases stand.
+        role: What it is for.
+        shared_group: Whether the group may write.
+
+    Raises:
+        BackendError: The folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, role: LeaseRole, *, shared_group: bool = False) -> None:
+        self.role = role
+        self.generation: int | None = None
+        self._pid = os.getpid()
+        with backend_errors(f"take a lease in {folder}"):
+            for _ in range(_ATTEMPTS):
+                self.lease_id = uuid.uuid4().hex
+                self.path = folder / self.lease_id
+                fd = system.open_new(str(self.path), file_mode(shared_group))
+                try:
+                    system.lock(fd, str(self.path))
+                    linked = os.fstat(fd).st_nlink > 0
+                except BaseException:
+                    os.close(fd)
+                    raise
+                if linked:
+                    break
+                os.close(fd)
+            else:
+                raise BackendError(f"leases in {folder} keep disappearing as they are taken")
+        self._fd = fd
+        _open_leases.add(self)
+
+    def publish(self, generation: int, epoch: bytes) -> None:
+        """Write what this lease pins."""
+        self.generation = generation
+        fields = _FIELDS.pack(
+            _MAGIC,
+            _VERSION,
+            self.role,
+            0,
+            generation,
+            time.time_ns() // 1000,
+            self._pid,
+            epoch,
+            0,
+        )
+        with backend_errors(f"write lease {self.path}"):
+            system.write_at(self._fd, fields + _CRC.pack(zlib.crc32(fields)), 0, str(self.path))
+
+    @property
+    def held(self) -> bool:
+        """Whether this process still holds it."""
+        return self._fd >= 0 and self._pid == os.getpid()
+
+    def release(self) -> None:
+        """Give it up: remove the name while it is still locked, then close.
+
+        In a forked child this only closes the child's copy: the lease is the parent's.
+        """
+        if self._fd < 0:
+            return
+        fd, self._fd = self._fd, -1
+        try:
+            if self._pid == os.getpid():
+                try:
+                    system.unlink(str(self.path))
+                except OSError as error:
+                    # gc removes what is left: an unlocked lease belongs to the dead.
+                    log.warning("lease %s could not be removed: %s", self.path, error)
+        finally:
+            os.close(fd)
+
+
+_open_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+
+
+def _close_in_child() -> None:
+    # The child's copies would keep the parent's leases alive after the parent has died.
+    for lease in list(_open_leases):
+        lease.release()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+def probe_lease(path: Path, *, remove_dead: bool = False) -> LeaseInfo | None:
+    """Look at a lease from outside; None when it is gone.
+
+    Args:
+        path: Its file.
+        remove_dead: Remove it, while holding its lock, when its owner is dead.
+
+    Raises:
+        BackendError: It cannot be opened, so nothing is known about its owner.
+    """
+    with backend_errors(f"look at lease {path}"):
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            alive = not system.try_lock(fd, str(path))
+            data = os.pread(fd, LEASE_BYTES, 0)
+            if not alive and remove_dead:
+                try:
+                    system.unlink(str(path))
+                except FileNotFoundError:
+                    return None
+        finally:
+            os.close(fd)
+    generation = role = pid = created = None
+    if len(data) == LEASE_BYTES and zlib.crc32(data[: _FIELDS.size]) == _CRC.unpack_from(
+        data, _FIELDS.size
+    )[0]:
+        magic, version, role_number, _, generation, created, pid, _, _ = _FIELDS.unpack_from(data)
+        if magic == _MAGIC and version == _VERSION:
+            role = LeaseRole(role_number)
+        else:
+            generation = pid = created = None
+    return LeaseInfo(path.name, alive, generation, role, pid, created)
+
+
+def list_leases(folder: Path) -> list[LeaseInfo]:
+    """All leases in ``folder``, the dead included.
+
+    Raises:
+        BackendError: One of them cannot be looked at.
+    """
+    found = (probe_lease(folder / name) for name in list_folder(folder))
+    return [info for info in found if info is not None]

@@ -1,0 +1,104 @@
+"""Locks between processes: ``flock`` on a file that stays.
+
+``flock`` and not ``fcntl.lockf``: POSIX record locks vanish when *any* descriptor of the file is
+closed in the process, even one opened by a library. A lock is dropped by closing its file, never
+by ``LOCK_UN``: a forked child shares the lock, and unlocking there would unlock the parent.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from n4a_store.errors import LockedError
+from n4a_store.storage import system
+from n4a_store.storage.files import file_mode
+from n4a_store.storage.system import backend_errors
+
+__all__ = ["FileLock"]
+
+_NOTE_BYTES = 64
+_in_process: dict[str, threading.Lock] = {}
+
+
+class FileLock:
+    """The exclusive lock on a file, for the length of a ``with`` block.
+
+    Args:
+        path: The lock file; created if need be, never removed.
+        wait: Whether to wait for the holder or to raise at once.
+        note: Written into the file for others to read: who holds it.
+
+    Raises:
+        LockedError: ``wait`` is false and somebody else holds it; the message says who.
+        BackendError: The file cannot be opened.
+    """
+
+    def __init__(
+        self, path: Path, *, wait: bool = True, note: str = "", shared_group: bool = False
+    ) -> None:
+        self._path = path
+        self._wait = wait
+        self._note = note
+        self._mode = file_mode(shared_group)
+        self._fd = -1
+        # Threads of one process queue here first, so that they wait without blocking a flock.
+        self._threads = _in_process.setdefault(str(path), threading.Lock())
+
+    def __enter__(self) -> FileLock:
+        if not self._threads.acquire(blocking=self._wait):
+            raise self._locked(f"pid {os.getpid()} (another thread)")
+        try:
+            with backend_errors(f"lock {self._path}"):
+                self._fd = system.open_or_create(str(self._path), self._mode)
+                if self._wait:
+                    system.lock(self._fd, str(self._path))
+                elif not system.try_lock(self._fd, str(self._path)):
+                    raise self._locked(self.read_note() or "another process")
+            if self._note:
+                self.write_note(self._note)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+        self._threads.release()
+
+    def _locked(self, holder: str) -> LockedError:
+        return LockedError(
+            f"{self._path.name} is held by {holder}", hint="wait for it to end, then try again"
+        )
+
+    def write_note(self, note: str) -> None:
+        """Leave a note in the file; what it says is for people, or for the next holder."""
+        data = note.encode()[:_NOTE_BYTES].ljust(_NOTE_BYTES)
+        with backend_errors(f"write {self._path}"):
+            system.write_at(self._fd, data, 0, str(self._path))
+
+    def read_note(self) -> str:
+        """The note in the file, empty when there is none."""
+        with backend_errors(f"read {self._path}"):
+            return os.pread(self._fd, _NOTE_BYTES, 0).decode(errors="replace").strip()
+
+
+def forget_in_child() -> None:
+    """After a fork: thread locks that another thread of the parent held are held for ever."""
+    for name in list(_in_process):
+        _in_process[name] = threading.Lock()
+
+
+os.register_at_fork(after_in_child=forget_in_child)

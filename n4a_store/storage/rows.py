@@ -1,0 +1,238 @@
+"""The rows of the catalog as frozen values, their tables and their checksums.
+
+Each row carries the first 8 bytes of ``blake3(msgpack([table, fields…]))``. Each table's rows
+are also added up (128 bits of the same hash, modulo 2^128) in ``summaries``: the sum changes
+with every row that is changed, lost or added, and can be kept up to date in constant time.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Self
+
+import msgpack
+from blake3 import blake3
+
+__all__ = [
+    "SCHEMA",
+    "TABLES",
+    "OpRow",
+    "PackRow",
+    "PackState",
+    "PinRow",
+    "RefRow",
+    "ReflogRow",
+    "Row",
+    "Summary",
+    "row_sum",
+]
+
+_SUM_BYTES = 8
+_MODULUS = 1 << 128
+
+SCHEMA = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value, sum BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE summaries (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, total BLOB NOT NULL, "
+    "sum BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE refs (name TEXT PRIMARY KEY, kind INTEGER NOT NULL, oid BLOB NOT NULL, "
+    "op INTEGER NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE ops (op INTEGER PRIMARY KEY, commit_id TEXT NOT NULL, at INTEGER NOT NULL, "
+    "action TEXT NOT NULL, message TEXT NOT NULL, sum BLOB NOT NULL)",
+    "CREATE UNIQUE INDEX ops_by_commit ON ops (commit_id)",
+    "CREATE TABLE reflog (id INTEGER PRIMARY KEY, op INTEGER NOT NULL, name TEXT NOT NULL, "
+    "old_kind INTEGER, old BLOB, new_kind INTEGER, new BLOB, sum BLOB NOT NULL)",
+    "CREATE INDEX reflog_by_name ON reflog (name, id)",
+    "CREATE INDEX reflog_by_op ON reflog (op)",
+    "CREATE TABLE pins (name TEXT PRIMARY KEY, kind INTEGER NOT NULL, oid BLOB NOT NULL, "
+    "op INTEGER NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE packs (id TEXT PRIMARY KEY, state INTEGER NOT NULL, gc_gen INTEGER NOT NULL, "
+    "owner TEXT NOT NULL, objects INTEGER NOT NULL, bytes INTEGER NOT NULL, "
+    "raw_bytes INTEGER NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID",
+)
+
+
+class PackState(enum.IntEnum):
+    """Where a pack stands in its life."""
+
+    LIVE = 0
+    CONDEMNED = 1
+    """Nothing reachable was found in it; a writer may still bring it back."""
+    DROPPING = 2
+    """About to be unlinked; nobody may rely on it."""
+    HELD = 3
+    """Written by a worker of a living run, to be adopted by that run's next commit."""
+
+
+def row_sum(table: str, record: Sequence[object]) -> bytes:
+    """The checksum of a row."""
+    return _row_hash(table, record)[:_SUM_BYTES]
+
+
+def _row_hash(table: str, record: Sequence[object]) -> bytes:
+    data: bytes = msgpack.packb([table, *record], use_bin_type=True)
+    return blake3(data).digest(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of some table; the first column is its key."""
+
+    TABLE: ClassVar[str]
+    COLUMNS: ClassVar[tuple[str, ...]]
+
+    def record(self) -> list[Any]:
+        """The fields as SQLite stores them."""
+        values = (getattr(self, spec.name) for spec in fields(self))
+        return [int(value) if isinstance(value, enum.IntEnum) else value for value in values]
+
+    @classmethod
+    def from_record(cls, record: Sequence[Any]) -> Self:
+        """The row whose fields are ``record``, which has passed its checksum."""
+        return cls(*record)
+
+
+@dataclass(frozen=True, slots=True)
+class RefRow(Row):
+    """A ref: its target and the operation that set it."""
+
+    name: str
+    kind: int
+    oid: bytes
+    op: int
+
+    TABLE: ClassVar[str] = "refs"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("name", "kind", "oid", "op")
+
+
+@dataclass(frozen=True, slots=True)
+class PinRow(Row):
+    """An object kept alive without a ref."""
+
+    name: str
+    kind: int
+    oid: bytes
+    op: int
+
+    TABLE: ClassVar[str] = "pins"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("name", "kind", "oid", "op")
+
+
+@dataclass(frozen=True, slots=True)
+class OpRow(Row):
+    """An operation: one commit, with the id by which its author can find it again.
+
+    Args:
+        op: Its number; operations are numbered in the order in which they became visible.
+        commit_id: Chosen by the writer before the commit.
+        at_us: When, microseconds since 1970.
+        action: What kind of operation.
+        message: Free text.
+    """
+
+    op: int
+    commit_id: str
+    at_us: int
+    action: str
+    message: str
+
+    TABLE: ClassVar[str] = "ops"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("op", "commit_id", "at", "action", "message")
+
+
+@dataclass(frozen=True, slots=True)
+class ReflogRow(Row):
+    """One change of one ref; an absent side is None."""
+
+    id: int
+    op: int
+    name: str
+    old_kind: int | None
+    old: bytes | None
+    new_kind: int | None
+    new: bytes | None
+
+    TABLE: ClassVar[str] = "reflog"
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "id",
+        "op",
+        "name",
+        "old_kind",
+        "old",
+        "new_kind",
+        "new",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PackRow(Row):
+    """A pack: its state and its size.
+
+    Args:
+        gc_gen: The generation at which it was condemned, 0 before.
+        owner: The run lock that a held pack belongs to, else empty.
+        stored_bytes: The length of the file.
+        raw_bytes: The length of its objects, uncompressed.
+    """
+
+    id: str
+    state: PackState
+    gc_gen: int
+    owner: str
+    objects: int
+    stored_bytes: int
+    raw_bytes: int
+
+    TABLE: ClassVar[str] = "packs"
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "id",
+        "state",
+        "gc_gen",
+        "owner",
+        "objects",
+        "bytes",
+        "raw_bytes",
+    )
+
+    @classmethod
+    def from_record(cls, record: Sequence[Any]) -> Self:
+        """The row whose fields are ``record``, which has passed its checksum."""
+        pack_id, state, *rest = record
+        return cls(pack_id, PackState(state), *rest)
+
+    def moved(self, state: PackState, *, gc_gen: int | None, owner: str | None) -> PackRow:
+        """The row in another state."""
+        return replace(
+            self,
+            state=state,
+            gc_gen=self.gc_gen if gc_gen is None else gc_gen,
+            owner=self.owner if owner is None else owner,
+        )
+
+
+TABLES: tuple[type[Row], ...] = (RefRow, OpRow, ReflogRow, PinRow, PackRow)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How many rows, and their hashes added up."""
+
+    rows: int = 0
+    total: int = 0
+
+    def plus(self, row: Row) -> Summary:
+        """With one more row."""
+        return self.joined(Summary(1, self._value(row)))
+
+    def minus(self, row: Row) -> Summary:
+        """With one row less."""
+        return self.joined(Summary(-1, -self._value(row)))
+
+    def joined(self, other: Summary) -> Summary:
+        """Both added up."""
+        return Summary(self.rows + other.rows, (self.total + other.total) % _MODULUS)
+
+    @staticmethod
+    def _value(row: Row) -> int:
+        return int.from_bytes(_row_hash(row.TABLE, row.record()), "big")

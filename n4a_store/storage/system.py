@@ -1,0 +1,131 @@
+"""Every call that changes the disk or takes a lock, in one place, each announced before it runs.
+
+An observer is told the step and the path it concerns and may raise in its stead. That is how the
+test kit records a protocol, injects faults, and schedules processes step by step on the real
+code; without an observer it costs one comparison. Every ``OSError`` leaves here as it is: the
+callers, who know what they were doing, turn it into a :class:`BackendError`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from n4a_store.errors import BackendError
+
+__all__ = ["Observer", "backend_errors", "observe", "step"]
+
+Observer = Callable[[str, str], None]
+_observer: Observer | None = None
+
+
+def observe(observer: Observer | None) -> Observer | None:
+    """Set the observer of this process and return the one before it."""
+    global _observer  # noqa: PLW0603 - one process, one disk
+    previous, _observer = _observer, observer
+    return previous
+
+
+def step(name: str, path: str) -> None:
+    """Announce the step ``name`` on ``path``."""
+    if _observer is not None:
+        _observer(name, path)
+
+
+@contextmanager
+def backend_errors(doing: str) -> Iterator[None]:
+    """Turn an ``OSError`` into a :class:`BackendError` that says what was being done."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BackendError(f"cannot {doing}: {reason}", hint=_hint(error)) from error
+
+
+def _hint(error: OSError) -> str | None:
+    import errno
+
+    hints = {
+        errno.ENOSPC: "free some space; the store is as it was before",
+        errno.EDQUOT: "free some quota; the store is as it was before",
+        errno.EROFS: "the file system is read-only",
+        errno.EACCES: "check the permissions of the store's folder",
+        errno.EPERM: "check the permissions of the store's folder",
+        errno.EIO: "the disk reports an error: check its health, then run n4a-store fsck --full",
+        errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    }
+    return hints.get(error.errno or 0)
+
+
+def open_new(path: str, mode: int) -> int:
+    """Create ``path``, which must not exist, for reading and writing."""
+    step("create", path)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+
+
+def open_or_create(path: str, mode: int) -> int:
+    """Open ``path`` for reading and writing, creating it if need be."""
+    step("open", path)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+
+
+def write(fd: int, data: bytes | bytearray | memoryview, path: str) -> None:
+    """Append all of ``data``."""
+    step("write", path)
+    view = memoryview(data).cast("B")
+    while len(view):
+        view = view[os.write(fd, view) :]
+
+
+def write_at(fd: int, data: bytes, offset: int, path: str) -> None:
+    """Write a few bytes in place with one call."""
+    step("write", path)
+    os.pwrite(fd, data, offset)
+
+
+def fsync(fd: int, path: str) -> None:
+    """Make the content of a file, or the names in a folder, survive a power cut."""
+    step("fsync", path)
+    os.fsync(fd)
+
+
+def rename(source: str, target: str) -> None:
+    """Give a file its final name."""
+    step("rename", target)
+    os.rename(source, target)
+
+
+def unlink(path: str) -> None:
+    """Remove a file's name."""
+    step("unlink", path)
+    os.unlink(path)
+
+
+def mkdir(path: str, mode: int) -> None:
+    """Create a folder."""
+    step("mkdir", path)
+    os.mkdir(path, mode)
+
+
+def rmdir(path: str) -> None:
+    """Remove an empty folder."""
+    step("rmdir", path)
+    os.rmdir(path)
+
+
+def lock(fd: int, path: str) -> None:
+    """Wait for the exclusive lock on an open file."""
+    step("lock", path)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+
+
+def try_lock(fd: int, path: str) -> bool:
+    """Take the exclusive lock on an open file if nobody holds it."""
+    step("try-lock", path)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
