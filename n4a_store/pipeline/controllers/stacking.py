@@ -1,0 +1,199 @@
+"""Stacking: a meta-model fitted on what other models said about rows they had not seen.
+
+``{"stack": Ridge()}`` takes the models before it on its path (meta-models only when
+``"sources"`` names them), one column or more for each, in order; two models of one class are
+two sources. The meta-model is fitted once, on the held-out predictions of all rows that have
+one from every source, with the user's own targets: what scikit-learn's ``StackingRegressor``
+does. Its scores come from copies that are fitted without the fold they are scored on.
+
+After branches the stack runs in each of them, over that branch's models, like every step;
+``"over": "branches"`` makes it one stack over the models of all branches.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from n4a_store.errors import InvalidInputError
+from n4a_store.pipeline.context import DataSelector
+from n4a_store.pipeline.controllers.base import Controller
+from n4a_store.pipeline.controllers.model import read_model
+from n4a_store.pipeline.data import PathState
+from n4a_store.pipeline.estimators import class_name, clone_estimator, params_of
+from n4a_store.pipeline.evaluation import Evaluation, FoldRows, TrainedModel
+from n4a_store.pipeline.predictions import Prediction, as_columns, predict
+from n4a_store.pipeline.steps import Place, Step
+
+if TYPE_CHECKING:
+    from n4a_store.pipeline.orchestrator import Orchestrator
+
+__all__ = ["StackingController", "column_names"]
+
+_PATH, _BRANCHES = "path", "branches"
+
+
+class StackingController(Controller):
+    """``{"stack": Ridge(), "name": ..., "params": ..., "sources": [...], "over": ...}``."""
+
+    keyword: ClassVar[str] = "stack"
+    options: ClassVar[frozenset[str]] = frozenset({"name", "params", "sources", "over"})
+    trains: ClassVar[bool] = True
+
+    def parse(self, value: Any, options: Mapping[str, Any], place: Place) -> Step:
+        """One estimator, and which models feed it."""
+        operator = read_model(value, options, place)
+        sources = options.get("sources")
+        if sources is not None and (
+            isinstance(sources, str) or not all(isinstance(source, str) for source in sources)
+        ):
+            raise place.fail('"sources" is a list of model names')
+        over = options.get("over", _PATH)
+        if over not in (_PATH, _BRANCHES):
+            raise place.fail(f'"over" is "{_PATH}" or "{_BRANCHES}", not {over!r}')
+        return place.step(
+            self.keyword,
+            operator,
+            name=str(options.get("name", class_name(operator))),
+            options={"sources": None if sources is None else tuple(sources), "over": over},
+        )
+
+    def run(self, step: Step, state: PathState, orchestrator: Orchestrator) -> list[PathState]:
+        """A meta-model over the models of one path."""
+        sources = _chosen(step, list(state.models))
+        trained = self._stack(step, state.selector, sources, orchestrator)
+        return [state.with_model(trained)]
+
+    def run_all(
+        self, step: Step, states: list[PathState], orchestrator: Orchestrator
+    ) -> list[PathState]:
+        """One meta-model a path, or one over all paths that have come here."""
+        if step.options["over"] == _PATH:
+            return super().run_all(step, states, orchestrator)
+        # A model before the fork lies behind several of the paths: once is enough.
+        models = {id(model): model for state in states for model in state.models}
+        trunk = orchestrator.trunk.selector
+        trained = self._stack(step, trunk, _chosen(step, list(models.values())), orchestrator)
+        joined = replace(states[0], selector=trunk, lanes=(), models=(*models.values(), trained))
+        return [joined]
+
+    def _stack(
+        self,
+        step: Step,
+        selector: DataSelector,
+        sources: list[TrainedModel],
+        orchestrator: Orchestrator,
+    ) -> TrainedModel:
+        context = orchestrator.context
+        data = context.training
+        rows, X, names = _features(step, sources)
+        operator = step.operators[0]
+        meta = clone_estimator(operator)
+        meta.fit(X, data.y[rows])
+        seen = Evaluation(data.y, data.y_test)
+        for fold, fold_X_train, fold_train, fold_X_held in _refolded(sources[0], rows, X):
+            scored = clone_estimator(operator)
+            scored.fit(fold_X_train, data.y[fold_train])
+            seen.held_out(fold, predict(scored, fold_X_held, ()))
+        if data.X_test is not None:
+            tests = [as_columns(_present(source.test), step.where) for source in sources]
+            seen.test(predict(meta, np.hstack(tests), ()), alone=True)
+        place = selector.at(step.index)
+        artifact_id = place.artifact_id(context.pipeline_id)
+        context.artifact_registry.register_meta_model(
+            meta,
+            artifact_id,
+            [source_id for source in sources for source_id in source.artifact_ids],
+            feature_columns=names,
+            params=params_of(operator),
+        )
+        return seen.close(place, step.name, class_name(operator), [artifact_id], is_stack=True)
+
+
+def _present(said: Prediction | None) -> Prediction:
+    if said is None:
+        raise ValueError("a source has no predictions")
+    return said
+
+
+def _chosen(step: Step, models: list[TrainedModel]) -> list[TrainedModel]:
+    """The sources of a stack, in their order.
+
+    Raises:
+        InvalidInputError: There is none, one is unknown or ambiguous, or nothing is held out.
+    """
+    wanted = step.options["sources"]
+    if wanted is None:
+        found = [model for model in models if not model.is_stack]
+    else:
+        found = [_named(step, name, models) for name in wanted]
+    if not found:
+        raise InvalidInputError(
+            f"{step.where}: no model before the stack",
+            hint='put {"model": ...} steps before it, outside of branches or in the same one',
+        )
+    for model in found:
+        if model.held is None:
+            raise InvalidInputError(
+                f"{step.where}: {model.name} has no held-out predictions to stack",
+                hint="put a splitter such as KFold(3) before the models",
+            )
+    if len({model.task for model in found}) > 1:
+        raise InvalidInputError(f"{step.where}: regressors and classifiers in one stack")
+    return found
+
+
+def _named(step: Step, name: str, models: list[TrainedModel]) -> TrainedModel:
+    found = [model for model in models if model.name == name]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(sorted({model.name for model in models})) or "none"
+    said = "several models are" if found else "no model before the stack is"
+    raise InvalidInputError(f"{step.where}: {said} called {name!r}", hint=f"models: {known}")
+
+
+def column_names(sources: Sequence[TrainedModel], widths: Sequence[int]) -> list[str]:
+    """A distinct name for each column: the model's, its branch and step where that is not
+    enough, and the column's number where a source has several."""
+    paths = {tuple(source.selector.branch_path) for source in sources}
+    names = []
+    for source in sources:
+        prefix = "".join(f"{name}." for name in source.selector.branch_names)
+        names.append(f"{prefix}{source.name}" if len(paths) > 1 else source.name)
+    counts = Counter(names)
+    columns: list[str] = []
+    for source, name, width in zip(sources, names, widths, strict=True):
+        shown = f"{name}@{source.selector.step_index}" if counts[name] > 1 else name
+        columns.extend([shown] if width == 1 else [f"{shown}[{k}]" for k in range(width)])
+    return columns
+
+
+def _features(step: Step, sources: list[TrainedModel]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The rows that every source has a prediction for, their features, the columns' names."""
+    rows = sources[0].rows
+    for source in sources[1:]:
+        rows = np.intersect1d(rows, source.rows)
+    if rows.size == 0:
+        raise InvalidInputError(f"{step.where}: no row was held out for every source")
+    blocks = []
+    for source in sources:
+        columns = as_columns(_present(source.held), step.where)
+        blocks.append(columns[np.searchsorted(source.rows, rows)])
+    names = column_names(sources, [block.shape[1] for block in blocks])
+    return rows, np.hstack(blocks), names
+
+
+def _refolded(source: TrainedModel, rows: np.ndarray, X: np.ndarray) -> Any:
+    """The first source's folds on the rows of the stack: fold, features and rows to fit on,
+    features to score on."""
+    for fold in source.folds:
+        held = np.intersect1d(fold.held, rows)
+        train = np.setdiff1d(rows, fold.held)
+        if held.size == 0 or train.size == 0:
+            continue
+        at = FoldRows(fold.fold_id, train, held)
+        yield at, X[np.searchsorted(rows, train)], train, X[np.searchsorted(rows, held)]

@@ -1,0 +1,179 @@
+"""The data on its way through a pipeline, as frozen values.
+
+:class:`TrainingData` is what the user gave, checked once at the door. A :class:`Lane` is what
+one fit sees: all rows before the splitter, one fold's rows after it. A :class:`PathState` is
+one place on one path of branches: the lanes there, and the models trained on the way.
+
+A lane keeps its training rows, its held-out rows and the test rows as matrices of their own and
+transforms each by itself, as scikit-learn's ``Pipeline`` inside ``cross_val_predict`` does:
+that is what makes the numbers equal bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from n4a_store.errors import InvalidInputError
+from n4a_store.pipeline.context import DataSelector
+from n4a_store.pipeline.evaluation import TrainedModel
+
+__all__ = [
+    "Encoder",
+    "Lane",
+    "PathState",
+    "TrainingData",
+    "as_table",
+    "check_data",
+    "initial_state",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What a run trains on: rows are samples.
+
+    Args:
+        X: Features, (n, p).
+        y: Targets, (n,) or (n, t).
+        X_test, y_test: Rows that no fit ever sees; targets may be missing.
+        groups: A group per row, for splitters that want it.
+    """
+
+    X: Any
+    y: np.ndarray
+    X_test: Any = None
+    y_test: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+    @property
+    def rows(self) -> int:
+        """The number of training rows."""
+        return int(self.X.shape[0])
+
+
+def as_table(X: Any, what: str) -> Any:
+    """``X`` as a table of numbers with two dimensions.
+
+    Raises:
+        InvalidInputError: It has another shape, or is empty.
+    """
+    table = X.tocsr() if callable(getattr(X, "tocsr", None)) else np.asarray(X)
+    if table.ndim != 2:
+        hint = "one row a sample: reshape(1, -1) for a single one" if table.ndim == 1 else None
+        raise InvalidInputError(
+            f"{what} must have two dimensions, (samples, features), not shape {table.shape}",
+            hint=hint,
+        )
+    if table.dtype == object:
+        raise InvalidInputError(f"{what} holds objects, not numbers")
+    if 0 in table.shape:
+        raise InvalidInputError(f"{what} is empty: shape {table.shape}")
+    return table
+
+
+def _targets(y: Any, rows: int, what: str) -> np.ndarray:
+    targets = np.asarray(y)
+    if targets.ndim not in (1, 2) or targets.shape[0] != rows:
+        raise InvalidInputError(
+            f"{what} must have one entry for each of the {rows} rows, not shape {targets.shape}"
+        )
+    return targets
+
+
+def check_data(X: Any, y: Any, X_test: Any, y_test: Any, groups: Any) -> TrainingData:
+    """The user's arrays, checked against each other before anything is fitted.
+
+    Raises:
+        InvalidInputError: Shapes do not fit together; the message names the argument.
+    """
+    table = as_table(X, "X")
+    rows, columns = table.shape
+    targets = _targets(y, rows, "y")
+    classes = None if groups is None else _targets(groups, rows, "groups")
+    if X_test is None:
+        if y_test is not None:
+            raise InvalidInputError("y_test was given without X_test")
+        return TrainingData(table, targets, groups=classes)
+    test = as_table(X_test, "X_test")
+    if test.shape[1] != columns:
+        raise InvalidInputError(f"X_test has {test.shape[1]} features, X has {columns}")
+    test_targets = None if y_test is None else _targets(y_test, test.shape[0], "y_test")
+    return TrainingData(table, targets, test, test_targets, classes)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A fitted step of y-processing on a lane."""
+
+    artifact_id: str
+    fitted: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The data of one fit.
+
+    Args:
+        fold_id: The fold; None for all rows.
+        train_rows, held_rows: Row numbers in the user's data; ``held_rows`` is empty where
+            nothing is held out, and ``X_held`` is None.
+        X_train, X_held, X_test: Features as transformed so far.
+        y_train: Targets as processed so far.
+        transformers: The ids of the fitted transformers so far, in order.
+        encoders: The fitted y-processing so far, in order.
+    """
+
+    fold_id: int | None
+    train_rows: np.ndarray
+    held_rows: np.ndarray
+    X_train: Any
+    X_held: Any
+    X_test: Any
+    y_train: np.ndarray
+    transformers: tuple[str, ...] = ()
+    encoders: tuple[Encoder, ...] = ()
+
+    @property
+    def dependencies(self) -> list[str]:
+        """What a model fitted on this lane depends on: transformers, then y-processing."""
+        return [*self.transformers, *(encoder.artifact_id for encoder in self.encoders)]
+
+
+@dataclass(frozen=True, slots=True)
+class PathState:
+    """One place on one path.
+
+    Args:
+        selector: Which path.
+        lanes: The data there: one lane with all rows, or one a fold.
+        is_split: Whether the splitter lies behind. With ``refits``, a last lane then goes on
+            with all rows, for models that are fitted once more on everything.
+        models: The models trained on the way here.
+    """
+
+    selector: DataSelector
+    lanes: tuple[Lane, ...]
+    is_split: bool = False
+    models: tuple[TrainedModel, ...] = ()
+    refits: bool = False
+
+    def with_lanes(self, lanes: list[Lane]) -> PathState:
+        """The same place with other data."""
+        return replace(self, lanes=tuple(lanes))
+
+    def with_model(self, model: TrainedModel) -> PathState:
+        """The same place, one model further."""
+        return replace(self, models=(*self.models, model))
+
+    def enter(self, index: int, name: str) -> PathState:
+        """The state at the entrance of a branch."""
+        return replace(self, selector=self.selector.enter(index, name))
+
+
+def initial_state(data: TrainingData, *, refits: bool) -> PathState:
+    """The state before the first step: one lane with all rows."""
+    lane = Lane(None, np.arange(data.rows), np.arange(0), data.X, None, data.X_test, data.y)
+    return PathState(DataSelector(), (lane,), refits=refits)
