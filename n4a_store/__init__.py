@@ -69,9 +69,41 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: PLE0604 - the names of the table above
+__all__ = [
+    "ANY",
+    "AmbiguousNameError",
+    "ArtifactNotFoundError",
+    "BackendError",
+    "Blob",
+    "CommitResult",
+    "ConflictError",
+    "CorruptionError",
+    "Durability",
+    "InvalidInputError",
+    "InvalidNameError",
+    "Kind",
+    "LockedError",
+    "NotFoundError",
+    "ObjectId",
+    "ObjectInfo",
+    "ObjectNotFoundError",
+    "Ref",
+    "RefNotFoundError",
+    "ReflogEntry",
+    "Run",
+    "RunStatus",
+    "SerializationError",
+    "Settings",
+    "Store",
+    "StoreError",
+    "StoreNotFoundError",
+    "Transaction",
+    "TransactionClosedError",
+    "Tree",
+    "TreeEntry",
+    "UnsupportedFormatError",
+    "UntrustedError",
     "__version__",
-    *sorted(_HOME_OF),
 ]
 
 

@@ -21,9 +21,7 @@ from n4a_store.objects.oid import Kind, ObjectId
 
 __all__ = ["Blob", "Object", "Run", "RunStatus", "Tree", "TreeEntry", "Value"]
 
-Value: TypeAlias = (
-    "None | bool | int | float | str | bytes | list[Value] | dict[str, Value]"
-)
+Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[str, Value] | None"
 """What the canonical encoding can hold."""
 
 
@@ -80,7 +78,7 @@ class Tree:
         return (Tree, (dict(self.entries), dict(self.attrs)))
 
 
-class RunStatus(str, enum.Enum):
+class RunStatus(enum.StrEnum):
     """How far a run came. A change of status is a new run object."""
 
     RUNNING = "running"
@@ -88,9 +86,6 @@ class RunStatus(str, enum.Enum):
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     """Shown for a run that is stored as running while its process is gone; never stored."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,9 +138,7 @@ def _encode(
         digit: pack_entry(TreeEntry(Kind.TREE, _encode(group, {}, depth + 1, emit)))
         for digit, group in sorted(groups.items())
     }
-    return emit(
-        encode_value({"depth": depth, "entries": shards, "total": len(entries), **extra})
-    )
+    return emit(encode_value({"depth": depth, "entries": shards, "total": len(entries), **extra}))
 
 
 def decode_node(data: BytesLike) -> TreeNode:
@@ -208,9 +206,7 @@ def iter_entries(
         raise CorruptionError(f"a sharded tree declares {node.total} entries and holds {seen}")
 
 
-def lookup(
-    node: TreeNode, name: str, load: Callable[[ObjectId], TreeNode]
-) -> TreeEntry | None:
+def lookup(node: TreeNode, name: str, load: Callable[[ObjectId], TreeNode]) -> TreeEntry | None:
     """The entry called ``name`` below ``node``, reading only the shards on its path."""
     while node.depth is not None:
         entry = node.entries.get(shard_digit(name, node.depth))

@@ -80,7 +80,7 @@ class EntryHeader:
         return self.payload + self.stored_length
 
 
-def encode_header(  # noqa: PLR0913 - the fields of the format
+def encode_header(
     offset: int,
     kind: int,
     codec: int,

@@ -59,7 +59,7 @@ class PackWriter:
             codec, stored_item_size, stored = compress(data, item_size)
             self.add_stored(oid, kind, codec, stored_item_size, stored, len(data))
 
-    def add_stored(  # noqa: PLR0913 - the fields of an entry
+    def add_stored(
         self,
         oid: bytes,
         kind: int,

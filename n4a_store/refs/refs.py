@@ -163,9 +163,14 @@ def _log(
     replaced: ReflogRow | None = None
     if change.quiet:
         last = next(writer.reflog(name), None)
-        if last is not None and old is not None and (last.new_kind, last.new) == (
-            int(old.kind),
-            old.oid.raw,
+        if (
+            last is not None
+            and old is not None
+            and (last.new_kind, last.new)
+            == (
+                int(old.kind),
+                old.oid.raw,
+            )
         ):
             replaced = last
             old = _entry(last.old_kind, last.old)

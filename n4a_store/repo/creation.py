@@ -68,9 +68,7 @@ def _make_parents(folder: Path, shared_group: bool) -> list[Path]:
     while not folder.exists():
         missing.append(folder)
         folder = folder.parent
-    return [
-        path for path in reversed(missing) if make_folder(path, shared_group=shared_group)
-    ]
+    return [path for path in reversed(missing) if make_folder(path, shared_group=shared_group)]
 
 
 def _publish(draft: Path, root: Path) -> None:

@@ -45,8 +45,7 @@ class StoreFormat:
     def encode(self) -> str:
         """The text of the file."""
         lines = [f"{_PROGRAM} {self.version}", f"hash {self.hash}"]
-        for key in _KEYS[1:]:
-            lines.append(" ".join((key, *getattr(self, key))))
+        lines += [" ".join((key, *getattr(self, key))) for key in _KEYS[1:]]
         body = "\n".join(lines) + "\n"
         return f"{body}checksum {_checksum(body)}\n"
 

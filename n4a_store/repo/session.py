@@ -85,9 +85,7 @@ class ReadSessions:
     def _begin(self) -> None:
         lease: Lease | None = None
         if not self._leaseless:
-            lease = Lease(
-                self._layout.leases, LeaseRole.READER, shared_group=self._shared_group
-            )
+            lease = Lease(self._layout.leases, LeaseRole.READER, shared_group=self._shared_group)
         try:
             with self._catalog.read() as reader:
                 rows = reader.packs(READABLE)

@@ -95,9 +95,7 @@ class Store:
             shared_group=settings.shared_group,
         )
         self.odb = ObjectDatabase(layout)
-        self.sessions = ReadSessions(
-            layout, self.catalog, self.odb, settings, leaseless=read_only
-        )
+        self.sessions = ReadSessions(layout, self.catalog, self.odb, settings, leaseless=read_only)
         self._nodes: OrderedDict[bytes, TreeNode] = OrderedDict()
         self._closed = False
 
@@ -374,9 +372,7 @@ class Store:
         """The objects whose id begins with the hex digits ``prefix``."""
         with self.session():
             self.sessions.refresh()
-            return [
-                (ObjectId(oid), Kind(kind)) for oid, kind in self.odb.ids_with_prefix(prefix)
-            ]
+            return [(ObjectId(oid), Kind(kind)) for oid, kind in self.odb.ids_with_prefix(prefix)]
 
     # --- refs ---------------------------------------------------------------------------------
 

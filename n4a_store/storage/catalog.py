@@ -24,6 +24,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from n4a_store.errors import (
@@ -57,6 +58,7 @@ log = logging.getLogger(__name__)
 CATALOG_VERSION = 1
 _BUSY_SECONDS = 30.0
 _SYNCHRONOUS = {Durability.FULL: "FULL", Durability.RELAXED: "NORMAL", Durability.NONE: "OFF"}
+AnyRow = TypeVar("AnyRow", bound=Row)
 _leaked: list[sqlite3.Connection] = []
 
 
@@ -86,9 +88,11 @@ class CatalogReader:
         self._connection = connection
         self._path = path
 
-    def _rows(self, kind: type[Row], where: str = "", values: Iterable[object] = ()) -> Iterator[Row]:
+    def _rows(
+        self, kind: type[AnyRow], where: str = "", values: Iterable[object] = ()
+    ) -> Iterator[AnyRow]:
         columns = ", ".join((*kind.COLUMNS, "sum"))
-        query = f"SELECT {columns} FROM {kind.TABLE} {where}"  # noqa: S608 - constants
+        query = f"SELECT {columns} FROM {kind.TABLE} {where}"
         with _sqlite_errors(self._path):
             for record in self._connection.execute(query, tuple(values)):
                 *fields, stored_sum = record
@@ -100,7 +104,7 @@ class CatalogReader:
                     )
                 yield kind.from_record(fields)
 
-    def _one(self, kind: type[Row], where: str, values: Iterable[object]) -> Row | None:
+    def _one(self, kind: type[AnyRow], where: str, values: Iterable[object]) -> AnyRow | None:
         return next(self._rows(kind, where, values), None)
 
     def meta(self, key: str) -> int | bytes | str:
@@ -240,7 +244,7 @@ class CatalogWriter(CatalogReader):
             if replaced is not None:
                 self.delete(replaced)
             self._connection.execute(
-                f"INSERT INTO {kind.TABLE} ({columns}) VALUES ({marks})",  # noqa: S608
+                f"INSERT INTO {kind.TABLE} ({columns}) VALUES ({marks})",
                 (*record, row_sum(kind.TABLE, record)),
             )
         self._note(kind.TABLE, lambda summary: summary.plus(row))
@@ -250,7 +254,7 @@ class CatalogWriter(CatalogReader):
         kind = type(row)
         with _sqlite_errors(self._path):
             cursor = self._connection.execute(
-                f"DELETE FROM {kind.TABLE} WHERE {kind.COLUMNS[0]} = ?",  # noqa: S608
+                f"DELETE FROM {kind.TABLE} WHERE {kind.COLUMNS[0]} = ?",
                 (row.record()[0],),
             )
         if cursor.rowcount != 1:
@@ -406,7 +410,7 @@ class Catalog:
         if version != CATALOG_VERSION:
             connection.close()
             raise UnsupportedFormatError(
-                f"the catalog {self._path} is of version {version}; this program reads version "
+                f"the catalog {self._path} is of version {version!r}; this program reads version "
                 f"{CATALOG_VERSION}",
                 hint="upgrade n4a_store",
             )

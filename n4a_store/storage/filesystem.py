@@ -18,9 +18,9 @@ __all__ = ["check_filesystem", "filesystem_type", "is_read_only"]
 
 _LOCAL = frozenset(
     (
-        "ext2 ext3 ext4 xfs btrfs zfs f2fs bcachefs jfs reiserfs nilfs2 tmpfs ramfs overlay aufs "
-        "apfs hfs ufs"
-    ).split()
+        *("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs", "reiserfs"),
+        *("nilfs2", "tmpfs", "ramfs", "overlay", "aufs", "apfs", "hfs", "ufs"),
+    )
 )
 _MOUNTS = Path("/proc/self/mountinfo")
 _ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}

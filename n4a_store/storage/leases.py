@@ -188,9 +188,10 @@ def probe_lease(path: Path, *, remove_dead: bool = False) -> LeaseInfo | None:
         finally:
             os.close(fd)
     generation = role = pid = created = None
-    if len(data) == LEASE_BYTES and zlib.crc32(data[: _FIELDS.size]) == _CRC.unpack_from(
-        data, _FIELDS.size
-    )[0]:
+    if (
+        len(data) == LEASE_BYTES
+        and zlib.crc32(data[: _FIELDS.size]) == _CRC.unpack_from(data, _FIELDS.size)[0]
+    ):
         magic, version, role_number, _, generation, created, pid, _, _ = _FIELDS.unpack_from(data)
         if magic == _MAGIC and version == _VERSION:
             role = LeaseRole(role_number)

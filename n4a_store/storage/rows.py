@@ -32,25 +32,33 @@ __all__ = [
 _SUM_BYTES = 8
 _MODULUS = 1 << 128
 
+# Column lists of the tables; every row ends in its checksum.
+_COLUMNS_SQL = {
+    "meta": "key TEXT PRIMARY KEY, value",
+    "summaries": "name TEXT PRIMARY KEY, rows INTEGER NOT NULL, total BLOB NOT NULL",
+    "refs": """name TEXT PRIMARY KEY, kind INTEGER NOT NULL, oid BLOB NOT NULL,
+        op INTEGER NOT NULL""",
+    "ops": """op INTEGER PRIMARY KEY, commit_id TEXT NOT NULL, at INTEGER NOT NULL,
+        action TEXT NOT NULL, message TEXT NOT NULL""",
+    "reflog": """id INTEGER PRIMARY KEY, op INTEGER NOT NULL, name TEXT NOT NULL,
+        old_kind INTEGER, old BLOB, new_kind INTEGER, new BLOB""",
+    "pins": """name TEXT PRIMARY KEY, kind INTEGER NOT NULL, oid BLOB NOT NULL,
+        op INTEGER NOT NULL""",
+    "packs": """id TEXT PRIMARY KEY, state INTEGER NOT NULL, gc_gen INTEGER NOT NULL,
+        owner TEXT NOT NULL, objects INTEGER NOT NULL, bytes INTEGER NOT NULL,
+        raw_bytes INTEGER NOT NULL""",
+}
 SCHEMA = (
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value, sum BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE summaries (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, total BLOB NOT NULL, "
-    "sum BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE refs (name TEXT PRIMARY KEY, kind INTEGER NOT NULL, oid BLOB NOT NULL, "
-    "op INTEGER NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE ops (op INTEGER PRIMARY KEY, commit_id TEXT NOT NULL, at INTEGER NOT NULL, "
-    "action TEXT NOT NULL, message TEXT NOT NULL, sum BLOB NOT NULL)",
+    *(
+        f"CREATE TABLE {table} ({' '.join(columns.split())}, sum BLOB NOT NULL)"
+        + (" WITHOUT ROWID" if "TEXT PRIMARY KEY" in columns else "")
+        for table, columns in _COLUMNS_SQL.items()
+    ),
     "CREATE UNIQUE INDEX ops_by_commit ON ops (commit_id)",
-    "CREATE TABLE reflog (id INTEGER PRIMARY KEY, op INTEGER NOT NULL, name TEXT NOT NULL, "
-    "old_kind INTEGER, old BLOB, new_kind INTEGER, new BLOB, sum BLOB NOT NULL)",
     "CREATE INDEX reflog_by_name ON reflog (name, id)",
     "CREATE INDEX reflog_by_op ON reflog (op)",
-    "CREATE TABLE pins (name TEXT PRIMARY KEY, kind INTEGER NOT NULL, oid BLOB NOT NULL, "
-    "op INTEGER NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE packs (id TEXT PRIMARY KEY, state INTEGER NOT NULL, gc_gen INTEGER NOT NULL, "
-    "owner TEXT NOT NULL, objects INTEGER NOT NULL, bytes INTEGER NOT NULL, "
-    "raw_bytes INTEGER NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID",
 )
+"""The statements that make the tables; a catalog with any other schema is refused."""
 
 
 class PackState(enum.IntEnum):

@@ -23,7 +23,7 @@ _observer: Observer | None = None
 
 def observe(observer: Observer | None) -> Observer | None:
     """Set the observer of this process and return the one before it."""
-    global _observer  # noqa: PLW0603 - one process, one disk
+    global _observer
     previous, _observer = _observer, observer
     return previous
 
