@@ -55,7 +55,8 @@ RESERVED_MODULES = {
     "sqlite3": {"storage"},
     "msgpack": {"objects", "storage"},  # storage: checksums of catalog rows, no objects
     "zstandard": {"packs"},
-    "pickle": {"artifacts.serializers", "integrations"},  # gc, log and show never unpickle
+    # gc, log and show never unpickle; skim reads pickles with stand-ins for every class.
+    "pickle": {"artifacts.serializers", "artifacts.skim", "integrations"},
     "cloudpickle": {"artifacts.serializers"},
     "joblib": {"artifacts.serializers", "integrations"},
     "sklearn": {"cli", "pipeline", "demo", "integrations"},
