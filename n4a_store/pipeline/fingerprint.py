@@ -1,6 +1,6 @@
 """Content ids of data and of estimators' definitions: equal means the same, by construction.
 
-``data_id`` hashes an array's type, shape, memory order and bytes. ``describe`` turns an
+``data_id`` hashes an array's type, shape, memory order and bytes. :class:`Describer` turns an
 unfitted estimator into a canonical value (class, library version, parameters) or says with
 :class:`Uncertain` that it cannot: a lambda, a live random generator, an object that does not
 tell its parameters, a library without a version. Nobody may treat an uncertain thing as equal
@@ -13,6 +13,7 @@ import enum
 import functools
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ from n4a_store.errors import InvalidInputError
 from n4a_store.objects.codec import encode_value
 from n4a_store.pipeline.estimators import params_of
 
-__all__ = ["Uncertain", "data_id", "describe", "describe_params", "digest", "library_version"]
+__all__ = ["Describer", "Uncertain", "data_id", "digest", "library_version"]
+
+_RANDOM = (np.random.RandomState, np.random.Generator, np.random.BitGenerator)
 
 
 class Uncertain(Exception):
@@ -57,64 +60,86 @@ def data_id(array: Any) -> str:
     return hasher.hexdigest()
 
 
-def describe(obj: Any) -> dict[str, Any]:
-    """The canonical definition of an unfitted estimator.
+@dataclass(frozen=True, slots=True)
+class Describer:
+    """Turns definitions into canonical values.
 
-    Raises:
-        Uncertain: It does not tell all that its behaviour depends on.
+    Args:
+        strict: Raise :class:`Uncertain` where nothing certain can be said. Otherwise the
+            class's name stands there: good for a label, never for a decision.
+        versions: Whether the libraries' versions are part of it.
     """
-    kind = type(obj)
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if "<locals>" in name or kind.__module__ == "__main__":
-        raise Uncertain(f"{name} may mean something else tomorrow")
-    params = params_of(obj)
-    if params is None:
-        # A splitter of scikit-learn keeps its parameters as attributes and has no get_params.
-        params = dict(vars(obj)) if hasattr(obj, "__dict__") else {}
-        if not params and not hasattr(obj, "__dict__"):
-            raise Uncertain(f"{name} does not tell its parameters")
-    return {
-        "class": name,
-        "library": library_version(kind.__module__),
-        "params": describe_params(params),
-    }
+
+    strict: bool = True
+    versions: bool = True
+
+    def estimator(self, obj: Any) -> dict[str, Any]:
+        """An unfitted estimator: its class and its parameters."""
+        kind = type(obj)
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        if self.strict and ("<locals>" in name or kind.__module__ == "__main__"):
+            raise Uncertain(f"{name} may mean something else tomorrow")
+        params = params_of(obj)
+        if params is None:
+            # A splitter of scikit-learn keeps its parameters as attributes, without get_params.
+            if self.strict and not hasattr(obj, "__dict__"):
+                raise Uncertain(f"{name} does not tell its parameters")
+            params = dict(getattr(obj, "__dict__", {}))
+        described = {"class": name, "params": self.params(params)}
+        if self.versions:
+            described["library"] = self._version(kind.__module__)
+        return described
+
+    def params(self, params: Mapping[Any, Any]) -> dict[str, Any]:
+        """A map of parameters, nested estimators and arrays included."""
+        return {str(key): self.value(value) for key, value in params.items()}
+
+    def value(self, value: Any) -> Any:
+        """One parameter, or one part of a step."""
+        if value is None or isinstance(value, bool) or type(value) is str:
+            return value
+        if type(value) in (int, float):
+            return ["int", str(value)] if isinstance(value, int) else value
+        if isinstance(value, np.generic):
+            return ["numpy", value.dtype.str, value.tobytes()]
+        if isinstance(value, (list, tuple)):
+            return [type(value).__name__, [self.value(item) for item in value]]
+        if isinstance(value, Mapping):
+            return ["map", self.params(value)]
+        try:
+            return self._other(value)
+        except Uncertain:
+            if self.strict:
+                raise
+            return ["?", f"{type(value).__module__}.{type(value).__qualname__}"]
+
+    def _other(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return ["array", data_id(value)]
+        if isinstance(value, enum.Enum):
+            return ["enum", f"{type(value).__module__}.{value}"]
+        if isinstance(value, _RANDOM):
+            raise Uncertain("a random generator changes each time it is used")
+        if callable(getattr(value, "get_params", None)) and not isinstance(value, type):
+            return ["estimator", self.estimator(value)]
+        if callable(getattr(value, "split", None)) and hasattr(value, "__dict__"):
+            return ["estimator", self.estimator(value)]
+        if callable(value):
+            module, name = _importable(value)
+            return ["function", f"{module}.{name}", self._version(module) if self.versions else ""]
+        raise Uncertain(f"no canonical form for {type(value).__name__}")
+
+    def _version(self, module: str) -> str:
+        try:
+            return library_version(module)
+        except Uncertain:
+            if self.strict:
+                raise
+            return ""
 
 
-def describe_params(params: Mapping[Any, Any]) -> dict[str, Any]:
-    """Parameters as canonical values, nested estimators and arrays included."""
-    return {_key(key): _param(value) for key, value in params.items()}
-
-
-def _key(key: Any) -> str:
-    if not isinstance(key, str):
-        raise Uncertain(f"a parameter is called {key!r}")
-    return key
-
-
-def _param(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, str)):
-        return value if not isinstance(value, enum.Enum) else repr(value)
-    if isinstance(value, (int, float)) and not isinstance(value, np.generic):
-        return ["int", str(value)] if isinstance(value, int) else value
-    if isinstance(value, np.generic):
-        return ["numpy", value.dtype.str, value.tobytes()]
-    if isinstance(value, np.ndarray):
-        return ["array", data_id(value)]
-    if isinstance(value, (list, tuple)):
-        return [type(value).__name__, [_param(item) for item in value]]
-    if isinstance(value, Mapping):
-        return ["map", describe_params(value)]
-    if isinstance(value, (np.random.RandomState, np.random.Generator, np.random.BitGenerator)):
-        raise Uncertain("a random generator changes each time it is used")
-    if callable(value) and not hasattr(value, "get_params"):
-        return ["function", *_importable(value)]
-    if callable(getattr(value, "get_params", None)) and not isinstance(value, type):
-        return ["estimator", describe(value)]
-    raise Uncertain(f"no canonical form for a parameter of type {type(value).__name__}")
-
-
-def _importable(function: Any) -> list[str]:
-    """Name and library version of a function that an import by name would give again."""
+def _importable(function: Any) -> tuple[str, str]:
+    """Module and name of a function or class that an import by name would give again."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
     if isinstance(function, np.ufunc):
         module, name = "numpy", function.__name__
@@ -125,7 +150,7 @@ def _importable(function: Any) -> list[str]:
         found = getattr(found, part, None)
     if found is not function:
         raise Uncertain(f"{function!r} cannot be imported by its name")
-    return [f"{module}.{name}", library_version(module)]
+    return module, name
 
 
 @functools.cache

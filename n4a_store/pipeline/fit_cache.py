@@ -21,7 +21,7 @@ from typing import Any
 
 from n4a_store.pipeline.controllers.transform import fit_transform
 from n4a_store.pipeline.estimators import params_of
-from n4a_store.pipeline.fingerprint import Uncertain, data_id, describe, digest
+from n4a_store.pipeline.fingerprint import Describer, Uncertain, data_id, digest
 
 __all__ = ["FitCache", "FitReport", "fit_key"]
 
@@ -148,7 +148,9 @@ def fit_key(operator: Any, X: Any, y: Any) -> str | None:
     if _has_chance(operator):
         return None
     try:
-        return digest({"operator": describe(operator), "X": data_id(X), "y": data_id(y)})
+        return digest(
+            {"operator": Describer().estimator(operator), "X": data_id(X), "y": data_id(y)}
+        )
     except Uncertain as doubt:
         _log.debug("no fit key for %s: %s", type(operator).__name__, doubt)
         return None

@@ -17,7 +17,6 @@ from n4a_store.pipeline.estimators import (
     clone_estimator,
     instantiate,
     is_model,
-    params_of,
     set_params,
 )
 from n4a_store.pipeline.evaluation import Evaluation, FoldRows
@@ -96,7 +95,6 @@ class ModelController(Controller):
             artifact_id,
             ArtifactType.MODEL,
             depends_on=lane.dependencies,
-            params=params_of(operator),
         )
         return model, artifact_id
 

@@ -20,7 +20,6 @@ from n4a_store.pipeline.estimators import (
     clone_estimator,
     instantiate,
     is_splitter,
-    params_of,
 )
 from n4a_store.pipeline.steps import Place, Step
 
@@ -64,7 +63,6 @@ class SplitterController(Controller):
             selector.artifact_id(context.pipeline_id),
             ArtifactType.SPLITTER,
             depends_on=list(whole.transformers),
-            params=params_of(splitter),
         )
         lanes = [_cut(whole, fold, train, held) for fold, (train, held) in enumerate(folds)]
         if state.refits:

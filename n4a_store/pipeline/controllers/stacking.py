@@ -24,7 +24,7 @@ from n4a_store.pipeline.context import DataSelector
 from n4a_store.pipeline.controllers.base import Controller
 from n4a_store.pipeline.controllers.model import read_model
 from n4a_store.pipeline.data import PathState
-from n4a_store.pipeline.estimators import class_name, clone_estimator, params_of
+from n4a_store.pipeline.estimators import class_name, clone_estimator
 from n4a_store.pipeline.evaluation import Evaluation, FoldRows, TrainedModel
 from n4a_store.pipeline.predictions import Prediction, as_columns, predict
 from n4a_store.pipeline.steps import Place, Step
@@ -109,7 +109,6 @@ class StackingController(Controller):
             artifact_id,
             [source_id for source in sources for source_id in source.artifact_ids],
             feature_columns=names,
-            params=params_of(operator),
         )
         return seen.close(place, step.name, class_name(operator), [artifact_id], is_stack=True)
 

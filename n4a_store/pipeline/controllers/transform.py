@@ -19,7 +19,6 @@ from n4a_store.pipeline.estimators import (
     clone_estimator,
     instantiate,
     is_transformer,
-    params_of,
 )
 from n4a_store.pipeline.steps import Place, Step
 
@@ -71,7 +70,6 @@ class TransformController(Controller):
             artifact_id,
             ArtifactType.TRANSFORMER,
             depends_on=list(lane.transformers),
-            params=params_of(operator),
         )
         return replace(
             lane, X_train=X_train, transformers=(*lane.transformers, artifact_id), **parts

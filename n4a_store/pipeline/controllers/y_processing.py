@@ -19,7 +19,6 @@ from n4a_store.pipeline.estimators import (
     class_name,
     clone_estimator,
     instantiate,
-    params_of,
     takes_labels_only,
 )
 from n4a_store.pipeline.predictions import encode_targets
@@ -74,7 +73,6 @@ class YProcessingController(Controller):
                 artifact_id,
                 ArtifactType.ENCODER,
                 depends_on=[encoder.artifact_id for encoder in lane.encoders],
-                params=params_of(operator),
             )
             lane = replace(
                 lane,
