@@ -27,44 +27,42 @@ Leaf = "np.ndarray[Any, Any] | None | bool | int | float | complex | str | bytes
 
 MAX_LEAVES = 20_000
 MAX_DEPTH = 60
-_ROOT = "object"
 
 
 class _StandIn:
     """An object of a class that is not imported: its arguments and its state, nothing more."""
 
     qualified = ""
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    items: list[object]
+    pairs: dict[str, object]
+    state: Any
 
     def __new__(cls, *args: object, **kwargs: object) -> _StandIn:
         self = super().__new__(cls)
-        self.args = args  # type: ignore[attr-defined]
-        self.kwargs = kwargs  # type: ignore[attr-defined]
-        self.items = []  # type: ignore[attr-defined]
-        self.pairs = {}  # type: ignore[attr-defined]
-        self.state = None  # type: ignore[attr-defined]
+        self.args, self.kwargs = args, kwargs
+        self.items, self.pairs, self.state = [], {}, None
         return self
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         pass
 
     def __setstate__(self, state: object) -> None:
-        self.state = state  # type: ignore[attr-defined]
+        self.state = state
 
     def append(self, item: object) -> None:
-        self.items.append(item)  # type: ignore[attr-defined]
+        self.items.append(item)
 
     def extend(self, items: Sequence[object]) -> None:
-        self.items.extend(items)  # type: ignore[attr-defined]
-
-    def add(self, item: object) -> None:
-        self.items.append(item)  # type: ignore[attr-defined]
+        self.items.extend(items)
 
     def __setitem__(self, key: object, value: object) -> None:
-        self.pairs[str(key)] = value  # type: ignore[attr-defined]
+        self.pairs[str(key)] = value
 
     def parts(self) -> Iterator[tuple[str, object]]:
         """What it holds, by attribute, item or argument."""
-        state: Any = self.state  # type: ignore[attr-defined]
+        state = self.state
         pair = 2  # objects with slots: (their dict, their slots)
         if isinstance(state, tuple) and len(state) == pair and isinstance(state[1], dict):
             state = {**(state[0] or {}), **state[1]}
@@ -72,9 +70,9 @@ class _StandIn:
             yield from ((f".{name}", value) for name, value in state.items())
         elif state is not None:
             yield ".state", state
-        for kind, values in (("args", self.args), ("", self.items)):  # type: ignore[attr-defined]
+        for kind, values in (("args", self.args), ("", self.items)):
             yield from ((f".{kind}[{i}]" if kind else f"[{i}]", v) for i, v in enumerate(values))
-        for source in (self.kwargs, self.pairs):  # type: ignore[attr-defined]
+        for source in (self.kwargs, self.pairs):
             yield from ((f"[{name}]", value) for name, value in source.items())
 
 
@@ -86,9 +84,8 @@ class _ShapelessArray:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         shape, dtype, fortran, data = state[-4:]
-        order = "F" if fortran else "C"
         if isinstance(data, bytes | bytearray):
-            self.array = np.frombuffer(data, _plain_dtype(dtype)).reshape(shape, order=order)
+            self.array = _from_buffer(data, dtype, shape, "F" if fortran else "C")
         else:
             self.contents = data  # an array of objects: its items are looked at one by one
 
@@ -135,12 +132,13 @@ class _Dtype:
         if names and fields:
             formats = [_plain_dtype(fields[name][0]) for name in names]
             offsets = [fields[name][1] for name in names]
-            spec = {"names": list(names), "formats": formats, "offsets": offsets}
+            spec: dict[str, Any] = {"names": list(names), "formats": formats, "offsets": offsets}
             if self._code.startswith("V") and self._code[1:].isdecimal():
                 spec["itemsize"] = int(self._code[1:])
-            return np.dtype(cast(Any, spec))
-        plain = np.dtype(self._code)
-        return plain.newbyteorder(order) if order in ("<", ">") else plain
+            structured: np.dtype[Any] = np.dtype(cast(Any, spec))
+            return structured
+        plain: np.dtype[Any] = np.dtype(self._code)
+        return plain.newbyteorder(cast(Any, order)) if order in ("<", ">") else plain
 
 
 _REBUILT: dict[tuple[str, str], Callable[..., object]] = {
@@ -196,9 +194,7 @@ def skim_array(skeleton: BytesLike, buffers: Sequence[BytesLike]) -> dict[str, A
         raise CorruptionError(f"not an array: {error}") from error
 
 
-def _flatten(
-    value: object, path: str, leaves: dict[str, Any], above: set[int], depth: int
-) -> None:
+def _flatten(value: object, path: str, leaves: dict[str, Any], above: set[int], depth: int) -> None:
     if len(leaves) >= MAX_LEAVES:
         return
     if isinstance(value, _ShapelessArray):

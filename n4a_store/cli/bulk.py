@@ -19,7 +19,7 @@ def records(*, nul: bool) -> Iterator[str]:
             yield line.removesuffix(b"\n").decode("utf-8", "surrogateescape")
         return
     rest = b""
-    while chunk := stream.read1(_CHUNK):
+    while chunk := stream.read(_CHUNK):
         *whole, rest = (rest + chunk).split(b"\0")
         for record in whole:
             yield record.decode("utf-8", "surrogateescape")

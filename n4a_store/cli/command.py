@@ -118,7 +118,7 @@ class LazyGroup(_Globals, click.Group):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._sections = sections
+        self.sections = sections
         self._entries = {name: e for table in sections.values() for name, e in table.items()}
         self._elsewhere = dict(elsewhere or {})
 
@@ -170,7 +170,7 @@ class LazyGroup(_Globals, click.Group):
         formatter: click.HelpFormatter,
     ) -> None:
         """The summaries from the table: no command is imported to print them."""
-        for title, table in self._sections.items():
+        for title, table in self.sections.items():
             with formatter.section(title):
                 formatter.write_dl([(name, entry.summary) for name, entry in table.items()])
 

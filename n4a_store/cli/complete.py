@@ -93,4 +93,4 @@ def _names(app: App, incomplete: str) -> Iterator[str]:
 def _ids(store: Store, incomplete: str) -> Iterator[str]:
     fewest = 4  # digits, as for any short id
     if len(incomplete) >= fewest and all(ch in "0123456789abcdef" for ch in incomplete):
-        yield from (oid.hex for oid in store.object_ids(incomplete))
+        yield from (oid.hex for oid, _ in store.objects_with_prefix(incomplete))

@@ -59,18 +59,21 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def run(argv: Sequence[str]) -> int:
     """Run the program with `argv`; return its exit code. Writes to this process's streams."""
+    # The library reads every N4A_STORE_ variable as a setting; this one is the program's.
+    debug = os.environ.pop("N4A_STORE_DEBUG", "") == "1"
     app = App()
     try:
         try:
-            program.main(list(argv), prog_name="n4a-store", standalone_mode=False, obj=app)
+            # click returns the code of a `ctx.exit()` here; commands themselves return None.
+            code = program.main(list(argv), prog_name="n4a-store", standalone_mode=False, obj=app)
             sys.stdout.flush()
         finally:
             app.close()
     except BaseException as error:
-        if os.environ.get("N4A_STORE_DEBUG") == "1":
+        if debug:
             raise
         return report(error, app)
-    return app.exit_code
+    return code or app.exit_code
 
 
 def report(error: BaseException, app: App) -> int:
@@ -79,8 +82,6 @@ def report(error: BaseException, app: App) -> int:
         # Python flushes stdout once more at exit; give it somewhere to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.BROKEN_PIPE
-    if isinstance(error, click.exceptions.Exit):
-        return error.exit_code
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else ExitCode.FAILURE
     if isinstance(error, click.Abort | KeyboardInterrupt):

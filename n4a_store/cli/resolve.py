@@ -1,8 +1,8 @@
-"""From what a person typed to an object of a store, with "did you mean" when it leads nowhere.
+"""From what a person typed to an object of a store; the store resolves, this explains.
 
-In order: what the store itself resolves (full id, exact ref, `refs/{tags,pipelines,runs}/<name>`,
-short id, `ref@{…}`, `ref:path`), then an artifact id `<pipeline>:<key>`, which is a path inside
-the pipeline's manifest.
+A name that leads nowhere gets a hint with the names near it; one that could never lead anywhere
+(a malformed name or artifact id) is told apart from one that is merely unknown, because scripts
+treat the two differently (exit 2 and 13).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from n4a_store.objects.oid import ObjectId
     from n4a_store.repo.store import Store
 
-_ARTIFACTS = "artifacts"
+NAMESPACES = ("refs/tags/", "refs/pipelines/", "refs/runs/")
+_ARTIFACTS = "artifacts"  # the entry that tells a pipeline's manifest from other trees
 _MOST = 8  # names in a hint
-PREFIXES = ("refs/tags/", "refs/pipelines/", "refs/runs/")
 
 
 def resolve(store: Store, name: str) -> ObjectId:
@@ -28,7 +28,7 @@ def resolve(store: Store, name: str) -> ObjectId:
     Raises:
         NotFoundError: Nothing has this name; the hint lists near ones.
         AmbiguousNameError: A short id fits several objects; the hint lists them.
-        InvalidNameError: It cannot be a name at all.
+        InvalidInputError: It cannot be a name at all.
     """
     return resolve_entry(store, name).oid
 
@@ -37,49 +37,68 @@ def resolve_entry(store: Store, name: str) -> TreeEntry:
     """The kind and id of the object that `name` names; raises as `resolve` does."""
     try:
         return store.resolve_entry(name)
-    except errors.AmbiguousNameError as error:
-        if error.candidates:
-            error.hint = f"it could be {', '.join(error.candidates[:_MOST])}; give more digits"
+    except errors.AmbiguousNameError:
         raise
     except errors.NotFoundError as error:
-        entry = _artifact(store, name)
-        if entry is not None:
-            return entry
+        _check_well_formed(store, name)
         error.hint = hint_for(store, name) or error.hint
         raise
 
 
+def _check_well_formed(store: Store, name: str) -> None:
+    """Raise InvalidInputError for a name that nothing could ever have."""
+    from n4a_store.refs.names import check_ref_name
+
+    base, colon, path = name.partition(":")
+    head = base.split("@{", maxsplit=1)[0]
+    if not _is_hex(head):  # a full id that is not there is unknown, not malformed
+        check_ref_name(head if head.startswith("refs/") else f"refs/tags/{head}")
+    if colon and "/" not in path and _is_pipeline(store, head):
+        from n4a_store.artifacts.execution_path import parse_artifact_id
+
+        parse_artifact_id(f"{head.rpartition('/')[2]}:{path}")
+
+
+def _is_hex(text: str) -> bool:
+    return bool(text) and all(ch in "0123456789abcdef" for ch in text)
+
+
+def _is_pipeline(store: Store, name: str) -> bool:
+    full = name if name.startswith("refs/") else f"refs/pipelines/{name}"
+    ref = store.find_ref(full)
+    return ref is not None and store.get_entry(ref.oid, _ARTIFACTS) is not None
+
+
 def hint_for(store: Store, name: str) -> str | None:
-    """Names of `store` near `name`, as a hint."""
-    base = name.split("@{", maxsplit=1)[0]
-    head, colon, key = base.partition(":")
+    """Names of `store` near `name`, as a hint; None where the error's own says more."""
+    base, colon, key = name.partition(":")
     if colon:
-        keys = _keys(store, head)
-        if keys:
-            meant = closest(key, keys, show=lambda found: f"'{head}:{found}'")
-            return f"did you mean {meant}?" if meant else f"'{head}' holds: {_few(keys)}"
-    meant = closest(head, [ref.name for ref in store.refs()], show=lambda f: f"'{short_ref(f)}'")
-    if meant:
-        return f"did you mean {meant}?"
-    return "'n4a-store show-ref' lists the refs"
+        keys = _keys(store, base)
+        if not keys:
+            return _near_refs(store, base)
+        meant = closest(key, keys, show=lambda found: f"'{base}:{found}'")
+        more = ", …" if len(keys) > _MOST else ""
+        listed = f"'{base}' holds: {', '.join(keys[:_MOST])}{more}"
+        return f"did you mean {meant}?" if meant else listed
+    if _is_hex(base):
+        return None
+    return _near_refs(store, base.split("@{", maxsplit=1)[0])
 
 
 def short_ref(name: str) -> str:
     """A ref's name as people type it: without `refs/tags/` and its like."""
-    for prefix in PREFIXES:
+    for prefix in NAMESPACES:
         if name.startswith(prefix):
             return name[len(prefix) :]
     return name
 
 
-def _artifact(store: Store, name: str) -> TreeEntry | None:
-    pipeline, colon, key = name.partition(":")
-    if not colon or not key:
-        return None
-    try:
-        return store.resolve_entry(f"{pipeline}:{_ARTIFACTS}/{key}")
-    except (errors.NotFoundError, errors.InvalidNameError):
-        return None
+def _near_refs(store: Store, name: str) -> str | None:
+    names = [ref.name for ref in store.refs()]
+    if not names:
+        return "there are no refs yet: training a pipeline, or 'n4a-store update-ref', makes them"
+    meant = closest(name, names, show=lambda found: f"'{short_ref(found)}'")
+    return f"did you mean {meant}?" if meant else "'n4a-store show-ref' lists the refs"
 
 
 def _keys(store: Store, pipeline: str) -> list[str]:
@@ -87,7 +106,3 @@ def _keys(store: Store, pipeline: str) -> list[str]:
         return list(store.get_tree(store.resolve(f"{pipeline}:{_ARTIFACTS}")))
     except errors.StoreError:
         return []
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:_MOST]) + (", …" if len(names) > _MOST else "")

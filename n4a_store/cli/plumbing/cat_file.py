@@ -140,6 +140,8 @@ def _print_blob(out: Output, data: bytes) -> None:
 
 
 def _print_run(out: Output, run: Run) -> None:
+    from n4a_store.cli.values import scalar
+
     out.line(f"pipelines {run.pipelines}")
     for parent in run.parents:
         out.line(f"parent {parent}")
@@ -148,7 +150,7 @@ def _print_run(out: Output, run: Run) -> None:
     out.line(f"status {run.status}")
     for title, values in (("environment", run.environment), ("details", run.details)):
         for key, value in values.items():
-            out.line(f"{title} {key}={value}")
+            out.line(f"{title} {key}={scalar(value)}")
     if run.message:
         out.line("")
         for line in run.message.splitlines():

@@ -8,19 +8,20 @@ from n4a_store.cli.bulk import records
 from n4a_store.cli.command import HintedUsageError, plumbing
 from n4a_store.cli.context import App
 
+_SHORT = 8
+
 
 @plumbing("rev-parse")
-@click.option(
-    "--short", type=click.IntRange(4, 64), is_flag=False, flag_value=8, metavar="[=N]",
-    help="Show the first N digits [default: 8].",
-)  # fmt: skip
+@click.option("--short", is_flag=True, help="Show the first 8 digits.")
+@click.option("--digits", type=click.IntRange(4, 64), metavar="N", help="Show the first N.")
 @click.option("--verify", is_flag=True, help="Take exactly one name.")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read names from stdin.")
 @click.option("-z", "nul", is_flag=True, help="Names on stdin end with NUL.")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 def command(
-    app: App, short: int | None, verify: bool, from_stdin: bool, nul: bool, names: tuple[str, ...]
-) -> None:
+    app: App, short: bool, digits: int | None, verify: bool, from_stdin: bool, nul: bool,
+    names: tuple[str, ...],
+) -> None:  # fmt: skip
     """Turn names into object ids.
 
     A NAME is, in this order: a full object id, an exact ref, a ref under refs/tags,
@@ -34,6 +35,8 @@ def command(
         raise HintedUsageError("--verify takes exactly one name", "leave --verify out for several")
     if not names and not from_stdin:
         raise HintedUsageError("missing argument 'NAME'", "see 'n4a-store rev-parse --help'")
+    if short and digits is None:
+        digits = _SHORT
     store = app.store()
     rows: list[dict[str, object]] = []
     for name in (*names, *(records(nul=nul) if from_stdin else ())):
@@ -41,6 +44,6 @@ def command(
         if app.json:
             rows.append({"name": name, "kind": entry.kind, "oid": entry.oid})
         else:
-            app.out.fields(entry.oid.hex[:short])
+            app.out.fields(entry.oid.hex[:digits])
     if app.json:
         app.out.json("rev-parse", {"names": rows})

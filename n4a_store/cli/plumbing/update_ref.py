@@ -14,6 +14,7 @@ from n4a_store.cli.command import HintedUsageError, plumbing
 from n4a_store.cli.context import App
 
 if TYPE_CHECKING:
+    from n4a_store.refs.refs import Expect
     from n4a_store.repo.store import Store
     from n4a_store.repo.transaction import Transaction
 
@@ -114,18 +115,38 @@ def _change(verb: str, fields: list[str], where: str) -> Change:
 
 
 def _apply(store: Store, txn: Transaction, change: Change) -> None:
-    from n4a_store.cli.resolve import resolve
+    from n4a_store.cli.resolve import resolve_entry
     from n4a_store.refs.names import check_ref_name
 
     ref = check_ref_name(change.ref)
-    swap = _expectation(store, change.old)
+    expect = _expectation(store, change.old)
     if change.verb == "verify":
-        _verify(store, ref, change.old)
+        # Pointing a ref where it points changes nothing, but compares at the commit.
+        now = store.find_ref(ref)
+        if change.old is None:
+            expect = None  # as git has it: verified against nothing, it must not exist
+        if now is None:
+            txn.delete_ref(ref, expect=expect)
+        else:
+            txn.set_ref(ref, now.entry, expect=expect)
     elif change.new is None:
-        if change.old is None and not _exists(store, ref):
-            store.ref(ref)  # raises, naming the ref
-        txn.delete_ref(ref, **swap)
+        if change.old is None:
+            store.ref(ref)  # deleting what is not there is a mistyped name: say so
+        txn.delete_ref(ref, expect=expect)
     else:
-        new = resolve(store, change.new)
-        _make_reachable(store, txn, new)
-        txn.set_ref(ref, new, **swap)
+        txn.set_ref(ref, resolve_entry(store, change.new), expect=expect)
+
+
+def _expectation(store: Store, old: str | None) -> Expect:
+    from n4a_store.cli.resolve import resolve
+    from n4a_store.objects.oid import ObjectId
+    from n4a_store.refs.refs import ANY
+
+    if old is None:
+        return ANY
+    if old == NO_REF:
+        return None
+    try:
+        return ObjectId.from_hex(old)  # need not exist any more to be compared with
+    except errors.InvalidInputError:
+        return resolve(store, old)

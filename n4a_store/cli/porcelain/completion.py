@@ -16,9 +16,9 @@ def command(app: App, shell: str) -> None:
     """Print the script that completes commands, refs and ids in a shell.
 
     \b
-    bash:  eval "$(n4a-store completion bash)"            in ~/.bashrc
-    zsh:   eval "$(n4a-store completion zsh)"             in ~/.zshrc
-    fish:  n4a-store completion fish | source             in ~/.config/fish/config.fish
+    ~/.bashrc                    eval "$(n4a-store completion bash)"
+    ~/.zshrc                     eval "$(n4a-store completion zsh)"
+    ~/.config/fish/config.fish   n4a-store completion fish | source
     """
     from click.shell_completion import get_completion_class
 

@@ -1,0 +1,60 @@
+"""`verify-pack`: packs checked byte by byte, each by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from n4a_store import errors
+from n4a_store.cli.command import plumbing
+from n4a_store.cli.context import App
+from n4a_store.cli.exit_codes import ExitCode
+
+
+@plumbing("verify-pack")
+@click.argument("packs", metavar="[PACK]...", nargs=-1)
+def command(app: App, packs: tuple[str, ...]) -> None:
+    """Check packs and list their objects.
+
+    A PACK is a file, or the id of a pack in the store; without one, all packs of the store are
+    checked. With -v, each object is listed in file order: '<id> <kind> <size> <stored size>
+    <offset> <codec>'. Damage is exit code 4.
+    """
+    from n4a_store.repo.inspect import inspect_pack
+
+    found = []
+    for path in _paths(app, packs):
+        inspection = inspect_pack(path)
+        found.append(inspection)
+        if inspection.damage:
+            app.exit_code = ExitCode.FINDINGS
+            for message in inspection.damage:
+                app.out.error(message)
+        if app.json:
+            continue
+        if app.verbose:
+            for packed in inspection.objects:
+                sizes = f"{packed.size} {packed.stored_size} {packed.offset}"
+                app.out.fields(f"{packed.oid} {packed.kind.label} {sizes} {packed.codec}")
+        app.out.fields(f"{path.name}: {'damaged' if inspection.damage else 'ok'}")
+    if app.json:
+        app.out.json("verify-pack", {"packs": found})
+
+
+def _paths(app: App, packs: tuple[str, ...]) -> list[Path]:
+    files = [Path(pack) for pack in packs]
+    if packs and all(file.is_file() for file in files):
+        return files
+    layout = app.store().layout
+    if not packs:
+        return sorted(layout.packs.glob("*.n4p"))
+    chosen: list[Path] = []
+    for name, file in zip(packs, files, strict=True):
+        path = file if file.is_file() else layout.pack(name.removesuffix(".n4p"))
+        if not path.is_file():
+            raise errors.ObjectNotFoundError(
+                f"no pack is called '{name}'", hint="'n4a-store verify-pack' checks all of them"
+            )
+        chosen.append(path)
+    return chosen
