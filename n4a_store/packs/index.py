@@ -88,7 +88,17 @@ class PackIndex:
         CorruptionError: ``data`` has another length.
     """
 
-    __slots__ = ("_fanout", "_keys", "_shift", "_tails", "kinds", "lengths", "objects", "offsets")
+    __slots__ = (
+        "_fanout",
+        "_keys",
+        "_shift",
+        "_tails",
+        "key_bytes",
+        "kinds",
+        "lengths",
+        "objects",
+        "offsets",
+    )
 
     def __init__(self, data: memoryview, objects: int, fanout_bits: int) -> None:
         if sys.byteorder == "big":
@@ -99,7 +109,8 @@ class PackIndex:
         self.objects = objects
         self._shift = 16 - fanout_bits
         self._fanout = data[:at].cast("I")
-        self._keys = data[at : at + 8 * objects].cast("Q")
+        self.key_bytes = data[at : at + 8 * objects]
+        self._keys = self.key_bytes.cast("Q")
         at += 8 * objects
         self._tails = data[at : at + _TAIL_BYTES * objects]
         at += _TAIL_BYTES * objects
@@ -107,6 +118,11 @@ class PackIndex:
         at += 8 * objects
         self.lengths = data[at : at + 8 * objects].cast("Q")
         self.kinds = data[at + 8 * objects :]
+
+    @property
+    def tail_bytes(self) -> memoryview:
+        """The last 24 bytes of each id, one after the other."""
+        return self._tails
 
     def find(self, oid: bytes) -> int:
         """The position of ``oid``, or -1."""

@@ -1,0 +1,98 @@
+"""Whom does damage hurt? From damaged objects to the refs and paths that need them.
+
+The walk visits each tree once and remembers which of them lead to damage; only along those does
+it spell out names. So the cost on a large store is one walk over its trees, paid only when
+something is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import msgpack
+
+from n4a_store.errors import CorruptionError
+from n4a_store.objects.oid import Kind
+from n4a_store.repo.mark import Marker
+from n4a_store.repo.roots import Root
+
+__all__ = ["find_hurt"]
+
+_MOST_PATHS = 100
+
+
+def find_hurt(
+    marker: Marker, roots: Iterable[Root], damaged: Collection[bytes]
+) -> dict[bytes, list[str]]:
+    """For each damaged object, the refs and paths that need it, sorted; at most 100 an object."""
+    walk = _Walk(marker, frozenset(damaged))
+    found: dict[bytes, set[str]] = {oid: set() for oid in damaged}
+    for root in roots:
+        if walk.leads_to_damage(root.kind, root.oid):
+            walk.spell(root.kind, root.oid, root.name, found)
+    return {oid: sorted(paths) for oid, paths in found.items()}
+
+
+class _Walk:
+    def __init__(self, marker: Marker, damaged: frozenset[bytes]) -> None:
+        self._marker = marker
+        self._damaged = damaged
+        self._leads: dict[bytes, bool] = dict.fromkeys(damaged, True)
+
+    def _children(self, kind: int, oid: bytes) -> list[tuple[str, int, bytes]]:
+        """Name, kind and id of each child; none of a blob, or of what cannot be read."""
+        if kind == Kind.BLOB or oid in self._damaged:
+            return []
+        place = self._marker.locate(oid)
+        if place is None:
+            return []
+        try:
+            _, data = place[0].read_at(place[1])
+            value = msgpack.unpackb(data, raw=False, strict_map_key=True)
+            if kind == Kind.RUN:
+                return [("", int(Kind.TREE), value["pipelines"])]
+            # Shard nodes are scaffolding: their one-digit names are no part of a path.
+            plain = "depth" not in value
+            return [
+                (name if plain else "", entry[0], entry[1:])
+                for name, entry in value["entries"].items()
+            ]
+        except (CorruptionError, KeyError, TypeError, ValueError, AttributeError):
+            return []
+
+    def leads_to_damage(self, kind: int, oid: bytes) -> bool:
+        """Whether anything damaged can be reached from here; iterative, so depth is no limit."""
+        stack = [(kind, oid, False)]
+        while stack:
+            at_kind, at, done = stack.pop()
+            if done:
+                self._leads[at] = any(
+                    self._leads.get(child, False) for _, _, child in self._children(at_kind, at)
+                )
+                continue
+            if at in self._leads:
+                continue
+            if at_kind == Kind.BLOB:
+                self._leads[at] = False
+                continue
+            stack.append((at_kind, at, True))
+            stack.extend(
+                (child_kind, child, False)
+                for _, child_kind, child in self._children(at_kind, at)
+                if child not in self._leads
+            )
+        return self._leads[oid]
+
+    def spell(self, kind: int, oid: bytes, name: str, found: dict[bytes, set[str]]) -> None:
+        """Write down the paths from a root to the damage below it."""
+        stack = [(kind, oid, "")]
+        while stack:
+            at_kind, at, path = stack.pop()
+            if at in self._damaged:
+                if len(found[at]) < _MOST_PATHS:
+                    found[at].add(f"{name}:{path}" if path else name)
+                continue
+            for child_name, child_kind, child in self._children(at_kind, at):
+                if self._leads.get(child, False):
+                    below = "/".join(part for part in (path, child_name) if part)
+                    stack.append((child_kind, child, below))

@@ -1,0 +1,302 @@
+"""Marking: which objects can be reached from given roots, at a byte an object.
+
+Marks are one numpy byte array a pack, beside the pack's own mapped index; no Python set of ids is
+ever built. The walk goes tree by tree, gathers the children of many trees, and looks them up in
+one ``searchsorted`` a pack. Packs with few objects share one merged table, so that ten thousand
+packs of a long training cost no ten thousand searches a batch.
+
+An object that stands in several packs is marked in one of them: the first in the order in which
+the packs were given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from n4a_store.errors import CorruptionError
+from n4a_store.objects.oid import OID_BYTES, Kind
+from n4a_store.packs.reader import PackReader
+
+__all__ = ["Marker", "Missing"]
+
+_BATCH_CHILDREN = 65_536
+_BATCH_TREES = 4_096
+_LARGE_PACK = 16_384
+_ENTRY_BYTES = 1 + OID_BYTES
+_BLOB, _TREE, _RUN = int(Kind.BLOB), int(Kind.TREE), int(Kind.RUN)
+
+Bytes2D = NDArray[np.uint8]
+Keys = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A child that no pack has, or an object that cannot be read.
+
+    Args:
+        oid: The object that is missing or damaged.
+        parent: The object that names it, None for a root.
+        reason: What is wrong with it.
+    """
+
+    oid: bytes
+    parent: bytes | None
+    reason: str
+
+
+class _Pack:
+    """One pack's index as numpy views over its mapping, and its marks."""
+
+    __slots__ = ("keys", "kinds", "marks", "pack_id", "reader", "tails")
+
+    def __init__(self, pack_id: str, reader: PackReader) -> None:
+        self.pack_id = pack_id
+        self.reader = reader
+        index = reader.index
+        self.keys: Keys = np.frombuffer(index.key_bytes, dtype="<u8")
+        self.tails: Bytes2D = np.frombuffer(index.tail_bytes, dtype=np.uint8).reshape(-1, 24)
+        self.kinds: NDArray[np.uint8] = np.frombuffer(index.kinds, dtype=np.uint8)
+        self.marks: NDArray[np.bool_] = np.zeros(len(self.keys), dtype=np.bool_)
+
+
+def _split(oids: Bytes2D) -> tuple[Keys, Bytes2D]:
+    keys = np.ascontiguousarray(oids[:, :8]).view(">u8").ravel().astype("<u8")
+    return keys, oids[:, 8:]
+
+
+class Marker:
+    """Marks over a list of packs; more roots, and more packs, may be added as one goes.
+
+    Args:
+        packs: Ids and readers, those to be preferred first.
+    """
+
+    def __init__(self, packs: Iterable[tuple[str, PackReader]]) -> None:
+        self._packs: list[_Pack] = []
+        self._known: dict[str, int] = {}
+        self._large: list[int] = []
+        self._keys: Keys = np.zeros(0, dtype="<u8")
+        self._where: NDArray[np.uint32] = np.zeros((0, 2), dtype=np.uint32)
+        self.missing: list[Missing] = []
+        self.add_packs(packs)
+
+    def add_packs(self, packs: Iterable[tuple[str, PackReader]]) -> None:
+        """Learn of more packs."""
+        keys, where = [self._keys], [self._where]
+        for pack_id, reader in packs:
+            if pack_id in self._known:
+                continue
+            number = len(self._packs)
+            self._known[pack_id] = number
+            pack = _Pack(pack_id, reader)
+            self._packs.append(pack)
+            if len(pack.keys) >= _LARGE_PACK:
+                self._large.append(number)
+                continue
+            places = np.empty((len(pack.keys), 2), dtype=np.uint32)
+            places[:, 0] = number
+            places[:, 1] = np.arange(len(pack.keys))
+            keys.append(pack.keys)
+            where.append(places)
+        if len(keys) > 1:
+            merged = np.concatenate(keys)
+            order = np.argsort(merged, kind="stable")
+            self._keys = merged[order]
+            self._where = np.concatenate(where)[order]
+
+    def __contains__(self, pack_id: object) -> bool:
+        return pack_id in self._known
+
+    @property
+    def pack_ids(self) -> list[str]:
+        """The packs it knows."""
+        return list(self._known)
+
+    def marks(self, pack_id: str) -> NDArray[np.bool_]:
+        """The marks of a pack, by position in its index."""
+        return self._packs[self._known[pack_id]].marks
+
+    def reader(self, pack_id: str) -> PackReader:
+        """The reader of a pack."""
+        return self._packs[self._known[pack_id]].reader
+
+    @property
+    def marked(self) -> int:
+        """How many objects are marked."""
+        return sum(int(np.count_nonzero(pack.marks)) for pack in self._packs)
+
+    def unmark_all(self) -> None:
+        """Begin again, with the same packs."""
+        for pack in self._packs:
+            pack.marks[:] = False
+        self.missing.clear()
+
+    def is_marked(self, oid: bytes) -> bool:
+        """Whether an object is marked in any pack."""
+        for pack in self._packs:
+            position = pack.reader.find(oid)
+            if position >= 0 and pack.marks[position]:
+                return True
+        return False
+
+    def locate(self, oid: bytes) -> tuple[PackReader, int] | None:
+        """The first pack that has an object, and its position there."""
+        for pack in self._packs:
+            position = pack.reader.find(oid)
+            if position >= 0:
+                return pack.reader, position
+        return None
+
+    # --- the walk -----------------------------------------------------------------------------
+
+    def mark(self, roots: Iterable[tuple[int, bytes]]) -> int:
+        """Mark everything that can be reached from ``roots`` (kind and id).
+
+        What is missing or damaged goes to :attr:`missing`; the walk goes on beside it.
+
+        Returns:
+            How many objects became marked.
+        """
+        self._count = 0
+        stack: list[tuple[int, int]] = []
+        for chunk in _chunks(roots, _BATCH_CHILDREN):
+            packed = b"".join(bytes((kind,)) + oid for kind, oid in chunk)
+            self._mark_children(packed, [None], [len(chunk)], stack)
+        while stack:
+            packed_children: list[bytes] = []
+            parents: list[bytes | None] = []
+            counts: list[int] = []
+            total = 0
+            while stack and total < _BATCH_CHILDREN and len(parents) < _BATCH_TREES:
+                number, position = stack.pop()
+                oid, children = self._children(number, position)
+                if children:
+                    packed_children.append(children)
+                    parents.append(oid)
+                    counts.append(len(children) // _ENTRY_BYTES)
+                    total += counts[-1]
+            if packed_children:
+                self._mark_children(b"".join(packed_children), parents, counts, stack)
+        return self._count
+
+    def _children(self, number: int, position: int) -> tuple[bytes, bytes]:
+        """The children of a tree or run, packed as in a tree: 33 bytes each."""
+        reader = self._packs[number].reader
+        oid = reader.index.oid_at(position)
+        try:
+            kind, data = reader.read_at(position)
+            value = msgpack.unpackb(data, raw=False, strict_map_key=True)
+            if kind == _RUN:
+                packed = [bytes((_TREE,)) + value["pipelines"]]
+            else:
+                packed = list(value["entries"].values())
+            joined = b"".join(packed)
+        except CorruptionError as error:
+            self.missing.append(Missing(oid, None, str(error)))
+            return oid, b""
+        except Exception as error:  # noqa: BLE001 - whatever msgpack makes of a hostile tree
+            self.missing.append(Missing(oid, None, f"not a tree or run: {error!r}"))
+            return oid, b""
+        if len(joined) != _ENTRY_BYTES * len(packed):
+            self.missing.append(Missing(oid, None, "not a tree: malformed entries"))
+            return oid, b""
+        return oid, joined
+
+    def _mark_children(
+        self,
+        packed: bytes,
+        parents: Sequence[bytes | None],
+        counts: Sequence[int],
+        stack: list[tuple[int, int]],
+    ) -> None:
+        rows: Bytes2D = np.frombuffer(packed, dtype=np.uint8).reshape(-1, _ENTRY_BYTES)
+        kinds, oids = rows[:, 0], np.ascontiguousarray(rows[:, 1:])
+        numbers, positions = self._find_many(oids)
+        lost = np.flatnonzero(numbers < 0)
+        if len(lost):
+            owner = np.repeat(np.arange(len(counts)), counts)
+            for at in lost.tolist():
+                parent = parents[int(owner[at])]
+                self.missing.append(Missing(oids[at].tobytes(), parent, "missing"))
+        for number in np.unique(numbers[numbers >= 0]).tolist():
+            pack = self._packs[number]
+            chosen = numbers == number
+            at = positions[chosen]
+            said = kinds[chosen]
+            wrong = pack.kinds[at] != said
+            if wrong.any():
+                for position in np.unique(at[wrong]).tolist():
+                    oid = pack.reader.index.oid_at(position)
+                    self.missing.append(Missing(oid, None, "of another kind than its parent says"))
+            fresh = np.unique(at[~pack.marks[at]])
+            pack.marks[fresh] = True
+            self._count += len(fresh)
+            inner = fresh[pack.kinds[fresh] != _BLOB]
+            stack.extend((number, position) for position in inner.tolist())
+
+    def _find_many(self, oids: Bytes2D) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where each of ``oids`` stands: pack number and position, -1 where nowhere."""
+        keys, tails = _split(oids)
+        numbers = np.full(len(keys), -1, dtype=np.int64)
+        positions = np.full(len(keys), -1, dtype=np.int64)
+        self._find_in_table(keys, tails, numbers, positions)
+        for number in self._large:
+            todo = np.flatnonzero(numbers < 0)
+            if not len(todo):
+                break
+            pack = self._packs[number]
+            at = np.searchsorted(pack.keys, keys[todo])
+            inside = at < len(pack.keys)
+            at = np.where(inside, at, 0)
+            same = inside & (pack.keys[at] == keys[todo])
+            exact = same & (pack.tails[at] == tails[todo]).all(axis=1)
+            numbers[todo[exact]] = number
+            positions[todo[exact]] = at[exact]
+            # Ids that share their first 8 bytes stand side by side: rare, so one by one.
+            for row in todo[same & ~exact].tolist():
+                position = pack.reader.find(oids[row].tobytes())
+                if position >= 0:
+                    numbers[row], positions[row] = number, position
+        return numbers, positions
+
+    def _find_in_table(
+        self,
+        keys: Keys,
+        tails: Bytes2D,
+        numbers: NDArray[np.int64],
+        positions: NDArray[np.int64],
+    ) -> None:
+        if not len(self._keys):
+            return
+        low = np.searchsorted(self._keys, keys, side="left")
+        high = np.searchsorted(self._keys, keys, side="right")
+        step = 0
+        while True:
+            # Equal keys: copies of one object in several packs, or a shared prefix.
+            todo = np.flatnonzero((numbers < 0) & (low + step < high))
+            if not len(todo):
+                return
+            places = self._where[low[todo] + step]
+            for number in np.unique(places[:, 0]).tolist():
+                chosen = places[:, 0] == number
+                rows, at = todo[chosen], places[chosen, 1]
+                exact = (self._packs[number].tails[at] == tails[rows]).all(axis=1)
+                numbers[rows[exact]] = number
+                positions[rows[exact]] = at[exact]
+            step += 1
+
+
+def _chunks(roots: Iterable[tuple[int, bytes]], size: int) -> Iterator[list[tuple[int, bytes]]]:
+    chunk: list[tuple[int, bytes]] = []
+    for root in roots:
+        chunk.append(root)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
