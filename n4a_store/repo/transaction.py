@@ -296,10 +296,15 @@ class Transaction:
     def adopt_children(self, oid: ObjectId) -> Tree:
         """The tree ``oid``, which is allowed already; its children are allowed from now on.
 
+        A run stands for its tree of pipelines.
+
         Raises:
             InvalidInputError: It is not a tree of this transaction or below an adopted path.
         """
         self._check_open()
+        if self._known.get(oid.raw) == Kind.RUN:
+            oid = self.get_run(oid).pipelines
+            self._known[oid.raw] = Kind.TREE
         if self._known.get(oid.raw) != Kind.TREE:
             raise InvalidInputError(f"object {oid.short(12)} is not a tree that was adopted")
         tree = self.get_tree(oid)
