@@ -95,6 +95,7 @@ class PackIndex:
         "_tails",
         "key_bytes",
         "kinds",
+        "length_bytes",
         "lengths",
         "objects",
         "offsets",
@@ -116,7 +117,8 @@ class PackIndex:
         at += _TAIL_BYTES * objects
         self.offsets = data[at : at + 8 * objects].cast("Q")
         at += 8 * objects
-        self.lengths = data[at : at + 8 * objects].cast("Q")
+        self.length_bytes = data[at : at + 8 * objects]
+        self.lengths = self.length_bytes.cast("Q")
         self.kinds = data[at + 8 * objects :]
 
     @property

@@ -163,7 +163,7 @@ def _check_catalog(store: Store, problems: list[Problem]) -> tuple[list[PackRow]
         for gather, into in (
             (lambda: iter(reader.packs(_CHECKED)), rows),
             (lambda: living_roots(reader), roots),
-            (lambda: undo_roots(reader, 0), roots),
+            (lambda: undo_roots(reader), roots),
         ):
             try:
                 into.extend(gather())  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from n4a_store.objects.oid import BytesLike
 from n4a_store.packs.entry import decode_header
 from n4a_store.packs.format import HEADER_BYTES
-from n4a_store.packs.reader import PackReader, decode_entry
+from n4a_store.packs.reader import PackReader, StoredObject, decode_entry
 from n4a_store.packs.writer import PackWriter
 from n4a_store.settings import Durability, Settings
 from n4a_store.storage.files import (
@@ -31,16 +31,19 @@ class PackBuilder:
     """The packs of one writer.
 
     Args:
-        owner: The lease that the packs are named after; it is unique, so their names are.
+        owner: The epoch and the lease that the packs are named after.
+        first: The number of the first pack; no two packs of one owner share one.
     """
 
-    def __init__(self, layout: StoreLayout, settings: Settings, owner: str) -> None:
+    def __init__(
+        self, layout: StoreLayout, settings: Settings, owner: str, *, first: int = 0
+    ) -> None:
         self._layout = layout
         self._settings = settings
         self._owner = owner
         self._durable = settings.durability is not Durability.NONE
         self.folder = layout.transaction(owner.rpartition("-")[2])
-        self._count = 0
+        self._count = first
         self._file: AppendFile | None = None
         self._writer: PackWriter | None = None
         self._sealed: list[PackRow] = []
@@ -55,7 +58,7 @@ class PackBuilder:
 
     def _begin(self) -> PackWriter:
         if self._writer is None:
-            if self._count == 0:
+            if not self._sealed:
                 make_folder(self.folder, shared_group=self._settings.shared_group)
             self._file = AppendFile(
                 self.folder / self._path(self._pack_id()),
@@ -68,6 +71,18 @@ class PackBuilder:
         """Append an object that is in none of these packs."""
         writer = self._begin()
         writer.add(oid, kind, data, item_size)
+        self._seal_when_full(writer)
+
+    def add_stored(self, entry: StoredObject) -> None:
+        """Append an object as it is encoded in another pack."""
+        header = entry.header
+        writer = self._begin()
+        writer.add_stored(
+            header.oid, header.kind, header.codec, header.item_size, entry.stored, header.raw_length
+        )
+        self._seal_when_full(writer)
+
+    def _seal_when_full(self, writer: PackWriter) -> None:
         if (
             len(writer) >= self._settings.pack_max_objects
             or writer.size >= self._settings.pack_max_bytes

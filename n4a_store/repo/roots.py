@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from n4a_store.refs.refs import from_row
 from n4a_store.storage.catalog import CatalogReader
+from n4a_store.storage.rows import ReflogRow
 
-__all__ = ["Root", "living_roots", "undo_roots"]
+__all__ = ["Root", "living_roots", "roots_since", "undo_roots"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +45,38 @@ def living_roots(reader: CatalogReader) -> Iterator[Root]:
         yield Root(pin.kind, pin.oid, f"pin {pin.name}")
 
 
-def undo_roots(reader: CatalogReader, since_us: int, after_op: int = 0) -> Iterator[Root]:
-    """The old and new values in the reflog of operations at or after ``since_us``.
+def undo_roots(reader: CatalogReader, since_us: int | None = None) -> Iterator[Root]:
+    """The old and new values in the reflog.
 
     Args:
-        since_us: Microseconds since 1970.
-        after_op: Leave out operations up to this one.
+        since_us: Leave out operations before this time, microseconds since 1970.
 
     Raises:
         CorruptionError: One of them cannot be read.
     """
-    times = {op.op: op.at_us for op in reader.ops()}
+    times = {op.op: op.at_us for op in reader.ops()} if since_us is not None else {}
     for row in reader.reflog():
-        if row.op <= after_op or times.get(row.op, since_us) < since_us:
-            continue
-        for kind, oid in ((row.old_kind, row.old), (row.new_kind, row.new)):
-            if kind is not None and oid is not None:
-                yield Root(kind, oid, f"{row.name}@{{{row.op}}}")
+        if since_us is None or times.get(row.op, since_us) >= since_us:
+            yield from _both_sides(row)
+
+
+def _both_sides(row: ReflogRow) -> Iterator[Root]:
+    for kind, oid in ((row.old_kind, row.old), (row.new_kind, row.new)):
+        if kind is not None and oid is not None:
+            yield Root(kind, oid, f"{row.name}@{{{row.op}}}")
+
+
+def roots_since(reader: CatalogReader, op: int) -> Iterator[Root]:
+    """The roots set after operation ``op``: refs, pins and reflog values.
+
+    Raises:
+        CorruptionError: One of them cannot be read.
+    """
+    for row in reader.refs_since(op):
+        ref = from_row(row)
+        yield Root(int(ref.kind), ref.oid.raw, ref.name)
+    for pin in reader.pins():
+        if pin.op > op:
+            yield Root(pin.kind, pin.oid, f"pin {pin.name}")
+    for change in reader.reflog_since(op):
+        yield from _both_sides(change)

@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,12 +25,20 @@ from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.leases import Lease, LeaseRole
 from n4a_store.storage.rows import PackState
 
-__all__ = ["IDLE_SECONDS", "ReadSessions"]
+__all__ = ["IDLE_SECONDS", "ReadSessions", "drop_idle_sessions"]
 
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 5.0
-READABLE = (PackState.LIVE, PackState.CONDEMNED, PackState.HELD)
+# A condemned pack is no place to read from: whatever a ref reaches stands in a live one.
+READABLE = (PackState.LIVE, PackState.HELD)
+_all_sessions: weakref.WeakSet[ReadSessions] = weakref.WeakSet()
+
+
+def drop_idle_sessions() -> None:
+    """End the sessions of this process that nobody is using: gc need not wait for them."""
+    for sessions in list(_all_sessions):
+        sessions.drop_idle()
 
 
 class ReadSessions:
@@ -60,6 +69,7 @@ class ReadSessions:
         self._idle_since = 0.0
         self._reaper: threading.Thread | None = None
         self._loaded = False
+        _all_sessions.add(self)
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -146,6 +156,12 @@ class ReadSessions:
                 lease.release()
             except (BackendError, OSError) as error:
                 log.warning("a read session could not end cleanly: %s", error)
+
+    def drop_idle(self) -> None:
+        """Give up the lease now, if nobody is reading."""
+        with self._mutex:
+            if self._users == 0 and self._pid == os.getpid():
+                self._drop()
 
     def close(self) -> None:
         """End all sessions of this process."""

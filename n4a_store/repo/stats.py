@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from n4a_store.repo.store import Store
 from n4a_store.storage.files import list_folder
-from n4a_store.storage.leases import LeaseInfo, list_leases
+from n4a_store.storage.leases import LeaseInfo, LeaseRole, list_leases
 from n4a_store.storage.rows import PackRow, PackState, RefRow
 
 __all__ = ["LeaseStats", "PackTotals", "StoreStats", "store_stats"]
@@ -131,7 +131,8 @@ def _lease(lease: LeaseInfo, packs: Iterable[PackRow]) -> LeaseStats:
     pinned = [
         pack.stored_bytes
         for pack in packs
-        if pack.state is PackState.CONDEMNED
+        if lease.role is not LeaseRole.RUN  # it only says that its run lives
+        and pack.state is PackState.CONDEMNED
         and (lease.generation is None or pack.gc_gen > lease.generation)
     ]
     return LeaseStats(

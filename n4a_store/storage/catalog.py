@@ -176,6 +176,18 @@ class CatalogReader:
             return self._rows(ReflogRow, "ORDER BY id DESC")
         return self._rows(ReflogRow, "WHERE name = ? ORDER BY id DESC", (name,))
 
+    def refs_since(self, op: int) -> list[RefRow]:
+        """The refs that were set after operation ``op``."""
+        return list(self._rows(RefRow, "WHERE op > ? ORDER BY name", (op,)))
+
+    def reflog_since(self, op: int) -> list[ReflogRow]:
+        """What was changed after operation ``op``."""
+        return list(self._rows(ReflogRow, "WHERE op > ? ORDER BY id", (op,)))
+
+    def reflog_row(self, number: int) -> ReflogRow | None:
+        """One change."""
+        return self._one(ReflogRow, "WHERE id = ?", (number,))
+
     def reflog_of(self, op: int) -> list[ReflogRow]:
         """What one operation changed."""
         return list(self._rows(ReflogRow, "WHERE op = ? ORDER BY id", (op,)))
@@ -191,6 +203,10 @@ class CatalogReader:
     def ops(self) -> Iterator[OpRow]:
         """All operations, newest first."""
         return self._rows(OpRow, "ORDER BY op DESC")
+
+    def pin(self, name: str) -> PinRow | None:
+        """One pin."""
+        return self._one(PinRow, "WHERE name = ?", (name,))
 
     def pins(self) -> list[PinRow]:
         """All pins."""

@@ -1,0 +1,415 @@
+"""gc: mark from the roots, condemn the packs that hold nothing marked, drop them when it is safe.
+
+No clock and no grace period decide what may go. A pack is *condemned* at a new generation while
+it is still readable; it is *dropped* when no living lease is older than that generation. A writer
+publishes its lease and then reads the catalog; gc writes the catalog and then reads the leases:
+whatever the interleaving, one of them sees the other (docs/explanation/protocol.md).
+
+Packs that are only partly garbage are rewritten: what is marked is verified and copied into a new
+pack, batch by batch, so that room for one batch is enough. Whatever cannot be read stops gc
+before it condemns anything.
+
+The window in which ``undo`` works is policy: reflog entries younger than it are roots.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n4a_store.errors import CorruptionError
+from n4a_store.repo.packing import PackBuilder
+from n4a_store.repo.reachability import (
+    Garbage,
+    Reachability,
+    entry_lengths,
+    mark_store,
+    packs_in,
+    preview,
+    refuse_missing,
+    undo_cutoff_us,
+)
+from n4a_store.repo.roots import roots_since
+from n4a_store.repo.session import READABLE, drop_idle_sessions
+from n4a_store.repo.sweep import (
+    Held,
+    drop_condemned,
+    finish_dropping,
+    lease_floor,
+    list_unlisted,
+    remove_unlisted,
+)
+from n4a_store.storage.catalog import CatalogReader, CatalogWriter
+from n4a_store.storage.files import remove_tree
+from n4a_store.storage.leases import Lease, LeaseRole
+from n4a_store.storage.locks import FileLock
+from n4a_store.storage.rows import PackRow, PackState
+
+if TYPE_CHECKING:
+    from n4a_store.repo.store import Store
+
+__all__ = ["GcReport", "collect"]
+
+log = logging.getLogger(__name__)
+
+_BATCH_BYTES = 256 * 1024 * 1024
+_LARGE_PACK_BYTES = 32 * 1024 * 1024
+_WORTH_REWRITING = 0.1
+_MICROSECONDS_A_DAY = 86_400 * 1_000_000
+_FEW_ROOTS = 64
+_SEARCHED = (*READABLE, PackState.CONDEMNED)
+_MOST_ROUNDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class GcReport:
+    """What gc found and did.
+
+    Args:
+        dry_run: Whether it only looked.
+        roots: How many roots it marked from.
+        reachable: Objects that anything living reaches.
+        unreachable: What can be dropped: no ref and no retained reflog entry reaches it.
+        undoable: What only the reflog reaches: kept until the undo window has passed.
+        condemned: Packs taken out of use.
+        dropped: Packs removed from the disk.
+        rewritten: Packs that were partly garbage and have been rewritten.
+        bytes_freed: Bytes removed from the disk, less those written anew.
+        pending: Packs out of use that stay until the leases below are gone.
+        held_by: The living leases that pin them.
+        tidied: Files of dead writers that were removed.
+        expired: Reflog entries that passed the undo window.
+    """
+
+    dry_run: bool
+    roots: int
+    reachable: int
+    unreachable: Garbage
+    undoable: Garbage
+    condemned: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
+    bytes_freed: int = 0
+    pending: tuple[str, ...] = ()
+    held_by: tuple[Held, ...] = ()
+    tidied: tuple[str, ...] = ()
+    expired: int = 0
+
+
+@dataclass(slots=True)
+class _Done:
+    """What one gc has done so far."""
+
+    condemned: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    rewritten: list[str] = field(default_factory=list)
+    tidied: list[str] = field(default_factory=list)
+    freed: int = 0
+    expired: int = 0
+
+
+def collect(
+    store: Store, *, dry_run: bool = False, expire_now: bool = False, thorough: bool = False
+) -> GcReport:
+    """Collect the garbage of a store, beside running writers and readers.
+
+    Args:
+        store: The store.
+        dry_run: Only tell what would be done.
+        expire_now: Drop what only undo keeps as well.
+        thorough: Rewrite every pack that holds any garbage, however little.
+
+    Raises:
+        LockedError: Another gc or repack is running; the message says whose.
+        CorruptionError: Something reachable is missing or damaged, or the catalog is older than
+            the packs. Nothing was deleted.
+        BackendError: The disk refused.
+    """
+    store.format.check_gc()
+    if dry_run:
+        with store.session():
+            found = preview(store, expire_now=expire_now)
+            unreachable, undoable = found.totals()
+        return GcReport(True, found.roots, found.living.marked, unreachable, undoable)
+    note = f"gc, pid {os.getpid()}"
+    lock = FileLock(
+        store.layout.gc_lock, wait=False, note=note, shared_group=store.settings.shared_group
+    )
+    with lock:
+        drop_idle_sessions()
+        return _Collector(store, expire_now, thorough).run()
+
+
+class _Collector:
+    """One gc under its lock."""
+
+    def __init__(self, store: Store, expire_now: bool, thorough: bool) -> None:
+        self._store = store
+        self._expire_now = expire_now
+        self._thorough = thorough
+        self._done = _Done()
+
+    def run(self) -> GcReport:
+        store, done = self._store, self._done
+        check_catalog_age(store)
+        done.dropped += finish_dropping(store)
+        # The files first, then the leases, then the rows: a file of a living writer is either
+        # seen with its lease alive or not seen at all.
+        unlisted = list_unlisted(store)
+        # A lease that pins nothing, only so that this gc's own files have a living owner.
+        own = Lease(store.layout.leases, LeaseRole.RUN, shared_group=store.settings.shared_group)
+        try:
+            with store.catalog.read() as reader:
+                own.publish(reader.generation(), reader.epoch())
+            found, sequence = self._mark()
+            unreachable, undoable = found.totals()
+            self._sweep(found, sequence, own)
+        finally:
+            own.release()
+        done.tidied += remove_unlisted(store, unlisted)
+        with store.catalog.read() as reader:
+            pending = tuple(row.id for row in reader.packs((PackState.CONDEMNED,)))
+        return GcReport(
+            False,
+            found.roots,
+            found.living.marked,
+            unreachable,
+            undoable,
+            tuple(done.condemned),
+            tuple(done.dropped),
+            tuple(done.rewritten),
+            done.freed,
+            pending,
+            lease_floor(store).held_by if pending else (),
+            tuple(done.tidied),
+            done.expired,
+        )
+
+    # --- mark ---------------------------------------------------------------------------------
+
+    def _mark(self) -> tuple[Reachability, int]:
+        """Expire the reflog, then mark at the sequence number of that very commit."""
+        store = self._store
+        cutoff = undo_cutoff_us(store, self._expire_now)
+        with store.catalog.write() as writer:
+            # Deleted, not ignored: an undo that comes after this must not find them.
+            self._done.expired = expire_reflog(writer, cutoff)
+            sequence = writer.sequence()
+        # Every entry that is left is a root, however old it has become since.
+        return mark_store(store, _SEARCHED, None), sequence
+
+    def _catch_up(self, found: Reachability, sequence: int) -> int:
+        """Mark, outside any lock, what was committed since, until little is left to do."""
+        for _ in range(_MOST_ROUNDS):
+            with self._store.catalog.read() as reader:
+                now = reader.sequence()
+                if now == sequence:
+                    break
+                news = self._news(reader, sequence)
+                self._learn(reader, found)
+            found.kept.mark(news)
+            sequence = now
+            if len(news) <= _FEW_ROOTS:
+                break
+        return sequence
+
+    def _news(self, reader: CatalogReader, sequence: int) -> list[tuple[int, bytes]]:
+        """Roots set by operations after ``sequence``."""
+        return [(root.kind, root.oid) for root in roots_since(reader, sequence)]
+
+    def _learn(self, reader: CatalogReader, found: Reachability) -> None:
+        """Let the marker search packs that were committed since it was made."""
+        store = self._store
+        rows = packs_in(reader, _SEARCHED).values()
+        fresh = [row for row in rows if row.id not in found.kept]
+        store.odb.add(fresh)
+        found.kept.add_packs((row.id, store.odb.reader(row.id)) for row in fresh)
+
+    # --- sweep --------------------------------------------------------------------------------
+
+    def _sweep(self, found: Reachability, sequence: int, own: Lease) -> None:
+        """Condemn what is dead, then rewrite what is partly dead, batch by batch."""
+        dead, sparse = self._choose(found)
+        batches: list[list[str]] = [[]]
+        if sparse and not self._is_held_up():
+            batches += list(_batched(found, sparse))
+        for batch in batches:
+            builder = PackBuilder(
+                self._store.layout,
+                self._store.settings,
+                f"{self._epoch()}-{own.lease_id}",
+                first=len(self._done.rewritten),
+            )
+            try:
+                copied = {pack_id: copy_marked(builder, found, pack_id) for pack_id in batch}
+                rows = builder.publish()
+                sequence = self._catch_up(found, sequence)
+                sequence = self._condemn(found, sequence, dead, copied, rows)
+            except BaseException:
+                builder.close()
+                raise
+            dead = []
+            remove_tree(builder.folder)
+            self._drop(rows)
+
+    def _is_held_up(self) -> bool:
+        """Whether some lease keeps what was condemned before.
+
+        Then a rewrite would take room and free none: the same lease would keep its originals.
+        """
+        floor = lease_floor(self._store)
+        with self._store.catalog.read() as reader:
+            return not all(floor.allows(row) for row in reader.packs((PackState.CONDEMNED,)))
+
+    def _epoch(self) -> str:
+        with self._store.catalog.read() as reader:
+            return reader.epoch().hex()
+
+    def _choose(self, found: Reachability) -> tuple[list[str], list[str]]:
+        """The packs without a marked object, and those worth rewriting."""
+        dead, sparse = [], []
+        for pack_id, row in found.rows.items():
+            marks = found.kept.marks(pack_id)
+            if not marks.any():
+                if row.state is not PackState.CONDEMNED:
+                    dead.append(pack_id)
+                continue
+            if row.state is not PackState.LIVE or marks.all():
+                continue
+            lengths = entry_lengths(found.kept.reader(pack_id))
+            share = float(lengths[~marks].sum()) / max(row.stored_bytes, 1)
+            small = row.stored_bytes <= _LARGE_PACK_BYTES
+            if self._thorough or small or share >= _WORTH_REWRITING:
+                sparse.append(pack_id)
+        return dead, sparse
+
+    def _condemn(
+        self,
+        found: Reachability,
+        sequence: int,
+        dead: list[str],
+        copied: dict[str, NDArray[np.bool_]],
+        rows: list[PackRow],
+    ) -> int:
+        """In one transaction: mark the last news, publish copies, condemn, stamp the generation."""
+        store, done = self._store, self._done
+        with store.catalog.write() as writer:
+            news = self._news(writer, sequence)
+            self._learn(writer, found)
+            found.kept.mark(news)
+            refuse_missing(found.kept)
+            now = {row.id: row for row in writer.packs()}
+            gone = [now[pack_id] for pack_id in dead if not found.kept.marks(pack_id).any()]
+            for pack_id, positions in copied.items():
+                # What was marked since the copy stands in this pack alone: then it must stay.
+                if not (found.kept.marks(pack_id) & ~positions).any():
+                    gone.append(now[pack_id])
+                    done.rewritten.append(pack_id)
+            gone = [row for row in gone if row.state in (PackState.LIVE, PackState.HELD)]
+            for pack_id, row in now.items():
+                # Marked although condemned: an undo or a root found it; it must live.
+                if row.state is PackState.CONDEMNED and found.kept.marks(pack_id).any():
+                    writer.set_pack_state(row, PackState.LIVE, gc_gen=0)
+            if gone or rows:
+                generation = writer.next_generation()
+                for row in gone:
+                    writer.set_pack_state(row, PackState.CONDEMNED, gc_gen=generation, owner="")
+                for row in rows:
+                    writer.put(row)
+                writer.next_op("gc", f"condemned {len(gone)} packs")
+            sequence = writer.sequence()
+        done.condemned += [row.id for row in gone]
+        done.freed -= sum(row.stored_bytes for row in rows)
+        store.odb.add(rows)
+        return sequence
+
+    def _drop(self, rows: list[PackRow]) -> None:
+        dropped = drop_condemned(self._store)
+        self._done.dropped += [row.id for row in dropped]
+        self._done.freed += sum(row.stored_bytes for row in dropped)
+        if rows:
+            log.info("gc rewrote %d packs into %d", len(self._done.rewritten), len(rows))
+
+
+def check_catalog_age(store: Store) -> None:
+    """Refuse to delete by a catalog that is older than what was committed here.
+
+    Raises:
+        CorruptionError: It was put back from a backup, or the disk lost its newest commits.
+    """
+    noted = store.catalog.noted_sequence()
+    with store.catalog.read() as reader:
+        sequence = reader.sequence()
+        reader.verify()
+    if noted is not None and noted > sequence:
+        raise CorruptionError(
+            f"the catalog of {store.path} is at operation {sequence}, but operation {noted} was "
+            "committed here; nothing was deleted",
+            hint="the catalog was put back from a backup: see docs/howto/backup.md",
+        )
+
+
+def expire_reflog(writer: CatalogWriter, cutoff_us: int) -> int:
+    """Delete the reflog entries older than ``cutoff_us``; how many there were.
+
+    The operations that no entry belongs to any more go with them, but never younger than a day:
+    a writer that lost the answer to its commit looks for it there.
+    """
+    ops = {op.op: op for op in writer.ops()}
+    kept: set[int] = set()
+    expired = []
+    for row in writer.reflog():
+        op = ops.get(row.op)
+        if op is not None and op.at_us < cutoff_us:
+            expired.append(row)
+        else:
+            kept.add(row.op)
+    for row in expired:
+        writer.delete(row)
+    oldest = min(cutoff_us, time.time_ns() // 1000 - _MICROSECONDS_A_DAY)
+    for op in ops.values():
+        if op.at_us < oldest and op.op not in kept:
+            writer.delete(op)
+    return len(expired)
+
+
+def copy_marked(builder: PackBuilder, found: Reachability, pack_id: str) -> NDArray[np.bool_]:
+    """Copy the marked objects of a pack, each verified; which ones were copied.
+
+    Raises:
+        CorruptionError: One of them is damaged: then its pack must not go.
+    """
+    marks = found.kept.marks(pack_id).copy()
+    reader = found.kept.reader(pack_id)
+    for position in np.flatnonzero(marks).tolist():
+        entry = reader.stored_at(position)
+        reader.read_at(position)  # verifies it against its id, or raises
+        builder.add_stored(entry)
+    return marks
+
+
+def _batched(found: Reachability, sparse: list[str]) -> Iterator[list[str]]:
+    """Groups of packs whose living part fits in one batch, those that free most for least first."""
+
+    def living_bytes(pack_id: str) -> int:
+        lengths = entry_lengths(found.kept.reader(pack_id))
+        return int(lengths[found.kept.marks(pack_id)].sum())
+
+    batch: list[str] = []
+    size = 0
+    for pack_id in sorted(sparse, key=living_bytes):
+        living = living_bytes(pack_id)
+        if batch and size + living > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(pack_id)
+        size += living
+    if batch:
+        yield batch

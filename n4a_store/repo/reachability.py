@@ -1,0 +1,159 @@
+"""Reachability: what lives, what only undo could bring back, and what is garbage.
+
+Two marks over the same packs answer all three. Nothing here changes a store; ``gc`` decides by
+it, and previews, orphan lists and statistics show the very same figures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n4a_store.errors import CorruptionError
+from n4a_store.packs.reader import PackReader
+from n4a_store.repo.mark import Marker
+from n4a_store.repo.roots import living_roots, undo_roots
+from n4a_store.repo.session import READABLE
+from n4a_store.storage.catalog import CatalogReader
+from n4a_store.storage.leases import list_leases
+from n4a_store.storage.rows import PackRow, PackState
+
+if TYPE_CHECKING:
+    from n4a_store.repo.store import Store
+
+__all__ = [
+    "Garbage",
+    "Reachability",
+    "entry_lengths",
+    "mark_store",
+    "packs_in",
+    "preview",
+    "refuse_missing",
+    "undo_cutoff_us",
+]
+
+_MICROSECONDS_A_DAY = 86_400 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """A number of objects and the bytes they take in their packs."""
+
+    objects: int = 0
+    stored_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Reachability:
+    """Two marks over the same packs: by what lives, and by what undo may bring back.
+
+    Args:
+        living: Marks from refs, pins and held packs.
+        kept: Marks from these and the retained reflog.
+        rows: The packs that were marked over.
+        roots: How many roots there were.
+    """
+
+    living: Marker
+    kept: Marker
+    rows: dict[str, PackRow]
+    roots: int
+
+    def orphans(self) -> Iterator[tuple[bytes, int, int, bool]]:
+        """Objects that no ref reaches: id, kind, stored bytes, and whether undo keeps it."""
+        for pack_id in self.rows:
+            index = self.living.reader(pack_id).index
+            kept = self.kept.marks(pack_id)
+            for position in np.flatnonzero(~self.living.marks(pack_id)).tolist():
+                oid = index.oid_at(position)
+                if self.living.is_marked(oid):
+                    continue  # a second copy of a living object
+                yield oid, index.kinds[position], index.lengths[position], bool(kept[position])
+
+    def totals(self) -> tuple[Garbage, Garbage]:
+        """What can be dropped, and what only undo keeps."""
+        sums = np.zeros((2, 2), dtype=np.int64)
+        for pack_id in self.rows:
+            lengths = entry_lengths(self.living.reader(pack_id))
+            living, kept = self.living.marks(pack_id), self.kept.marks(pack_id)
+            for row, mask in enumerate((~kept, kept & ~living)):
+                sums[row] += (np.count_nonzero(mask), int(lengths[mask].sum()))
+        (dead, dead_bytes), (undo, undo_bytes) = sums.tolist()
+        return Garbage(dead, dead_bytes), Garbage(undo, undo_bytes)
+
+
+def entry_lengths(reader: PackReader) -> NDArray[np.uint64]:
+    return np.frombuffer(reader.index.length_bytes, dtype="<u8")
+
+
+def undo_cutoff_us(store: Store, expire_now: bool) -> int:
+    """Reflog entries older than this are expired; microseconds since 1970."""
+    now = time.time_ns() // 1000
+    if expire_now:
+        # Later than any entry there can be, even one whose clock ran ahead.
+        return 2**63 - 1
+    return now - store.settings.undo_window_days * _MICROSECONDS_A_DAY
+
+
+def preview(store: Store, *, expire_now: bool = False) -> Reachability:
+    """What gc would find, without changing anything; call it within a session.
+
+    Args:
+        store: The store.
+        expire_now: As if the undo window had passed for everything.
+
+    Raises:
+        CorruptionError: A root or an object on the way is missing or damaged.
+    """
+    return mark_store(store, READABLE, undo_cutoff_us(store, expire_now))
+
+
+def mark_store(store: Store, states: tuple[PackState, ...], since_us: int | None) -> Reachability:
+    with store.catalog.read() as reader:
+        rows = packs_in(reader, states)
+        living = [(root.kind, root.oid) for root in living_roots(reader)]
+        undo = [(root.kind, root.oid) for root in undo_roots(reader, since_us)]
+        held = [row for row in rows.values() if row.state is PackState.HELD]
+    store.odb.add(rows.values())
+    packs = [(pack_id, store.odb.reader(pack_id)) for pack_id in rows]
+    first, second = Marker(packs), Marker(packs)
+    for marker, roots in ((first, living), (second, living + undo)):
+        marker.mark(roots)
+        _mark_held(marker, store, held)
+        refuse_missing(marker)
+    return Reachability(first, second, rows, len(living) + len(undo))
+
+
+def packs_in(reader: CatalogReader, states: tuple[PackState, ...]) -> dict[str, PackRow]:
+    """The packs in these states, in their order: a living copy is marked before another."""
+    return {row.id: row for state in states for row in reader.packs((state,))}
+
+
+def _mark_held(marker: Marker, store: Store, held: list[PackRow]) -> None:
+    """What a worker of a living run has written is reachable, whoever will name it."""
+    alive = {info.lease_id for info in list_leases(store.layout.leases) if info.alive}
+    for row in held:
+        if row.owner in alive:
+            index = marker.reader(row.id).index
+            marker.mark((kind, oid) for oid, _, _, kind in index.records())
+
+
+def refuse_missing(marker: Marker) -> None:
+    """Stop when marking met anything missing or damaged: then nothing is garbage.
+
+    Raises:
+        CorruptionError: It did.
+    """
+    if marker.missing:
+        first = marker.missing[0]
+        more = f" (and {len(marker.missing) - 1} more)" if len(marker.missing) > 1 else ""
+        raise CorruptionError(
+            f"object {first.oid.hex()[:12]} cannot be read: {first.reason}{more}; "
+            "nothing was deleted",
+            hint="run: n4a-store fsck --full",
+        )

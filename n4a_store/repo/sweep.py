@@ -1,0 +1,196 @@
+"""Dropping packs: the part of gc that unlinks, each step safe to die after.
+
+A pack goes condemned → dropping → unlinked → row deleted. ``dropping`` is committed before the
+first unlink, so a gc that dies leaves rows which say what to finish. Files that no row names are
+removed only when their owner, whose lease they are named after, is dead.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from n4a_store.storage.files import list_folder, remove_file, remove_tree, sync_folder
+from n4a_store.storage.layout import PACK_SUFFIX
+from n4a_store.storage.leases import LeaseInfo, LeaseRole, list_leases, probe_lease
+from n4a_store.storage.rows import PackRow, PackState
+
+if TYPE_CHECKING:
+    from n4a_store.repo.store import Store
+
+__all__ = [
+    "Floor",
+    "Held",
+    "Unlisted",
+    "drop_condemned",
+    "finish_dropping",
+    "lease_floor",
+    "list_unlisted",
+    "remove_unlisted",
+]
+
+log = logging.getLogger(__name__)
+
+_PACK_NAME = re.compile(r"(?P<epoch>[0-9a-f]{16})-(?P<owner>[0-9a-f]{32})-[0-9]+\.n4p")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A living lease that keeps condemned packs on the disk.
+
+    Args:
+        pid: Of its owner, as it says itself; None when unreadable.
+        role: writer or reader.
+        age_seconds: How long it has been held; None when unreadable.
+        generation: What it pins; None: everything.
+    """
+
+    pid: int | None
+    role: str
+    age_seconds: float | None
+    generation: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The oldest generation that a living lease pins.
+
+    Args:
+        generation: None when nothing is pinned; -1 when a lease cannot be read and counts as
+            pinning everything.
+        held_by: The leases that pin.
+    """
+
+    generation: int | None
+    held_by: tuple[Held, ...]
+
+    def allows(self, row: PackRow) -> bool:
+        """Whether a condemned pack may be dropped."""
+        return self.generation is None or row.gc_gen <= self.generation
+
+
+def lease_floor(store: Store) -> Floor:
+    """Look at all leases. Call it after the condemnation has been committed, never before.
+
+    Raises:
+        BackendError: A lease cannot be looked at, so nothing may be dropped.
+    """
+    pinning = [
+        info
+        for info in list_leases(store.layout.leases)
+        if info.alive and info.role is not LeaseRole.RUN
+    ]
+    lowest: int | None = None
+    for info in pinning:
+        generation = -1 if info.generation is None else info.generation
+        lowest = generation if lowest is None else min(lowest, generation)
+    return Floor(lowest, tuple(_held(info) for info in pinning))
+
+
+def _held(info: LeaseInfo) -> Held:
+    age = None if info.created_us is None else max(0.0, time.time() - info.created_us / 1e6)
+    role = "unknown" if info.role is None else info.role.name.lower()
+    return Held(info.pid, role, age, info.generation)
+
+
+def drop_condemned(store: Store) -> list[PackRow]:
+    """Drop every condemned pack that no living lease pins; the rows of those dropped."""
+    floor = lease_floor(store)
+    with store.catalog.read() as reader:
+        candidates = [row for row in reader.packs((PackState.CONDEMNED,)) if floor.allows(row)]
+    if not candidates:
+        return []
+    dropping = []
+    with store.catalog.write() as writer:
+        for row in candidates:
+            now = writer.pack(row.id)
+            # A commit may have brought it back, or a gc condemned it again, since the leases
+            # were looked at: then the look says nothing about it.
+            if now == row:
+                dropping.append(writer.set_pack_state(now, PackState.DROPPING))
+    _unlink(store, dropping)
+    return dropping
+
+
+def finish_dropping(store: Store) -> list[str]:
+    """Finish what a gc that died had begun to drop."""
+    with store.catalog.read() as reader:
+        rows = reader.packs((PackState.DROPPING,))
+    _unlink(store, rows)
+    return [row.id for row in rows]
+
+
+def _unlink(store: Store, rows: list[PackRow]) -> None:
+    if not rows:
+        return
+    for row in rows:
+        remove_file(store.layout.pack(row.id))
+    sync_folder(store.layout.packs)
+    with store.catalog.write() as writer:
+        for row in rows:
+            writer.delete(row)
+    gone = {row.id for row in rows}
+    store.odb.retain({pack_id for pack_id in store.odb.pack_ids if pack_id not in gone})
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """Files and folders of dead owners that no row may ever name.
+
+    Args:
+        packs: Published packs, by file name.
+        transactions: Folders under ``txn/``.
+        leases: Leases of the dead.
+    """
+
+    packs: tuple[str, ...]
+    transactions: tuple[str, ...]
+    leases: tuple[str, ...]
+
+
+def list_unlisted(store: Store) -> Unlisted:
+    """What dead writers left behind.
+
+    The order matters: list the files, then look at the leases, then read the rows. A pack that is
+    listed belongs to an owner whose lease came before it; if that lease is dead when it is looked
+    at, the owner has either committed, and its row is seen afterwards, or never will.
+    """
+    files = list(list_folder(store.layout.packs))
+    folders = list(list_folder(store.layout.transactions))
+    leases = list_leases(store.layout.leases)
+    alive = {info.lease_id for info in leases if info.alive}
+    with store.catalog.read() as reader:
+        listed = {row.id + PACK_SUFFIX for row in reader.packs()}
+        held = {row.owner for row in reader.packs((PackState.HELD,))}
+        epoch = reader.epoch().hex()
+    packs = []
+    for name in files:
+        match = _PACK_NAME.fullmatch(name)
+        if name in listed or match is None or match["owner"] in alive:
+            continue
+        if match["epoch"] != epoch:
+            log.warning("pack %s belongs to another history of this store: left alone", name)
+            continue
+        packs.append(name)
+    return Unlisted(
+        tuple(packs),
+        tuple(name for name in folders if name not in alive),
+        # The lease of a dead run goes after the packs that its workers held for it.
+        tuple(info.lease_id for info in leases if not info.alive and info.lease_id not in held),
+    )
+
+
+def remove_unlisted(store: Store, unlisted: Unlisted) -> list[str]:
+    """Remove what was listed; a dead owner's lease goes last."""
+    for name in unlisted.packs:
+        remove_file(store.layout.packs / name)
+    if unlisted.packs:
+        sync_folder(store.layout.packs)
+    for name in unlisted.transactions:
+        remove_tree(store.layout.transaction(name))
+    for name in unlisted.leases:
+        probe_lease(store.layout.lease(name), remove_dead=True)
+    return [*unlisted.packs, *unlisted.transactions]
