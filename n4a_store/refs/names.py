@@ -22,7 +22,7 @@ import unicodedata
 
 from n4a_store.errors import InvalidNameError
 
-__all__ = ["check_name_component", "check_ref_name", "is_ref_name"]
+__all__ = ["check_name_component", "check_ref_name", "is_stored_ref_name"]
 
 MAX_COMPONENT_BYTES = 200
 MAX_REF_BYTES = 1_000
@@ -35,6 +35,7 @@ _DEVICES = frozenset(
     ("con", "prn", "aux", "nul", *(f"com{n}" for n in range(10)), *(f"lpt{n}" for n in range(10)))
 )
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{40,64}")
+_STORED = re.compile(r"""refs(?:/(?!\.{1,2}(?:/|\Z))[^\0-\x20\x7f/\\:~^?*\[\]<>|"'`$]+){2,}""")
 _BAD_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"))
 
 
@@ -55,13 +56,16 @@ def check_name_component(name: str, what: str = "name") -> str:
     """
     if not isinstance(name, str):
         raise InvalidNameError(f"a {what} is text, not {type(name).__name__}")
-    problem = _problem(name)
+    # NFC first: it turns some characters into forbidden ones (U+1FEF into "`") and makes some
+    # names longer, so the rules are for what is stored.
+    stored = unicodedata.normalize("NFC", name)
+    problem = _problem(stored)
     if problem is not None:
         raise InvalidNameError(
             f"{_shown(name)} cannot be a {what}: {problem}",
             hint="use letters, digits, '_', '-' and '.'",
         )
-    return unicodedata.normalize("NFC", name)
+    return stored
 
 
 def _problem(name: str) -> str | None:  # noqa: PLR0911 - one rule a line
@@ -84,7 +88,7 @@ def _problem(name: str) -> str | None:  # noqa: PLR0911 - one rule a line
         return "it is the name of a device on Windows"
     if _OBJECT_ID.fullmatch(name):
         return "it would pass for an object id"
-    if unicodedata.normalize("NFKC", name) != unicodedata.normalize("NFC", name):
+    if unicodedata.normalize("NFKC", name) != name:
         return "it holds characters that look like others (it changes under Unicode's NFKC)"
     return None
 
@@ -102,14 +106,16 @@ def check_ref_name(name: str) -> str:
         raise InvalidNameError(
             f"{_shown(name)} is not the full name of a ref", hint="such as refs/tags/production"
         )
-    if len(name.encode("utf-8", "surrogatepass")) > MAX_REF_BYTES:
+    checked = "/".join(check_name_component(part, "part of a ref name") for part in parts)
+    if len(checked.encode("utf-8")) > MAX_REF_BYTES:
         raise InvalidNameError(f"{_shown(name)} is longer than {MAX_REF_BYTES} bytes")
-    return "/".join(check_name_component(part, "part of a ref name") for part in parts)
+    return checked
 
 
-def is_ref_name(name: str) -> bool:
-    """Whether ``name`` is the full name of a ref, in the form in which it is stored."""
-    try:
-        return check_ref_name(name) == name
-    except InvalidNameError:
-        return False
+def is_stored_ref_name(name: object) -> bool:
+    """Whether ``name`` could have been written by this grammar under any version of Unicode.
+
+    A later Python knows more characters than this one, so a stored name is held to the rules
+    that do not change: its shape and its ASCII part.
+    """
+    return type(name) is str and _STORED.fullmatch(name) is not None

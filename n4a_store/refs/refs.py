@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from n4a_store.errors import ConflictError, CorruptionError
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
-from n4a_store.refs.names import is_ref_name
+from n4a_store.refs.names import is_stored_ref_name
 from n4a_store.storage.catalog import CatalogReader, CatalogWriter
 from n4a_store.storage.rows import OpRow, ReflogRow, RefRow
 
@@ -104,7 +104,7 @@ def from_row(row: RefRow) -> Ref:
         CorruptionError: The row could never have been written.
     """
     entry = _entry(row.kind, row.oid)
-    if entry is None or not is_ref_name(row.name):
+    if entry is None or not is_stored_ref_name(row.name):
         raise CorruptionError(f"the catalog holds a malformed ref: {row.name!r:.80}")
     return Ref(row.name, entry.kind, entry.oid)
 
