@@ -16,7 +16,7 @@ from n4a_store.errors import ConflictError, CorruptionError
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.refs.names import is_stored_ref_name
-from n4a_store.storage.catalog import CatalogReader, CatalogWriter
+from n4a_store.storage.catalog_access import CatalogReader, CatalogWriter
 from n4a_store.storage.rows import OpRow, ReflogRow, RefRow
 
 __all__ = ["ANY", "AnyValue", "Expect", "Ref", "RefChange", "ReflogEntry", "apply", "from_row"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from n4a_store.errors import InvalidInputError
@@ -31,9 +32,11 @@ def create_store(layout: StoreLayout, settings: Settings) -> None:
         BackendError: It cannot be created; nothing is left of the attempt.
     """
     root = layout.root
-    _check_free(root)
-    made = _make_parents(root.parent, settings.shared_group)
-    check_filesystem(root.parent, allow=settings.allow_network_filesystem)
+    with backend_errors(f"create {root}"):
+        _check_free(root)
+        near = _nearest_folder(root.parent)
+    check_filesystem(near, allow=settings.allow_network_filesystem)
+    made = _make_parents(root.parent, near, settings.shared_group)
     draft = StoreLayout(root.with_name(f".{root.name}.{os.urandom(4).hex()}.new"))
     try:
         make_folder(draft.root, shared_group=settings.shared_group)
@@ -47,6 +50,9 @@ def create_store(layout: StoreLayout, settings: Settings) -> None:
         _publish(draft.root, root)
     except BaseException:
         remove_tree(draft.root)
+        for folder in reversed(made):
+            with suppress(OSError):  # somebody else uses it already
+                system.rmdir(str(folder))
         raise
     for folder in (root.parent, *(path.parent for path in made)):
         sync_folder(folder)
@@ -62,12 +68,16 @@ def _check_free(root: Path) -> None:
             )
 
 
-def _make_parents(folder: Path, shared_group: bool) -> list[Path]:
-    """Create the missing folders down to ``folder``; return those that were made."""
-    missing = []
+def _nearest_folder(folder: Path) -> Path:
+    """The first folder upwards that exists."""
     while not folder.exists():
-        missing.append(folder)
         folder = folder.parent
+    return folder
+
+
+def _make_parents(folder: Path, near: Path, shared_group: bool) -> list[Path]:
+    """Create the missing folders from ``near`` down to ``folder``; return those that were made."""
+    missing = [path for path in (folder, *folder.parents) if path.is_relative_to(near)][:-1]
     return [path for path in reversed(missing) if make_folder(path, shared_group=shared_group)]
 
 

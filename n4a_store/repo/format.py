@@ -17,17 +17,22 @@ refused by name, and the file says nothing else.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from blake3 import blake3
 
-from n4a_store.errors import CorruptionError, UnsupportedFormatError
+from n4a_store.errors import BackendError, CorruptionError, UnsupportedFormatError
+from n4a_store.storage.files import read_text
+from n4a_store.storage.layout import StoreLayout
+from n4a_store.storage.system import backend_errors
 
-__all__ = ["StoreFormat"]
+__all__ = ["StoreFormat", "read_format"]
 
 STORE_VERSION = 1
 KNOWN_FEATURES = frozenset(("packs-1", "catalog-1", "leases-1", "generations-1"))
 _PROGRAM = "n4a_store"
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _KEYS = ("hash", "required_read", "required_write", "required_gc", "optional")
 
 
@@ -58,7 +63,7 @@ class StoreFormat:
             UnsupportedFormatError: It is of a later version; the message says which.
         """
         head, _, number = text.partition("\n")[0].partition(" ")
-        if head != _PROGRAM or not (number.isascii() and number.isdigit()):
+        if head != _PROGRAM or not _VERSION.fullmatch(number):
             raise CorruptionError("the format file is damaged", hint="restore it from a backup")
         version = int(number)
         if version > STORE_VERSION:
@@ -116,3 +121,25 @@ class StoreFormat:
 
 def _checksum(body: str) -> str:
     return blake3(body.encode()).hexdigest()[:16]
+
+
+def read_format(layout: StoreLayout) -> StoreFormat | None:
+    """What the ``format`` file of a store says; None where there is no store.
+
+    Raises:
+        CorruptionError: It is damaged.
+        UnsupportedFormatError: It is of a later version.
+        BackendError: It cannot be read.
+    """
+    with backend_errors(f"open {layout.root}"):
+        if not layout.root.is_dir():
+            return None
+    try:
+        text = read_text(layout.format)
+    except BackendError as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            raise CorruptionError(
+                "the format file is damaged: it is not text", hint="restore it from a backup"
+            ) from error
+        raise
+    return None if text is None else StoreFormat.decode(text)

@@ -46,9 +46,9 @@ from n4a_store.repo.sweep import (
     list_unlisted,
     remove_unlisted,
 )
-from n4a_store.storage.catalog import CatalogReader, CatalogWriter
+from n4a_store.storage.catalog_access import CatalogReader, CatalogWriter
 from n4a_store.storage.files import remove_tree
-from n4a_store.storage.leases import Lease, LeaseRole
+from n4a_store.storage.leases import Lease
 from n4a_store.storage.locks import FileLock
 from n4a_store.storage.rows import PackRow, PackState
 
@@ -164,10 +164,8 @@ class _Collector:
         # seen with its lease alive or not seen at all.
         unlisted = list_unlisted(store)
         # A lease that pins nothing, only so that this gc's own files have a living owner.
-        own = Lease(store.layout.leases, LeaseRole.RUN, shared_group=store.settings.shared_group)
+        own = store.lock_run()
         try:
-            with store.catalog.read() as reader:
-                own.publish(reader.generation(), reader.epoch())
             found, sequence = self._mark()
             unreachable, undoable = found.totals()
             self._sweep(found, sequence, own)

@@ -19,7 +19,7 @@ from n4a_store.packs.reader import PackReader
 from n4a_store.repo.mark import Marker
 from n4a_store.repo.roots import living_roots, undo_roots
 from n4a_store.repo.session import READABLE
-from n4a_store.storage.catalog import CatalogReader
+from n4a_store.storage.catalog_access import CatalogReader
 from n4a_store.storage.leases import list_leases
 from n4a_store.storage.rows import PackRow, PackState
 

@@ -44,6 +44,7 @@ _FULL = re.compile(r"[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{4,63}")
 _SPLIT = re.compile(r"((?:@\{[^}]*\}|[^:])*)(:?)(.*)", re.DOTALL)
 _AT = re.compile(r"(?P<base>.+)@\{(?P<when>[^{}]*)\}")
+_STEPS = re.compile(r"[0-9]{1,18}")
 _SHOWN_CANDIDATES = 10
 
 
@@ -115,7 +116,7 @@ def _resolve_at(store: Store, base: str, when: str) -> TreeEntry:
     if full is None:
         raise RefNotFoundError(f"{base!r} names no ref", hint=_suggest(store, base))
     log = store.reflog(full)
-    if when.isascii() and when.isdigit():
+    if _STEPS.fullmatch(when):
         steps = int(when)
         # Entry n holds what came n changes ago; the oldest entry's old side is one step further.
         values = [change.new for change in log] + ([log[-1].old] if log else [])

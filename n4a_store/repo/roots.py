@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from n4a_store.refs.refs import from_row
-from n4a_store.storage.catalog import CatalogReader
+from n4a_store.storage.catalog_access import CatalogReader
 from n4a_store.storage.rows import ReflogRow
 
 __all__ = ["Root", "living_roots", "roots_since", "undo_roots"]

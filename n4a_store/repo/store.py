@@ -16,7 +16,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from n4a_store.errors import (
     CorruptionError,
@@ -25,16 +24,16 @@ from n4a_store.errors import (
     RefNotFoundError,
     StoreNotFoundError,
 )
-from n4a_store.objects.codec import decode_run, decode_value
-from n4a_store.objects.model import Run, Tree, TreeEntry
+from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId
-from n4a_store.objects.trees import TreeNode, decode_node, iter_entries, lookup
+from n4a_store.objects.trees import TreeNode, decode_node
 from n4a_store.odb.database import Location, ObjectDatabase, PackGoneError
 from n4a_store.packs.entry import Codec
 from n4a_store.refs.names import check_ref_name
 from n4a_store.refs.refs import Ref, ReflogEntry, from_row, read_reflog
 from n4a_store.repo.creation import create_store
-from n4a_store.repo.format import StoreFormat
+from n4a_store.repo.format import StoreFormat, read_format
+from n4a_store.repo.reading import ObjectReader
 from n4a_store.repo.session import ReadSessions
 from n4a_store.repo.transaction import Transaction
 from n4a_store.settings import Settings
@@ -42,6 +41,7 @@ from n4a_store.storage.catalog import Catalog
 from n4a_store.storage.files import read_text
 from n4a_store.storage.filesystem import check_filesystem, is_read_only
 from n4a_store.storage.layout import StoreLayout
+from n4a_store.storage.leases import Lease, LeaseRole
 
 __all__ = ["ObjectInfo", "Store"]
 
@@ -69,7 +69,7 @@ class ObjectInfo:
     pack: str
 
 
-class Store:
+class Store(ObjectReader):
     """An open store. Use :meth:`open` or :meth:`init`.
 
     ::
@@ -123,12 +123,11 @@ class Store:
             BackendError: It stands on a file system whose locks are not known to hold.
         """
         layout = StoreLayout(Path(path).absolute())
-        text = read_text(layout.format) if layout.root.is_dir() else None
-        if text is None:
+        form = read_format(layout)
+        if form is None:
             raise StoreNotFoundError(
                 f"there is no store in {layout.root}", hint="n4a-store init creates one"
             )
-        form = StoreFormat.decode(text)
         form.check_read()
         if settings is None:
             settings = Settings.load(read_text(layout.config), os.environ)
@@ -184,13 +183,26 @@ class Store:
             self.sessions.refresh()
             location = self.odb.find(oid)
         if location is None:
-            # A damaged index or an unreadable pack must not pass for "there is no such object".
-            self.odb.verify_indexes()
+            self._prove_absent(oid)
             raise ObjectNotFoundError(
                 f"no object {oid.hex()[:12]} in {self.path}",
                 hint="run: n4a-store fsck, if something refers to it",
             )
         return location
+
+    def _prove_absent(self, oid: bytes) -> None:
+        """A damaged index or an unreadable pack must not pass for "there is no such object"."""
+        while True:
+            try:
+                self.odb.verify_indexes()
+            except PackGoneError as error:
+                self._forget(error, oid)
+            except CorruptionError as error:
+                raise CorruptionError(
+                    f"object {oid.hex()[:12]} cannot be looked up: {error}", hint=error.hint
+                ) from error
+            else:
+                return
 
     def _attempt(self, oid: bytes) -> tuple[int, BytesLike]:
         location = self._locate(oid)
@@ -228,32 +240,16 @@ class Store:
                 try:
                     return self._attempt(oid)
                 except PackGoneError as error:
-                    self._forget(error)
+                    self._forget(error, oid)
 
-    def _forget(self, gone: PackGoneError) -> None:
+    def _forget(self, gone: PackGoneError, oid: bytes) -> None:
         """Forget a pack that gc dropped since it was listed; raise if it should be there."""
         self.sessions.refresh()
         if self.sessions.known_to_catalog(gone.pack_id) or gone.pack_id not in self.odb:
-            raise gone
+            raise CorruptionError(
+                f"object {oid.hex()[:12]} cannot be looked up: {gone}", hint=gone.hint
+            ) from gone
         self.odb.retain({name for name in self.odb.pack_ids if name != gone.pack_id})
-
-    def get(self, oid: ObjectId) -> bytes:
-        """The bytes of an object of any kind.
-
-        Raises:
-            ObjectNotFoundError: There is no such object.
-            CorruptionError: It is damaged.
-        """
-        return bytes(self.read(oid.raw)[1])
-
-    def view(self, oid: ObjectId) -> memoryview:
-        """The bytes of an object as a read-only view, without a copy when it is stored raw.
-
-        Raises:
-            ObjectNotFoundError: There is no such object.
-            CorruptionError: It is damaged.
-        """
-        return memoryview(self.read(oid.raw)[1]).toreadonly()
 
     def info(self, oid: ObjectId) -> ObjectInfo:
         """Kind and sizes of an object; its payload is not read.
@@ -305,61 +301,11 @@ class Store:
         """
         node = self._nodes.get(oid.raw)
         if node is None:
-            node = decode_node(self._payload(oid, Kind.TREE))
+            node = decode_node(self.payload(oid, Kind.TREE))
             self._nodes[oid.raw] = node
             if len(self._nodes) > _CACHED_NODES:
                 self._nodes.popitem(last=False)
         return node
-
-    def _payload(self, oid: ObjectId, kind: Kind) -> BytesLike:
-        found, data = self.read(oid.raw)
-        if found != kind:
-            raise InvalidInputError(
-                f"object {oid.short(12)} is a {Kind(found).label}, not a {kind.label}"
-            )
-        return data
-
-    def get_tree(self, oid: ObjectId) -> Tree:
-        """A whole tree, its shards put together.
-
-        Raises:
-            ObjectNotFoundError: There is no such object.
-            InvalidInputError: It is not a tree.
-            CorruptionError: It is damaged.
-        """
-        with self.session():
-            root = self.node(oid)
-            return Tree(dict(iter_entries(root, self.node)), root.attrs)
-
-    def get_entry(self, oid: ObjectId, name: str) -> TreeEntry | None:
-        """One child of a tree, or None; of a sharded tree only the nodes on the way are read.
-
-        Raises:
-            ObjectNotFoundError: There is no such tree.
-            InvalidInputError: It is not a tree.
-            CorruptionError: It is damaged.
-        """
-        with self.session():
-            return lookup(self.node(oid), name, self.node)
-
-    def get_run(self, oid: ObjectId) -> Run:
-        """A run object.
-
-        Raises:
-            ObjectNotFoundError: There is no such object.
-            InvalidInputError: It is not a run.
-            CorruptionError: It is damaged.
-        """
-        return decode_run(self._payload(oid, Kind.RUN))
-
-    def get_value(self, oid: ObjectId) -> Any:
-        """The canonical value in a blob.
-
-        Raises:
-            ObjectNotFoundError: There is no such object.
-            CorruptionError: It does not hold a canonical value.
-        """
-        return decode_value(self._payload(oid, Kind.BLOB))
 
     def objects(self) -> Iterator[tuple[ObjectId, Kind]]:
         """All objects that are present, reachable or not, sorted by id."""
@@ -369,7 +315,13 @@ class Store:
                 yield ObjectId(oid), Kind(kind)
 
     def objects_with_prefix(self, prefix: str) -> list[tuple[ObjectId, Kind]]:
-        """The objects whose id begins with the hex digits ``prefix``."""
+        """The objects whose id begins with the hex digits ``prefix``.
+
+        Raises:
+            InvalidInputError: It is not made of lower-case hex digits.
+        """
+        if not set(prefix) <= set("0123456789abcdef"):
+            raise InvalidInputError(f"not the beginning of an object id: {prefix!r:.80}")
         with self.session():
             self.sessions.refresh()
             return [(ObjectId(oid), Kind(kind)) for oid, kind in self.odb.ids_with_prefix(prefix)]
@@ -399,6 +351,8 @@ class Store:
     def refs(self, prefix: str = "") -> list[Ref]:
         """The refs whose full name begins with ``prefix``, sorted."""
         self._check_open()
+        if not prefix.isprintable():  # no name of a ref begins so, and SQLite takes no surrogates
+            return []
         with self.catalog.read() as reader:
             return [from_row(row) for row in reader.refs(prefix)]
 
@@ -426,16 +380,36 @@ class Store:
 
     # --- writing ------------------------------------------------------------------------------
 
-    def transaction(self, message: str = "", *, action: str = "commit") -> Transaction:
+    def transaction(
+        self, message: str = "", *, action: str = "commit", hold_for: str = ""
+    ) -> Transaction:
         """Begin a transaction; use it as a context manager.
 
         Args:
             message: What the reflog will say.
             action: What kind of operation it is, for the reflog.
+            hold_for: The id of a run's lock, in a worker of that run: what is committed is held
+                for the run, which adopts it (:meth:`Transaction.adopt_held`), and is garbage
+                when the run dies first.
 
         Raises:
             BackendError: The store is read-only, or no lease can be taken.
         """
         self._check_open()
         self.format.check_write()
-        return Transaction(self, message, action=action)
+        return Transaction(self, message, action=action, hold_for=hold_for)
+
+    def lock_run(self) -> Lease:
+        """Take the lock of a run: as long as this process holds it, its workers' packs stay.
+
+        It pins nothing else. Its ``lease_id`` is what workers pass as ``hold_for``.
+
+        Raises:
+            BackendError: No lease can be taken.
+        """
+        self._check_open()
+        self.format.check_write()
+        lease = Lease(self.layout.leases, LeaseRole.RUN, shared_group=self.settings.shared_group)
+        with self.catalog.read() as reader:
+            lease.publish(reader.generation(), reader.epoch())
+        return lease

@@ -27,31 +27,28 @@ from typing import TYPE_CHECKING
 
 from n4a_store.errors import (
     BackendError,
-    ConflictError,
     InvalidInputError,
     ObjectNotFoundError,
     RefNotFoundError,
-    StoreError,
     TransactionClosedError,
 )
 from n4a_store.objects.codec import decode_run, encode_run
 from n4a_store.objects.model import Run, Tree, TreeEntry, Value
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId, raw_hash
 from n4a_store.objects.trees import (
-    TreeNode,
     decode_node,
     encode_tree,
-    iter_entries,
     lookup,
     raw_children,
 )
-from n4a_store.refs.names import check_ref_name
-from n4a_store.refs.refs import ANY, Expect, RefChange, apply, from_row
+from n4a_store.refs.names import check_name_component, check_ref_name
+from n4a_store.refs.refs import ANY, Expect, RefChange, from_row
+from n4a_store.repo.commit import CommitPlan, publish
 from n4a_store.repo.packing import PackBuilder
-from n4a_store.storage.catalog import CatalogWriter
+from n4a_store.repo.reading import ObjectReader
 from n4a_store.storage.files import remove_tree
 from n4a_store.storage.leases import Lease, LeaseRole
-from n4a_store.storage.rows import PackRow, PackState
+from n4a_store.storage.rows import PackState, ReflogRow
 
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
@@ -82,22 +79,19 @@ class CommitResult:
     objects_reused: int
 
 
-class Transaction:
+class Transaction(ObjectReader):
     """One change of a store, visible wholly and at once when it commits.
 
     As a context manager it commits when the block ends and aborts when it raises. It belongs to
     one thread.
     """
 
-    def __init__(self, store: Store, message: str = "", *, action: str = "commit") -> None:
+    def __init__(
+        self, store: Store, message: str = "", *, action: str = "commit", hold_for: str = ""
+    ) -> None:
         self._store = store
-        self._message = message
-        self._action = action
-        self.commit_id = uuid.uuid4().hex
-        self._changes: dict[str, RefChange] = {}
-        self._relied: dict[str, set[bytes]] = {}
+        self._plan = CommitPlan(uuid.uuid4().hex, action, message, held_for=hold_for)
         self._known: dict[bytes, int] = {}
-        self._adopted_from_refs = False
         self._reused = 0
         self._open = True
         if store.read_only:
@@ -111,7 +105,7 @@ class Transaction:
                 generation, epoch = reader.generation(), reader.epoch()
                 rows = reader.packs((PackState.LIVE,))
             self._lease.publish(generation, epoch)
-            self._generation = generation
+            self._plan.generation = generation
             self._live = {row.id for row in rows}
             store.odb.add(rows)
             self._packs = PackBuilder(
@@ -134,6 +128,11 @@ class Transaction:
             self.abort()
         elif self._open:
             self.commit()
+
+    @property
+    def commit_id(self) -> str:
+        """Chosen before the commit, so that its author can find it again."""
+        return self._plan.commit_id
 
     @property
     def is_open(self) -> bool:
@@ -231,7 +230,7 @@ class Transaction:
         location = self._store.odb.find(oid, self._live)
         if location is None:
             return False
-        self._relied.setdefault(location.pack_id, set()).add(oid)
+        self._plan.relied.setdefault(location.pack_id, set()).add(oid)
         return True
 
     # --- naming objects that exist ------------------------------------------------------------
@@ -282,7 +281,7 @@ class Transaction:
         if row is None:
             raise RefNotFoundError(f"no ref {name}")
         entry = from_row(row).entry
-        self._adopted_from_refs = True
+        self._plan.adopted = True
         for step in names:
             if entry.kind is Kind.RUN:
                 entry = TreeEntry(Kind.TREE, self.get_run(entry.oid).pipelines)
@@ -319,22 +318,6 @@ class Transaction:
         own = self._packs.read(oid)
         return own if own is not None else self._store.read(oid)
 
-    def _payload(self, oid: ObjectId, kind: Kind) -> BytesLike:
-        found, data = self.read(oid.raw)
-        if found != kind:
-            raise InvalidInputError(
-                f"object {oid.short(12)} is a {Kind(found).label}, not a {kind.label}"
-            )
-        return data
-
-    def get(self, oid: ObjectId) -> bytes:
-        """The bytes of an object of this transaction or of the store."""
-        return bytes(self.read(oid.raw)[1])
-
-    def view(self, oid: ObjectId) -> memoryview:
-        """As :meth:`get`, as a read-only view."""
-        return memoryview(self.read(oid.raw)[1]).toreadonly()
-
     def kind(self, oid: ObjectId) -> Kind:
         """The kind of an object of this transaction or of the store."""
         known = self._known.get(oid.raw)
@@ -343,19 +326,6 @@ class Transaction:
     def has(self, oid: ObjectId) -> bool:
         """Whether an object is in this transaction or present in the store."""
         return oid.raw in self._known or self._store.has(oid)
-
-    def node(self, oid: ObjectId) -> TreeNode:
-        """One tree object as it is stored."""
-        return decode_node(self._payload(oid, Kind.TREE))
-
-    def get_tree(self, oid: ObjectId) -> Tree:
-        """A whole tree."""
-        root = self.node(oid)
-        return Tree(dict(iter_entries(root, self.node)), root.attrs)
-
-    def get_run(self, oid: ObjectId) -> Run:
-        """A run object."""
-        return decode_run(self._payload(oid, Kind.RUN))
 
     # --- refs ---------------------------------------------------------------------------------
 
@@ -378,7 +348,7 @@ class Transaction:
         """
         self._check_open()
         checked = check_ref_name(name)
-        self._changes[checked] = RefChange(self._allow(target), expect, quiet)
+        self._change(checked, RefChange(self._allow(target), expect, quiet))
 
     def delete_ref(self, name: str, expect: Expect = ANY) -> None:
         """Plan to delete a ref. Its object stays as long as anything else reaches it.
@@ -387,7 +357,62 @@ class Transaction:
             InvalidNameError: ``name`` cannot be the name of a ref.
         """
         self._check_open()
-        self._changes[check_ref_name(name)] = RefChange(None, expect)
+        self._change(check_ref_name(name), RefChange(None, expect))
+
+    def _change(self, name: str, change: RefChange) -> None:
+        if self._plan.held_for:
+            raise InvalidInputError(
+                "a worker's transaction changes no refs: its run does, when it adopts the pack"
+            )
+        self._plan.changes[name] = change
+
+    def restore_ref(self, row: ReflogRow, entry: TreeEntry | None, expect: Expect) -> None:
+        """Plan to set a ref back to the old side of a reflog entry, which keeps it alive.
+
+        Args:
+            row: The entry; the commit fails when it is gone by then.
+            entry: Its old side; None deletes the ref.
+            expect: What the ref must hold when the transaction commits.
+        """
+        self._check_open()
+        if entry is not None:
+            self._known[entry.oid.raw] = entry.kind
+            self._plan.adopted = True
+        self._plan.undoes.append(row)
+        self._change(row.name, RefChange(entry, expect))
+
+    def set_pin(self, name: str, target: ObjectId | TreeEntry) -> None:
+        """Plan to keep an object and its closure alive without a ref.
+
+        Raises:
+            InvalidNameError: ``name`` cannot be a name.
+            ObjectNotFoundError: The object does not exist.
+        """
+        self._check_open()
+        self._plan.pins[check_name_component(name, "pin")] = self._allow(target)
+
+    def delete_pin(self, name: str) -> None:
+        """Plan to remove a pin; fine when there is none."""
+        self._check_open()
+        self._plan.pins[check_name_component(name, "pin")] = None
+
+    def adopt_held(self, run_lock: str) -> tuple[str, ...]:
+        """Take over, with this commit, every pack that workers committed for a run.
+
+        Args:
+            run_lock: The id of the run's lock, which this process holds.
+
+        Returns:
+            The packs; what they hold may be named from now on.
+        """
+        self._check_open()
+        with self._store.catalog.read() as reader:
+            rows = [row for row in reader.packs((PackState.HELD,)) if row.owner == run_lock]
+        self._store.odb.add(rows)
+        found = tuple(row.id for row in rows)
+        self._live.update(found)
+        self._plan.adopts_held.update(found)
+        return found
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -402,9 +427,9 @@ class Transaction:
         self._check_open()
         try:
             rows = self._packs.publish()
-            if not rows and not self._changes:
-                return CommitResult(None, self.commit_id, (), 0, 0, self._reused)
-            op = self._commit_catalog(rows)
+            op = None
+            if rows or not self._plan.is_empty:
+                op = publish(self._store, self._plan, self._packs, rows)
         except BaseException:
             self.abort()
             raise
@@ -419,61 +444,6 @@ class Transaction:
         )
         self._end()
         return result
-
-    def _commit_catalog(self, rows: list[PackRow]) -> int:
-        try:
-            with self._store.catalog.write() as writer:
-                self._validate(writer)
-                op = writer.next_op(self._action, self._message, self.commit_id)
-                apply(writer, self._changes, op)
-                for row in rows:
-                    writer.put(row)
-                number = op.op
-        except ConflictError:
-            self._packs.retract()
-            raise
-        except StoreError:
-            # The disk may have taken the commit and lost the answer.
-            found = self._find_commit()
-            if found is None:
-                raise
-            number = found
-        return number
-
-    def _find_commit(self) -> int | None:
-        try:
-            with self._store.catalog.read() as reader:
-                op = reader.op_of_commit(self.commit_id)
-        except StoreError:
-            return None
-        return None if op is None else op.op
-
-    def _validate(self, writer: CatalogWriter) -> None:
-        """Make live again whatever was condemned since the snapshot and is relied on."""
-        condemned = {row.id: row for row in writer.packs((PackState.CONDEMNED,))}
-        if self._relied:
-            for pack_id, oids in self._relied.items():
-                if pack_id in condemned:
-                    if not self._stands_elsewhere(writer, oids):
-                        writer.set_pack_state(condemned.pop(pack_id), PackState.LIVE, gc_gen=0)
-                    continue
-                row = writer.pack(pack_id)
-                if row is None or row.state is not PackState.LIVE:
-                    raise ConflictError(
-                        f"pack {pack_id} was dropped while this transaction relied on it",
-                        hint="this should not happen while its lease lives: retry, and report it",
-                    )
-        if self._adopted_from_refs:
-            for row in condemned.values():
-                if row.gc_gen > self._generation:
-                    writer.set_pack_state(row, PackState.LIVE, gc_gen=0)
-
-    def _stands_elsewhere(self, writer: CatalogWriter, oids: set[bytes]) -> bool:
-        """Whether a compaction moved all of ``oids`` to packs that are live now."""
-        rows = writer.packs((PackState.LIVE,))
-        live = {row.id for row in rows}
-        self._store.odb.add(rows)
-        return all(self._store.odb.find(oid, live) is not None for oid in oids)
 
     def abort(self) -> None:
         """Drop everything; aborting twice, or after a commit, does nothing."""

@@ -19,310 +19,31 @@ import logging
 import os
 import sqlite3
 import threading
-import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import quote
 
 from n4a_store.errors import (
     BackendError,
     CorruptionError,
-    LockedError,
     StoreNotFoundError,
     UnsupportedFormatError,
 )
 from n4a_store.settings import Durability
 from n4a_store.storage import system
+from n4a_store.storage.catalog_access import CatalogReader, CatalogWriter, sqlite_errors
 from n4a_store.storage.locks import FileLock
-from n4a_store.storage.rows import (
-    SCHEMA,
-    TABLES,
-    OpRow,
-    PackRow,
-    PackState,
-    PinRow,
-    ReflogRow,
-    RefRow,
-    Row,
-    Summary,
-    row_sum,
-)
+from n4a_store.storage.rows import SCHEMA, TABLES, row_sum
 
-__all__ = ["Catalog", "CatalogReader", "CatalogWriter"]
+__all__ = ["Catalog"]
 
 log = logging.getLogger(__name__)
 
 CATALOG_VERSION = 1
 _BUSY_SECONDS = 30.0
 _SYNCHRONOUS = {Durability.FULL: "FULL", Durability.RELAXED: "NORMAL", Durability.NONE: "OFF"}
-AnyRow = TypeVar("AnyRow", bound=Row)
 _leaked: list[sqlite3.Connection] = []
-
-
-@contextmanager
-def _sqlite_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours, told apart by what the handler would do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorname", "") or ""
-        if code.startswith("SQLITE_BUSY"):
-            raise LockedError(f"the catalog {path} is busy", hint="try again") from error
-        if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_MISUSE", "SQLITE_ERROR")):
-            raise CorruptionError(
-                f"the catalog {path} is damaged: {error}",
-                hint="run: n4a-store fsck; restore catalog.db from a backup",
-            ) from error
-        raise BackendError(f"the catalog {path}: {error} ({code})") from error
-    except (OverflowError, UnicodeDecodeError) as error:
-        raise CorruptionError(f"the catalog {path} is damaged: {error}") from error
-
-
-class CatalogReader:
-    """What can be read in one transaction. Rows that fail their checksum raise."""
-
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection = connection
-        self._path = path
-
-    def _rows(
-        self, kind: type[AnyRow], where: str = "", values: Iterable[object] = ()
-    ) -> Iterator[AnyRow]:
-        columns = ", ".join((*kind.COLUMNS, "sum"))
-        query = f"SELECT {columns} FROM {kind.TABLE} {where}"
-        with _sqlite_errors(self._path):
-            for record in self._connection.execute(query, tuple(values)):
-                *fields, stored_sum = record
-                if row_sum(kind.TABLE, fields) != stored_sum:
-                    raise CorruptionError(
-                        f"the catalog {self._path} is damaged: a row of {kind.TABLE} "
-                        f"({fields[0]!r:.80}) fails its checksum",
-                        hint="run: n4a-store fsck",
-                    )
-                yield kind.from_record(fields)
-
-    def _one(self, kind: type[AnyRow], where: str, values: Iterable[object]) -> AnyRow | None:
-        return next(self._rows(kind, where, values), None)
-
-    def meta(self, key: str) -> int | bytes | str:
-        """A value of the meta table.
-
-        Raises:
-            CorruptionError: It is missing or damaged.
-        """
-        with _sqlite_errors(self._path):
-            record = self._connection.execute(
-                "SELECT value, sum FROM meta WHERE key = ?", (key,)
-            ).fetchone()
-        if record is None or row_sum("meta", [key, record[0]]) != record[1]:
-            raise CorruptionError(
-                f"the catalog {self._path} is damaged: meta value {key!r}",
-                hint="run: n4a-store fsck",
-            )
-        value: int | bytes | str = record[0]
-        return value
-
-    def _meta_int(self, key: str) -> int:
-        value = self.meta(key)
-        if not isinstance(value, int):
-            raise CorruptionError(f"the catalog {self._path} is damaged: meta value {key!r}")
-        return value
-
-    def generation(self) -> int:
-        """The number of the newest condemnation."""
-        return self._meta_int("generation")
-
-    def sequence(self) -> int:
-        """The number of the newest operation."""
-        return self._meta_int("sequence")
-
-    def epoch(self) -> bytes:
-        """What tells this catalog's packs from those of another history; 8 bytes."""
-        value = self.meta("epoch")
-        if not isinstance(value, bytes):
-            raise CorruptionError(f"the catalog {self._path} is damaged: meta value 'epoch'")
-        return value
-
-    def packs(self, states: Iterable[PackState] | None = None) -> list[PackRow]:
-        """The packs, or those in some states, by id."""
-        if states is None:
-            return list(self._rows(PackRow, "ORDER BY id"))
-        chosen = [int(state) for state in states]
-        marks = ", ".join("?" * len(chosen))
-        return list(self._rows(PackRow, f"WHERE state IN ({marks}) ORDER BY id", chosen))
-
-    def pack(self, pack_id: str) -> PackRow | None:
-        """One pack."""
-        return self._one(PackRow, "WHERE id = ?", (pack_id,))
-
-    def ref(self, name: str) -> RefRow | None:
-        """One ref."""
-        return self._one(RefRow, "WHERE name = ?", (name,))
-
-    def refs(self, prefix: str = "") -> Iterator[RefRow]:
-        """The refs whose name begins with ``prefix``, sorted by name."""
-        if not prefix:
-            return self._rows(RefRow, "ORDER BY name")
-        # The greatest code point closes the range: LIKE would fold case and read wildcards.
-        bounds = (prefix, prefix + "\U0010ffff")
-        return self._rows(RefRow, "WHERE name >= ? AND name < ? ORDER BY name", bounds)
-
-    def reflog(self, name: str | None = None) -> Iterator[ReflogRow]:
-        """The reflog of one ref or of all, newest first."""
-        if name is None:
-            return self._rows(ReflogRow, "ORDER BY id DESC")
-        return self._rows(ReflogRow, "WHERE name = ? ORDER BY id DESC", (name,))
-
-    def refs_since(self, op: int) -> list[RefRow]:
-        """The refs that were set after operation ``op``."""
-        return list(self._rows(RefRow, "WHERE op > ? ORDER BY name", (op,)))
-
-    def reflog_since(self, op: int) -> list[ReflogRow]:
-        """What was changed after operation ``op``."""
-        return list(self._rows(ReflogRow, "WHERE op > ? ORDER BY id", (op,)))
-
-    def reflog_row(self, number: int) -> ReflogRow | None:
-        """One change."""
-        return self._one(ReflogRow, "WHERE id = ?", (number,))
-
-    def reflog_of(self, op: int) -> list[ReflogRow]:
-        """What one operation changed."""
-        return list(self._rows(ReflogRow, "WHERE op = ? ORDER BY id", (op,)))
-
-    def op(self, number: int) -> OpRow | None:
-        """One operation."""
-        return self._one(OpRow, "WHERE op = ?", (number,))
-
-    def op_of_commit(self, commit_id: str) -> OpRow | None:
-        """The operation of a commit, None when that commit never happened."""
-        return self._one(OpRow, "WHERE commit_id = ?", (commit_id,))
-
-    def ops(self) -> Iterator[OpRow]:
-        """All operations, newest first."""
-        return self._rows(OpRow, "ORDER BY op DESC")
-
-    def pin(self, name: str) -> PinRow | None:
-        """One pin."""
-        return self._one(PinRow, "WHERE name = ?", (name,))
-
-    def pins(self) -> list[PinRow]:
-        """All pins."""
-        return list(self._rows(PinRow, "ORDER BY name"))
-
-    def summary(self, table: str) -> Summary:
-        """What the rows of ``table`` should add up to."""
-        with _sqlite_errors(self._path):
-            record = self._connection.execute(
-                "SELECT rows, total, sum FROM summaries WHERE name = ?", (table,)
-            ).fetchone()
-        if record is None or row_sum("summaries", [table, record[0], record[1]]) != record[2]:
-            raise CorruptionError(f"the catalog {self._path} is damaged: summary of {table}")
-        return Summary(record[0], int.from_bytes(record[1], "big"))
-
-    def verify(self, tables: Iterable[type[Row]] = TABLES) -> None:
-        """Read every row of ``tables`` and check that none has changed, vanished or appeared.
-
-        Raises:
-            CorruptionError: One has.
-        """
-        for kind in tables:
-            found = Summary()
-            for row in self._rows(kind):
-                found = found.plus(row)
-            if found != self.summary(kind.TABLE):
-                raise CorruptionError(
-                    f"the catalog {self._path} is damaged: table {kind.TABLE} holds {found.rows} "
-                    f"rows that do not add up to the {self.summary(kind.TABLE).rows} it should",
-                    hint="run: n4a-store fsck",
-                )
-
-
-class CatalogWriter(CatalogReader):
-    """One write transaction. Nothing is visible before it ends; an exception undoes all."""
-
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        super().__init__(connection, path)
-        self._changes: dict[str, Summary] = {}
-
-    def _note(self, table: str, change: Callable[[Summary], Summary]) -> None:
-        self._changes[table] = change(self._changes.get(table, Summary()))
-
-    def put(self, row: Row, replaced: Row | None = None) -> None:
-        """Insert ``row``, in place of ``replaced``, which has the same key and is there now."""
-        kind = type(row)
-        record = row.record()
-        marks = ", ".join("?" * (len(record) + 1))
-        columns = ", ".join((*kind.COLUMNS, "sum"))
-        with _sqlite_errors(self._path):
-            if replaced is not None:
-                self.delete(replaced)
-            self._connection.execute(
-                f"INSERT INTO {kind.TABLE} ({columns}) VALUES ({marks})",
-                (*record, row_sum(kind.TABLE, record)),
-            )
-        self._note(kind.TABLE, lambda summary: summary.plus(row))
-
-    def delete(self, row: Row) -> None:
-        """Delete ``row``, which is there now."""
-        kind = type(row)
-        with _sqlite_errors(self._path):
-            cursor = self._connection.execute(
-                f"DELETE FROM {kind.TABLE} WHERE {kind.COLUMNS[0]} = ?",
-                (row.record()[0],),
-            )
-        if cursor.rowcount != 1:
-            raise CorruptionError(f"the catalog {self._path} lost a row of {kind.TABLE}")
-        self._note(kind.TABLE, lambda summary: summary.minus(row))
-
-    def set_meta(self, key: str, value: int | bytes | str) -> None:
-        """Set a value of the meta table."""
-        with _sqlite_errors(self._path):
-            self._connection.execute(
-                "INSERT OR REPLACE INTO meta (key, value, sum) VALUES (?, ?, ?)",
-                (key, value, row_sum("meta", [key, value])),
-            )
-
-    def next_generation(self) -> int:
-        """Begin a new generation."""
-        generation = self.generation() + 1
-        self.set_meta("generation", generation)
-        return generation
-
-    def next_op(self, action: str, message: str, commit_id: str | None = None) -> OpRow:
-        """Begin an operation: the unit that undo takes back."""
-        number = self.sequence() + 1
-        self.set_meta("sequence", number)
-        row = OpRow(number, commit_id or uuid.uuid4().hex, time.time_ns() // 1000, action, message)
-        self.put(row)
-        return row
-
-    def next_reflog_id(self) -> int:
-        """The number of the next reflog row."""
-        number = self._meta_int("reflog") + 1
-        self.set_meta("reflog", number)
-        return number
-
-    def set_pack_state(
-        self, row: PackRow, state: PackState, *, gc_gen: int | None = None, owner: str | None = None
-    ) -> PackRow:
-        """Move a pack to another state."""
-        changed = row.moved(state, gc_gen=gc_gen, owner=owner)
-        self.put(changed, replaced=row)
-        return changed
-
-    def finish(self) -> None:
-        """Write the summaries of the tables that changed."""
-        for table, change in self._changes.items():
-            total = self.summary(table).joined(change)
-            record = [table, total.rows, total.total.to_bytes(16, "big")]
-            with _sqlite_errors(self._path):
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO summaries (name, rows, total, sum) VALUES (?, ?, ?, ?)",
-                    (*record, row_sum("summaries", record)),
-                )
 
 
 class Catalog:
@@ -358,7 +79,7 @@ class Catalog:
     @staticmethod
     def create(path: Path) -> None:
         """Make an empty catalog at ``path``; the caller makes it durable and gives it its name."""
-        with _sqlite_errors(path):
+        with sqlite_errors(path):
             connection = sqlite3.connect(path, isolation_level=None)
             try:
                 connection.execute("PRAGMA journal_mode=TRUNCATE")
@@ -398,7 +119,7 @@ class Catalog:
                 hint="restore it from a backup; it is never created anew over existing packs",
             )
         mode = "mode=ro&immutable=1" if self._read_only else "mode=rw"
-        with _sqlite_errors(self._path):
+        with sqlite_errors(self._path):
             connection = sqlite3.connect(
                 f"file:{quote(str(self._path))}?{mode}",
                 uri=True,
@@ -444,7 +165,7 @@ class Catalog:
         with self._mutex:
             connection = self._connect()
             system.step("catalog-read", str(self._path))
-            with _sqlite_errors(self._path):
+            with sqlite_errors(self._path):
                 connection.execute("BEGIN")
             try:
                 yield CatalogReader(connection, self._path)
@@ -468,7 +189,7 @@ class Catalog:
         ):
             connection = self._connect()
             system.step("catalog-begin", str(self._path))
-            with _sqlite_errors(self._path):
+            with sqlite_errors(self._path):
                 connection.execute("BEGIN IMMEDIATE")
             writer = CatalogWriter(connection, self._path)
             try:
@@ -476,7 +197,7 @@ class Catalog:
                 writer.finish()
                 sequence = writer.sequence()
                 system.step("catalog-commit", str(self._path))
-                with _sqlite_errors(self._path):
+                with sqlite_errors(self._path):
                     connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):

@@ -6,10 +6,10 @@ switches the fsyncs off for stores that were told so; the order stays.
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from n4a_store.errors import BackendError
@@ -18,6 +18,7 @@ from n4a_store.storage.system import backend_errors
 
 __all__ = [
     "AppendFile",
+    "link_file",
     "make_folder",
     "map_file",
     "move_file",
@@ -131,6 +132,16 @@ def move_file(source: Path, target: Path) -> None:
         system.rename(str(source), str(target))
 
 
+def link_file(source: Path, target: Path) -> None:
+    """Give ``source`` a second name; fine when it has it already.
+
+    Raises:
+        BackendError: The file system refuses.
+    """
+    with backend_errors(f"link {target}"), suppress(FileExistsError):
+        system.link(str(source), str(target))
+
+
 def replace_file(path: Path, data: bytes, *, durable: bool = True, mode: int = 0o644) -> None:
     """Write a whole small file so that readers see the old content or the new.
 
@@ -234,11 +245,13 @@ def map_file(path: Path) -> memoryview:
     with backend_errors(f"read {path}"):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise FileNotFoundError(errno.ENOENT, "no such pack", str(path)) from None
-        try:
-            if os.fstat(fd).st_size == 0:
-                return memoryview(b"")
-            return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
-        finally:
-            os.close(fd)
+        except FileNotFoundError as error:
+            missing = error  # raised outside of this block, which would make it another error
+        else:
+            try:
+                if os.fstat(fd).st_size == 0:
+                    return memoryview(b"")
+                return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
+            finally:
+                os.close(fd)
+    raise missing

@@ -97,6 +97,12 @@ def rename(source: str, target: str) -> None:
     os.rename(source, target)
 
 
+def link(source: str, target: str) -> None:
+    """Give a file a second name."""
+    step("link", target)
+    os.link(source, target)
+
+
 def unlink(path: str) -> None:
     """Remove a file's name."""
     step("unlink", path)

@@ -1,0 +1,163 @@
+"""The commit itself: one catalog transaction that validates, swaps refs and publishes packs.
+
+Everything before it can be thrown away without a trace; everything in it happens or does not.
+Between a writer's snapshot and its commit gc may have condemned packs that the writer relies on.
+They are still on the disk, because the writer's lease is older than their condemnation; here they
+are made live again. A pack that is already being dropped cannot be: with a living lease that never
+happens, so it is a loud :class:`ConflictError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from n4a_store.errors import ConflictError, StoreError
+from n4a_store.objects.model import TreeEntry
+from n4a_store.refs.refs import RefChange, apply
+from n4a_store.repo.packing import PackBuilder
+from n4a_store.storage.catalog_access import CatalogWriter
+from n4a_store.storage.rows import PackRow, PackState, PinRow, ReflogRow
+
+if TYPE_CHECKING:
+    from n4a_store.repo.store import Store
+
+__all__ = ["CommitPlan", "publish"]
+
+
+@dataclass(slots=True)
+class CommitPlan:
+    """What a transaction wants to make visible, and what it took for granted.
+
+    Args:
+        commit_id: By which the commit can be found again when its answer was lost.
+        action: What kind of operation, for the reflog.
+        message: What its author says.
+        generation: What the writer's lease pins.
+        changes: Refs to be changed.
+        pins: Pins to be set, or removed (None).
+        relied: Objects found in packs of others, by pack.
+        adopted: Whether something was reached from a ref: then anything may be relied upon.
+        held_for: The run lock that this commit's own packs are held for, or empty.
+        adopts_held: Packs of workers that become live with this commit.
+        undoes: Reflog entries that must still be there.
+    """
+
+    commit_id: str
+    action: str
+    message: str
+    generation: int = 0
+    changes: dict[str, RefChange] = field(default_factory=dict)
+    pins: dict[str, TreeEntry | None] = field(default_factory=dict)
+    relied: dict[str, set[bytes]] = field(default_factory=dict)
+    adopted: bool = False
+    held_for: str = ""
+    adopts_held: set[str] = field(default_factory=set)
+    undoes: list[ReflogRow] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to say to the catalog but new packs."""
+        return not (self.changes or self.pins or self.adopts_held)
+
+
+def publish(store: Store, plan: CommitPlan, packs: PackBuilder, rows: list[PackRow]) -> int:
+    """Commit ``plan`` with the packs ``rows``, which stand in their final place already.
+
+    Returns:
+        The number of the operation.
+
+    Raises:
+        ConflictError: Somebody else moved first; the packs have been removed again.
+        BackendError: The disk refused, and the commit is known not to have happened.
+    """
+    try:
+        with store.catalog.write() as writer:
+            _bring_back(store, writer, plan)
+            _check_undo(writer, plan)
+            op = writer.next_op(plan.action, plan.message, plan.commit_id)
+            apply(writer, plan.changes, op)
+            _change_pins(writer, plan.pins, op.op)
+            state = PackState.HELD if plan.held_for else PackState.LIVE
+            for row in rows:
+                writer.put(row.moved(state, gc_gen=0, owner=plan.held_for))
+            number = op.op
+    except ConflictError:
+        packs.retract()
+        raise
+    except StoreError:
+        # The disk may have taken the commit and lost the answer.
+        found = _find(store, plan.commit_id)
+        if found is None:
+            raise
+        number = found
+    return number
+
+
+def _find(store: Store, commit_id: str) -> int | None:
+    try:
+        with store.catalog.read() as reader:
+            op = reader.op_of_commit(commit_id)
+    except StoreError:
+        return None
+    return None if op is None else op.op
+
+
+def _bring_back(store: Store, writer: CatalogWriter, plan: CommitPlan) -> None:
+    """Make live whatever is relied on and was condemned, or held, since the snapshot."""
+    condemned = {row.id: row for row in writer.packs((PackState.CONDEMNED,))}
+    for pack_id, oids in plan.relied.items():
+        if pack_id in condemned:
+            if not _stand_elsewhere(store, writer, oids):
+                writer.set_pack_state(condemned.pop(pack_id), PackState.LIVE, gc_gen=0)
+            continue
+        row = writer.pack(pack_id)
+        sound = row is not None and (
+            row.state is PackState.LIVE
+            or (row.state is PackState.HELD and pack_id in plan.adopts_held)
+        )
+        if not sound:
+            raise ConflictError(
+                f"pack {pack_id} was dropped while this transaction relied on it",
+                hint="this should not happen while its lease lives: retry, and report it",
+            )
+    if plan.adopted:
+        for row in condemned.values():
+            if row.gc_gen > plan.generation:
+                writer.set_pack_state(row, PackState.LIVE, gc_gen=0)
+    for pack_id in plan.adopts_held:
+        held = writer.pack(pack_id)
+        if held is None or held.state not in (PackState.HELD, PackState.LIVE):
+            raise ConflictError(
+                f"pack {pack_id}, which a worker wrote for this run, is gone",
+                hint="its run was taken for dead: run it again",
+            )
+        if held.state is PackState.HELD:
+            writer.set_pack_state(held, PackState.LIVE, owner="")
+
+
+def _stand_elsewhere(store: Store, writer: CatalogWriter, oids: set[bytes]) -> bool:
+    """Whether a compaction moved all of ``oids`` to packs that are live now."""
+    rows = writer.packs((PackState.LIVE,))
+    live = {row.id for row in rows}
+    store.odb.add(rows)
+    return all(store.odb.find(oid, live) is not None for oid in oids)
+
+
+def _check_undo(writer: CatalogWriter, plan: CommitPlan) -> None:
+    for row in plan.undoes:
+        if writer.reflog_row(row.id) != row:
+            raise ConflictError(
+                f"the reflog entry of {row.name} that was to be undone has expired or changed",
+                hint="look at the reflog again",
+            )
+
+
+def _change_pins(writer: CatalogWriter, pins: Mapping[str, TreeEntry | None], op: int) -> None:
+    for name, target in pins.items():
+        now = writer.pin(name)
+        if target is not None:
+            writer.put(PinRow(name, int(target.kind), target.oid.raw, op), replaced=now)
+        elif now is not None:
+            writer.delete(now)

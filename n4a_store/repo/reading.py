@@ -1,0 +1,122 @@
+"""Reading objects by id, whatever they are read from.
+
+A store and a transaction both can return the verified bytes of an object; everything that is
+made of those (whole trees, runs, values) is written here once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from n4a_store.errors import InvalidInputError
+from n4a_store.objects.codec import decode_run, decode_value
+from n4a_store.objects.model import Run, Tree, TreeEntry
+from n4a_store.objects.oid import BytesLike, Kind, ObjectId
+from n4a_store.objects.trees import TreeNode, decode_node, iter_entries, lookup
+
+__all__ = ["ObjectReader"]
+
+
+class ObjectReader(ABC):
+    """Something that objects can be read from."""
+
+    @abstractmethod
+    def read(self, oid: bytes) -> tuple[int, BytesLike]:
+        """The kind and the verified bytes of the object whose id has the bytes ``oid``.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            CorruptionError: It is damaged.
+        """
+
+    def session(self) -> AbstractContextManager[None]:
+        """A block within which several reads see one state."""
+        return nullcontext()
+
+    def get(self, oid: ObjectId) -> bytes:
+        """The bytes of an object of any kind.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            CorruptionError: It is damaged.
+        """
+        return bytes(self.read(oid.raw)[1])
+
+    def view(self, oid: ObjectId) -> memoryview:
+        """The bytes of an object as a read-only view, without a copy when it is stored raw.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            CorruptionError: It is damaged.
+        """
+        return memoryview(self.read(oid.raw)[1]).toreadonly()
+
+    def payload(self, oid: ObjectId, kind: Kind) -> BytesLike:
+        """The bytes of an object that must be of ``kind``.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            InvalidInputError: It is of another kind.
+            CorruptionError: It is damaged.
+        """
+        found, data = self.read(oid.raw)
+        if found != kind:
+            raise InvalidInputError(
+                f"object {oid.short(12)} is a {Kind(found).label}, not a {kind.label}"
+            )
+        return data
+
+    def node(self, oid: ObjectId) -> TreeNode:
+        """One tree object as it is stored.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            InvalidInputError: It is not a tree.
+            CorruptionError: It is damaged.
+        """
+        return decode_node(self.payload(oid, Kind.TREE))
+
+    def get_tree(self, oid: ObjectId) -> Tree:
+        """A whole tree, its shards put together.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            InvalidInputError: It is not a tree.
+            CorruptionError: It is damaged.
+        """
+        with self.session():
+            root = self.node(oid)
+            return Tree(dict(iter_entries(root, self.node)), root.attrs)
+
+    def get_entry(self, oid: ObjectId, name: str) -> TreeEntry | None:
+        """One child of a tree, or None; of a sharded tree only the nodes on the way are read.
+
+        Raises:
+            ObjectNotFoundError: There is no such tree.
+            InvalidInputError: It is not a tree.
+            CorruptionError: It is damaged.
+        """
+        with self.session():
+            return lookup(self.node(oid), name, self.node)
+
+    def get_run(self, oid: ObjectId) -> Run:
+        """A run object.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            InvalidInputError: It is not a run.
+            CorruptionError: It is damaged.
+        """
+        return decode_run(self.payload(oid, Kind.RUN))
+
+    def get_value(self, oid: ObjectId) -> Any:
+        """The canonical value in a blob.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            InvalidInputError: It is not a blob.
+            CorruptionError: It does not hold a canonical value.
+        """
+        return decode_value(self.payload(oid, Kind.BLOB))

@@ -1,0 +1,167 @@
+"""Repack: merge small packs into larger ones, beside running writers and readers.
+
+Packs are merged geometrically: afterwards each pack is at least twice as large as all smaller
+ones together, so a store of n bytes has O(log n) packs and each byte is rewritten O(log n) times
+in its life. Every object is verified as it is copied. A batch is published and its originals
+condemned in one commit, and they are dropped before the next batch begins where no lease pins
+them: room for one batch is enough, never for a second store.
+
+Repack keeps garbage; gc is what drops it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from n4a_store.errors import CorruptionError
+from n4a_store.repo.gc import check_catalog_age
+from n4a_store.repo.packing import PackBuilder
+from n4a_store.repo.session import drop_idle_sessions
+from n4a_store.repo.sweep import drop_condemned, finish_dropping
+from n4a_store.storage.files import remove_tree
+from n4a_store.storage.locks import FileLock
+from n4a_store.storage.rows import PackRow, PackState
+
+if TYPE_CHECKING:
+    from n4a_store.repo.store import Store
+
+__all__ = ["RepackReport", "choose_geometric", "repack"]
+
+FACTOR = 2
+_BATCH_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RepackReport:
+    """What a repack did.
+
+    Args:
+        packs_before: Live packs at the beginning.
+        packs_after: Live packs at the end.
+        merged: The packs that were merged.
+        dropped: Those of them that are gone from the disk; the others wait for a lease.
+        bytes_read: The size of what was merged.
+        bytes_written: The size of what came of it.
+    """
+
+    packs_before: int
+    packs_after: int
+    merged: tuple[str, ...]
+    dropped: tuple[str, ...]
+    bytes_read: int
+    bytes_written: int
+
+
+def choose_geometric(rows: list[PackRow], factor: int = FACTOR) -> list[PackRow]:
+    """The smallest packs that must be merged for the rest to grow geometrically."""
+    ordered = sorted(rows, key=lambda row: (row.stored_bytes, row.id))
+    chosen = 0
+    total = 0
+    for count, row in enumerate(ordered):
+        if count and row.stored_bytes < factor * total:
+            chosen = count + 1
+        total += row.stored_bytes
+    return ordered[:chosen]
+
+
+def repack(store: Store, *, everything: bool = False) -> RepackReport:
+    """Merge packs.
+
+    Args:
+        store: The store.
+        everything: Rewrite all packs, not only those that geometry asks for.
+
+    Raises:
+        LockedError: Another gc or repack is running.
+        CorruptionError: An object is damaged. Its pack and all others are as they were.
+        BackendError: The disk refused.
+    """
+    store.format.check_gc()
+    lock = FileLock(
+        store.layout.gc_lock,
+        wait=False,
+        note=f"repack, pid {os.getpid()}",
+        shared_group=store.settings.shared_group,
+    )
+    with lock:
+        drop_idle_sessions()
+        check_catalog_age(store)
+        finish_dropping(store)
+        with store.catalog.read() as reader:
+            before = reader.packs((PackState.LIVE,))
+            epoch = reader.epoch().hex()
+        limit = min(_BATCH_BYTES, store.settings.pack_max_bytes)
+        mergeable = [row for row in before if row.stored_bytes < limit]
+        chosen = before if everything else choose_geometric(mergeable)
+        merged: list[PackRow] = []
+        dropped: list[PackRow] = []
+        written = 0
+        # It pins nothing: it only gives this repack's own files a living owner.
+        own = store.lock_run()
+        try:
+            for number, batch in enumerate(_batches(chosen, limit)):
+                builder = PackBuilder(
+                    store.layout, store.settings, f"{epoch}-{own.lease_id}", first=number
+                )
+                rows = _merge(store, builder, batch)
+                merged += batch
+                written += sum(row.stored_bytes for row in rows)
+                remove_tree(builder.folder)
+                dropped += drop_condemned(store)
+        finally:
+            own.release()
+        with store.catalog.read() as reader:
+            after = len(reader.packs((PackState.LIVE,)))
+    return RepackReport(
+        len(before),
+        after,
+        tuple(row.id for row in merged),
+        tuple(row.id for row in dropped),
+        sum(row.stored_bytes for row in merged),
+        written,
+    )
+
+
+def _batches(rows: list[PackRow], limit: int) -> Iterator[list[PackRow]]:
+    batch: list[PackRow] = []
+    size = 0
+    for row in sorted(rows, key=lambda row: (row.stored_bytes, row.id)):
+        if batch and size + row.stored_bytes > limit:
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += row.stored_bytes
+    if batch:
+        yield batch
+
+
+def _merge(store: Store, builder: PackBuilder, batch: list[PackRow]) -> list[PackRow]:
+    """Copy all objects of ``batch``, publish the copy and condemn the originals in one commit."""
+    try:
+        for row in batch:
+            reader = store.odb.reader(row.id)
+            if len(reader) != row.objects:
+                raise CorruptionError(f"pack {row.id} is not the one that the catalog lists")
+            reader.verify_index()
+            for position in range(len(reader)):
+                reader.read_at(position)  # verifies it against its id, or raises
+                builder.add_stored(reader.stored_at(position))
+        rows = builder.publish()
+        with store.catalog.write() as writer:
+            generation = writer.next_generation()
+            for row in batch:
+                now = writer.pack(row.id)
+                if now is None or now.state is not PackState.LIVE:
+                    raise CorruptionError(f"pack {row.id} was changed while gc.lock was held")
+                writer.set_pack_state(now, PackState.CONDEMNED, gc_gen=generation)
+            for row in rows:
+                writer.put(row)
+            writer.next_op("repack", f"merged {len(batch)} packs into {len(rows)}")
+    except BaseException:
+        builder.close()
+        raise
+    store.odb.add(rows)
+    return rows

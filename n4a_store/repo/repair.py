@@ -1,0 +1,225 @@
+"""Repair: get out of a damaged store what is still good, and say exactly what is lost.
+
+Nothing here invents bytes. A pack is read forward, entry by entry, without its index; every
+object that still hashes to its id is copied into a new pack, which takes the damaged one's place
+in one commit. The damaged file is kept in ``quarantine/``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from n4a_store.errors import CorruptionError, InvalidInputError, NotFoundError, StoreError
+from n4a_store.packs.entry import ENTRY_HEADER_BYTES, EntryHeader, decode_header
+from n4a_store.packs.format import HEADER_BYTES
+from n4a_store.packs.reader import PackReader, StoredObject, decode_entry
+from n4a_store.repo.packing import PackBuilder
+from n4a_store.storage.files import (
+    link_file,
+    list_folder,
+    make_folder,
+    map_file,
+    remove_file,
+    remove_tree,
+    sync_folder,
+)
+from n4a_store.storage.layout import PACK_SUFFIX
+from n4a_store.storage.locks import FileLock
+from n4a_store.storage.rows import PackRow, PackState
+
+if TYPE_CHECKING:
+    from n4a_store.repo.store import Store
+
+__all__ = ["Salvaged", "adopt_unlisted_packs", "salvage_pack"]
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """What came of a damaged pack.
+
+    Args:
+        pack: The damaged pack; it stands in ``quarantine/`` now.
+        into: The packs that hold what could be read; empty when nothing could.
+        objects: How many objects were saved.
+        lost: The ids that the damaged pack's index, or an entry's header, named and that could
+            not be read. None of them stands in another pack.
+        index_was_damaged: Whether the ids lost may be incomplete, because the index that would
+            name them was damaged too.
+    """
+
+    pack: str
+    into: tuple[str, ...]
+    objects: int
+    lost: tuple[bytes, ...]
+    index_was_damaged: bool
+
+
+@contextmanager
+def _alone(store: Store, doing: str) -> Iterator[None]:
+    with FileLock(
+        store.layout.gc_lock,
+        wait=False,
+        note=f"{doing}, pid {os.getpid()}",
+        shared_group=store.settings.shared_group,
+    ):
+        yield
+
+
+def sound_entries(data: memoryview) -> Iterator[StoredObject | EntryHeader]:
+    """What a forward scan finds: each sound object, or the header of one whose bytes are not.
+
+    After a damaged header the scan goes on byte by byte until the next header whose checksum
+    holds, so that one flipped bit in a length costs one object and not all that follow.
+    """
+    at = HEADER_BYTES
+    while at + ENTRY_HEADER_BYTES <= len(data):
+        try:
+            header = decode_header(data, at, len(data))
+        except CorruptionError:
+            at += 1
+            continue
+        stored = data[header.payload : header.end]
+        try:
+            decode_entry(header, stored)
+        except CorruptionError:
+            yield header
+            # Its length may be what is wrong: look for the next header right behind this one.
+            at = header.payload
+            continue
+        yield StoredObject(header, stored)
+        at = header.end
+
+
+def salvage_pack(store: Store, pack_id: str) -> Salvaged:
+    """Replace a damaged pack by one that holds everything in it that can still be read.
+
+    Raises:
+        NotFoundError: The catalog lists no such pack, or its file is gone.
+        LockedError: A gc or repack is running.
+        BackendError: The disk refused; the damaged pack is where it was.
+    """
+    with _alone(store, "salvage"):
+        with store.catalog.read() as reader:
+            row = reader.pack(pack_id)
+            epoch = reader.epoch().hex()
+        if row is None or row.state not in (PackState.LIVE, PackState.HELD):
+            raise NotFoundError(f"the catalog lists no pack {pack_id}")
+        path = store.layout.pack(pack_id)
+        try:
+            data = map_file(path)
+        except FileNotFoundError:
+            raise NotFoundError(
+                f"pack {pack_id} is missing: there is nothing to salvage",
+                hint="restore it from a backup",
+            ) from None
+        own = store.lock_run()
+        try:
+            builder = PackBuilder(store.layout, store.settings, f"{epoch}-{own.lease_id}")
+            saved, broken = _copy_sound(builder, data)
+            named, index_ok = _named_by_index(data, pack_id)
+            rows = builder.publish()
+            _keep_in_quarantine(store, pack_id)
+            _replace(store, row, rows)
+            remove_tree(builder.folder)
+        finally:
+            own.release()
+        store.odb.add(rows)
+        store.odb.retain({name for name in store.odb.pack_ids if name != pack_id})
+        lost = tuple(oid for oid in sorted((named | broken) - saved) if store.odb.find(oid) is None)
+        remove_file(path)
+    return Salvaged(pack_id, tuple(new.id for new in rows), len(saved), lost, not index_ok)
+
+
+def _copy_sound(builder: PackBuilder, data: memoryview) -> tuple[set[bytes], set[bytes]]:
+    saved: set[bytes] = set()
+    broken: set[bytes] = set()
+    for found in sound_entries(data):
+        if isinstance(found, EntryHeader):
+            broken.add(found.oid)
+        else:
+            builder.add_stored(found)
+            saved.add(found.header.oid)
+    return saved, broken
+
+
+def _named_by_index(data: memoryview, pack_id: str) -> tuple[set[bytes], bool]:
+    try:
+        reader = PackReader(data, pack_id)
+        reader.verify_index()
+    except StoreError:
+        return set(), False
+    return set(reader.index.oids()), True
+
+
+def _replace(store: Store, row: PackRow, rows: list[PackRow]) -> None:
+    with store.catalog.write() as writer:
+        now = writer.pack(row.id)
+        if now is None:
+            raise NotFoundError(f"pack {row.id} was dropped while it was being salvaged")
+        writer.delete(now)
+        for new in rows:
+            writer.put(new.moved(now.state, gc_gen=0, owner=now.owner))
+        writer.next_op("salvage", f"replaced damaged pack {row.id}")
+
+
+def _keep_in_quarantine(store: Store, pack_id: str) -> None:
+    """Give the damaged file a second name that gc never looks at, before its first one goes."""
+    make_folder(store.layout.quarantine, shared_group=store.settings.shared_group)
+    link_file(store.layout.pack(pack_id), store.layout.quarantine / (pack_id + PACK_SUFFIX))
+    sync_folder(store.layout.quarantine)
+
+
+def adopt_unlisted_packs(store: Store) -> list[str]:
+    """Enter every sound pack in ``packs/`` that the catalog does not list.
+
+    It is the way on after a catalog was put back from a backup: afterwards everything that is on
+    the disk can be read again, and gc may run. Refs that were set after the backup are not
+    brought back by it; the objects they named are, as orphans.
+
+    Returns:
+        The packs that were entered.
+
+    Raises:
+        InvalidInputError: A pack is damaged; salvage or remove it first.
+        LockedError: A gc or repack is running.
+    """
+    with _alone(store, "adopt packs"):
+        with store.catalog.read() as reader:
+            listed = {row.id for row in reader.packs()}
+        rows = []
+        for name in list_folder(store.layout.packs):
+            pack_id = name.removesuffix(PACK_SUFFIX)
+            if pack_id in listed or not name.endswith(PACK_SUFFIX):
+                continue
+            try:
+                pack = PackReader(map_file(store.layout.pack(pack_id)), pack_id)
+                pack.verify_bytes()
+            except CorruptionError as error:
+                raise InvalidInputError(
+                    f"{error}; no pack was entered", hint=f"move {name} out of packs/ and repeat"
+                ) from error
+            except FileNotFoundError:
+                continue  # its writer took it back
+            footer = pack.footer
+            size = len(pack.data)
+            rows.append(
+                PackRow(pack_id, PackState.LIVE, 0, "", footer.objects, size, footer.raw_bytes)
+            )
+        noted = store.catalog.noted_sequence() or 0
+        with store.catalog.write() as writer:
+            for row in rows:
+                if writer.pack(row.id) is None:
+                    writer.put(row)
+            # Go on counting where the lost catalog had stopped: its numbers are not used twice.
+            if writer.sequence() < noted:
+                writer.set_meta("sequence", noted)
+            # A generation that no lease has seen: what was condemned before the backup may have
+            # been brought back after it.
+            writer.next_generation()
+            writer.next_op("adopt", f"entered {len(rows)} packs")
+        store.odb.add(rows)
+    return [row.id for row in rows]
