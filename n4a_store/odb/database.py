@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
-from n4a_store.errors import CorruptionError
+from n4a_store.errors import CorruptionError, UnsupportedFormatError
 from n4a_store.objects.oid import BytesLike
 from n4a_store.packs.entry import EntryHeader
 from n4a_store.packs.reader import PackReader
@@ -30,6 +30,7 @@ _OPEN_PACKS = 256
 _SMALL_OBJECTS = 4_096
 _TABLE_OBJECTS = 262_144
 _TABLE_FROM_PACKS = 12
+_FSCK = "run: n4a-store fsck --full"
 
 
 class PackGoneError(CorruptionError):
@@ -63,7 +64,7 @@ class ObjectDatabase:
         self._table: dict[bytes, str] = {}
         self._in_table: set[str] = set()
         self._searched: list[str] = []
-        self._damaged: dict[str, CorruptionError] = {}
+        self._damaged: dict[str, str] = {}
 
     def __contains__(self, pack_id: str) -> bool:
         return pack_id in self._packs
@@ -112,16 +113,20 @@ class ObjectDatabase:
                 self._readers.move_to_end(pack_id)
                 return reader
             if pack_id in self._damaged:
-                raise self._damaged[pack_id]
+                # A new error each time: one that is raised again and again grows its traceback.
+                raise CorruptionError(self._damaged[pack_id], hint=_FSCK)
             try:
                 data = map_file(self._layout.pack(pack_id))
             except FileNotFoundError:
                 raise PackGoneError(pack_id) from None
             try:
                 reader = PackReader(data, pack_id)
-            except CorruptionError as error:
-                self._damaged[pack_id] = error
-                raise
+            except (CorruptionError, UnsupportedFormatError) as error:
+                # The store's format file says which packs it holds, and it has been checked: a
+                # pack of another version is a damaged one.
+                prefix = "" if isinstance(error, CorruptionError) else f"pack {pack_id}: "
+                self._damaged[pack_id] = prefix + error.message
+                raise CorruptionError(self._damaged[pack_id], hint=_FSCK) from error
             self._readers[pack_id] = reader
             if len(self._readers) > _OPEN_PACKS:
                 # Only the handle goes: views into the pack keep its mapping.
@@ -158,10 +163,14 @@ class ObjectDatabase:
             tabled = self._table.get(oid)
             if tabled is not None:
                 if allowed is None or tabled in allowed:
-                    return Location(tabled, self.reader(tabled).find(oid))
+                    location = self._search(oid, (tabled,))
+                    if location is not None:
+                        return location
                 # It may stand in another small pack as well, which the table cannot tell.
                 others: Iterable[str] = self._in_table
-                location = self._search(oid, (name for name in others if name in allowed))
+                if allowed is not None:
+                    others = (name for name in self._in_table if name in allowed)
+                location = self._search(oid, others)
                 if location is not None:
                     return location
             names = reversed(self._searched)  # the newest first: training looks at what is new

@@ -59,6 +59,8 @@ def create_store(layout: StoreLayout, settings: Settings) -> None:
 
 
 def _check_free(root: Path) -> None:
+    if "\0" in str(root):
+        raise InvalidInputError(f"{str(root)!r} cannot be the path of a folder")
     if root.is_symlink() or root.exists():
         if (root / "format").exists():
             raise InvalidInputError(f"there is a store in {root} already")

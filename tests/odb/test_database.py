@@ -1,0 +1,154 @@
+"""Many packs as one database: look-ups that do not depend on how objects are spread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from n4a_store.errors import CorruptionError
+from n4a_store.objects.oid import Kind, raw_hash
+from n4a_store.odb import database
+from n4a_store.odb.database import Location, ObjectDatabase, PackGoneError
+from n4a_store.packs.writer import PackWriter
+from n4a_store.storage.layout import StoreLayout
+from n4a_store.storage.rows import PackRow, PackState
+
+
+def blob(number: int) -> tuple[bytes, bytes]:
+    data = f"object {number}".encode()
+    return raw_hash(Kind.BLOB, data), data
+
+
+def write_pack(layout: StoreLayout, name: str, numbers: list[int]) -> PackRow:
+    layout.packs.mkdir(exist_ok=True)
+    out = bytearray()
+    writer = PackWriter(out.extend)
+    for number in numbers:
+        oid, data = blob(number)
+        writer.add(oid, Kind.BLOB, data)
+    footer = writer.seal()
+    layout.pack(name).write_bytes(out)
+    return PackRow(name, PackState.LIVE, 0, "", footer.objects, len(out), footer.raw_bytes)
+
+
+def build(folder: Path, packs: list[list[int]]) -> tuple[StoreLayout, ObjectDatabase]:
+    layout = StoreLayout(folder)
+    odb = ObjectDatabase(layout)
+    odb.add([write_pack(layout, f"p{at}", numbers) for at, numbers in enumerate(packs)])
+    return layout, odb
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 40), max_size=6), max_size=20),
+    st.sets(st.integers(0, 19)),
+)
+def test_a_look_up_agrees_with_a_plain_list(
+    tmp_path_factory: pytest.TempPathFactory, packs: list[list[int]], allow: set[int]
+) -> None:
+    _, odb = build(tmp_path_factory.mktemp("odb"), packs)
+    allowed = {f"p{at}" for at in allow}
+    for number in range(41):
+        oid, data = blob(number)
+        holders = {f"p{at}" for at, numbers in enumerate(packs) if number in numbers}
+        found = odb.find(oid)
+        assert (found is None) == (not holders)
+        if found is not None:
+            assert found.pack_id in holders
+            assert odb.read(found) == (Kind.BLOB, data)
+        limited = odb.find(oid, allowed)
+        assert (limited is None) == (not holders & allowed)
+        if limited is not None:
+            assert limited.pack_id in holders & allowed
+        assert {location.pack_id for location in odb.find_all(oid)} == holders
+    ids = list(odb.iter_ids())
+    assert ids == sorted({(blob(n)[0], Kind.BLOB) for numbers in packs for n in numbers})
+    for prefix in ("", "0", "a1", "f", ids[0][0].hex()[:7] if ids else "00"):
+        assert odb.ids_with_prefix(prefix) == [x for x in ids if x[0].hex().startswith(prefix)]
+
+
+def test_a_pack_may_leave_and_come_back(tmp_path: Path) -> None:
+    layout, odb = build(tmp_path, [[n] for n in range(20)])
+    assert odb.find(blob(3)[0]) is not None  # the table of small packs is filled now
+    odb.retain({f"p{n}" for n in range(20) if n != 3})
+    assert odb.find(blob(3)[0]) is None
+    assert odb.find(blob(4)[0]) == Location("p4", 0)
+    odb.add([write_pack(layout, "p3", [3])])
+    assert odb.find(blob(3)[0]) == Location("p3", 0)
+    odb.close()
+    assert odb.find(blob(4)[0]) is None
+
+
+@pytest.mark.parametrize("packs", [3, 20])
+def test_a_missing_pack_hides_nothing_else(tmp_path: Path, packs: int) -> None:
+    layout, odb = build(tmp_path, [[n, 100] for n in range(packs)])
+    layout.pack("p1").unlink()
+    assert odb.find(blob(1)[0]) is None
+    assert odb.find(blob(2)[0]) is not None
+    assert odb.find(blob(100)[0]) is not None
+    with pytest.raises(PackGoneError, match="p1"):
+        odb.verify_indexes()
+
+
+def test_a_pack_that_was_evicted_and_then_damaged_does_not_hide_a_sound_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_OPEN_PACKS", 2)
+    layout, odb = build(tmp_path, [[n, 100] for n in range(20)])
+    first = odb.find(blob(100)[0])
+    assert first is not None
+    odb.find(blob(18)[0])
+    odb.find(blob(19)[0])
+    layout.pack(first.pack_id).write_bytes(b"N4PK")
+    again = odb.find(blob(100)[0])
+    assert again is not None
+    assert again.pack_id != first.pack_id
+
+
+@pytest.mark.parametrize("position", [0, 4, 6, -1, -30, -130])
+def test_damage_to_head_or_foot_is_corruption_that_names_the_pack(
+    tmp_path: Path, position: int
+) -> None:
+    layout, odb = build(tmp_path, [[1], [2]])
+    data = bytearray(layout.pack("p1").read_bytes())
+    data[position] ^= 1
+    layout.pack("p1").write_bytes(data)
+    for _ in range(3):
+        with pytest.raises(CorruptionError, match="p1") as caught:
+            odb.reader("p1")
+        assert caught.value.hint
+    # Asked again and again, the error must not drag every earlier traceback along.
+    depth, trace = 0, caught.value.__traceback__
+    while trace is not None:
+        depth, trace = depth + 1, trace.tb_next
+    assert depth <= 3
+    assert odb.find(blob(1)[0]) == Location("p0", 0)
+
+
+def test_a_fan_out_that_lies_is_found_by_the_check_and_answers_no_other_object(
+    tmp_path: Path,
+) -> None:
+    layout, odb = build(tmp_path, [[n] for n in range(20)])
+    path = layout.pack("p5")
+    index_offset = odb.reader("p5").footer.index_offset
+    odb.close()
+    data = bytearray(path.read_bytes())
+    data[index_offset : index_offset + 1024] = bytes(1024)
+    path.write_bytes(data)
+    odb.add([PackRow(f"p{n}", PackState.LIVE, 0, "", 1, 1, 1) for n in range(20)])
+    assert odb.find(blob(5)[0]) is None
+    with pytest.raises(CorruptionError, match="p5"):
+        odb.verify_indexes()
+
+
+def test_views_outlive_the_database(tmp_path: Path) -> None:
+    layout, odb = build(tmp_path, [[7]])
+    oid, data = blob(7)
+    location = odb.find(oid)
+    assert location is not None
+    _, view = odb.read(location)
+    odb.close()
+    layout.pack("p0").unlink()
+    assert bytes(view) == data
