@@ -188,3 +188,42 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("empty") / "store"
     Store.init(path).close()
     return path
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A workspace of two datasets; `corn` was trained twice alike, then with other parameters."""
+
+    path: Path
+    runs: tuple[str, str, str]  # of corn, oldest first
+    other: str  # the run of fermentation
+
+
+@pytest.fixture(scope="session")
+def trained_template(
+    tmp_path_factory: pytest.TempPathFactory, fermentation: tuple[Any, Any]
+) -> Trained:
+    from tests.cli.workspaces import train
+
+    X, y = fermentation
+    X = X[:, ::8]
+    path = tmp_path_factory.mktemp("trained") / "ws"
+    runs = tuple(
+        train(path, "corn", X, y, message, components)
+        for message, components in (("first", 2), ("again", 2), ("three components", 3))
+    )
+    return Trained(path, runs, train(path, "fermentation", X[:, ::2], y, "other"))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def trained(trained_template: Trained) -> Trained:
+    """The trained workspace, for looking at only."""
+    return trained_template
+
+
+@pytest.fixture
+def trained_own(trained_template: Trained, tmp_path: Path) -> Trained:
+    """A copy of the trained workspace, for changing."""
+    path = tmp_path / "ws"
+    shutil.copytree(trained_template.path, path)
+    return dataclasses.replace(trained_template, path=path)

@@ -22,9 +22,13 @@ _STATUSES = ("running", "complete", "failed")
 @click.option("--created-at", metavar="TIME", help="ISO 8601 in UTC [default: now].")
 @click.argument("tree")
 def command(
-    app: App, message: str, parents: tuple[str, ...], status: str, created_at: str | None,
+    app: App,
+    message: str,
+    parents: tuple[str, ...],
+    status: str,
+    created_at: str | None,
     tree: str,
-) -> None:  # fmt: skip
+) -> None:
     """Make a run object and say its id.
 
     TREE holds a pipeline's manifest under each pipeline's id. The run is reachable from

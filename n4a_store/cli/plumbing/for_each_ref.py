@@ -20,17 +20,31 @@ DEFAULT_FORMAT = "%(objectname) %(objecttype)%09%(refname)"
 _ATOM = re.compile(r"%\(([^)]*)\)|%([0-9a-fA-F]{2})|%%")
 _RUN_FIELDS = ("createdat", "status", "message", "dataset")
 FIELDS = (
-    "refname", "refname:short", "objectname", "objectname:short", "objecttype", "objectsize",
+    "refname",
+    "refname:short",
+    "objectname",
+    "objectname:short",
+    "objecttype",
+    "objectsize",
     *_RUN_FIELDS,
-)  # fmt: skip
+)
 
 
 @plumbing("for-each-ref")
-@click.option("--format", "template", metavar="FORMAT", default=DEFAULT_FORMAT,
-              help="What to write for each ref.")  # fmt: skip
+@click.option(
+    "--format",
+    "template",
+    metavar="FORMAT",
+    default=DEFAULT_FORMAT,
+    help="What to write for each ref.",
+)
 @click.option("--count", type=click.IntRange(0), help="Stop after this many.")
-@click.option("--sort", metavar="FIELD", default="refname",
-              help="Sort by this field; '-FIELD' turns the order round.")  # fmt: skip
+@click.option(
+    "--sort",
+    metavar="FIELD",
+    default="refname",
+    help="Sort by this field; '-FIELD' turns the order round.",
+)
 @click.option("-z", "nul", is_flag=True, help="End records with NUL.")
 @click.argument("patterns", metavar="[PREFIX]...", nargs=-1)
 def command(
@@ -55,8 +69,10 @@ def command(
         fields = set(FIELDS) if app.json else wanted
         rows = [_values(store, ref, fields | {key}) for ref in refs]
     # Numbers by value, so that sizes sort as sizes.
-    rows.sort(key=lambda row: (int(row[key]), "") if row[key].isdecimal() else (0, row[key]),
-              reverse=sort.startswith("-"))  # fmt: skip
+    rows.sort(
+        key=lambda row: (int(row[key]), "") if row[key].isdecimal() else (0, row[key]),
+        reverse=sort.startswith("-"),
+    )
     if app.json:
         app.out.json("for-each-ref", {"refs": rows[:count]})
         return

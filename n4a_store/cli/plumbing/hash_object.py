@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 @click.option("-z", "nul", is_flag=True, help="File names on stdin end with NUL.")
 @click.argument("files", metavar="[FILE]...", nargs=-1)
 def command(
-    app: App, kind: str, write: bool, from_stdin: bool, stdin_paths: bool, nul: bool,
+    app: App,
+    kind: str,
+    write: bool,
+    from_stdin: bool,
+    stdin_paths: bool,
+    nul: bool,
     files: tuple[str, ...],
-) -> None:  # fmt: skip
+) -> None:
     """Compute the id of an object, and store it with -w.
 
     A tree or run must come in its canonical encoding. What is stored is reachable from

@@ -19,9 +19,14 @@ _SHORT = 8
 @click.option("-z", "nul", is_flag=True, help="Names on stdin end with NUL.")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 def command(
-    app: App, short: bool, digits: int | None, verify: bool, from_stdin: bool, nul: bool,
+    app: App,
+    short: bool,
+    digits: int | None,
+    verify: bool,
+    from_stdin: bool,
+    nul: bool,
     names: tuple[str, ...],
-) -> None:  # fmt: skip
+) -> None:
     """Turn names into object ids.
 
     A NAME is, in this order: a full object id, an exact ref, a ref under refs/tags,

@@ -40,9 +40,14 @@ class Change:
 @click.argument("ref", required=False)
 @click.argument("values", metavar="[NEW] [OLD]", nargs=-1)
 def command(
-    app: App, delete: bool, message: str, from_stdin: bool, nul: bool,
-    ref: str | None, values: tuple[str, ...],
-) -> None:  # fmt: skip
+    app: App,
+    delete: bool,
+    message: str,
+    from_stdin: bool,
+    nul: bool,
+    ref: str | None,
+    values: tuple[str, ...],
+) -> None:
     """Move, create or delete refs, safely.
 
     With OLD, the ref must point there now, else nothing changes and the exit code is 14; OLD of

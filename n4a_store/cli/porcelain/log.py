@@ -1,0 +1,92 @@
+"""`artifacts log`: the runs, newest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from n4a_store.cli.command import porcelain
+from n4a_store.cli.context import App, Dataset
+from n4a_store.cli.porcelain.look import shown_time
+from n4a_store.cli.render import Column
+
+if TYPE_CHECKING:
+    from n4a_store.artifacts.overview import RunSummary
+
+
+@porcelain("log")
+@click.option("-n", "count", type=click.IntRange(0), metavar="N", help="Show the newest N runs.")
+@click.option("--pipeline", metavar="ID", help="Only runs that hold this pipeline.")
+def command(app: App, count: int | None, pipeline: str | None) -> None:
+    """List runs, newest first.
+
+    NEW counts the artifacts that no older run holds; a training repeated without a change has
+    0. A run whose process died is shown as interrupted. Without -d, all datasets are listed.
+    """
+    from n4a_store.artifacts.overview import summarize_runs
+
+    found = [
+        (dataset, summary)
+        for dataset in app.datasets()
+        for summary in summarize_runs(dataset.store)
+        if pipeline is None or dataset.store.get_entry(summary.entry.run.pipelines, pipeline)
+    ]
+    found.sort(key=lambda item: (item[1].entry.run.created_at, item[1].entry.run_id), reverse=True)
+    found = found[:count]
+    if app.json:
+        app.out.json("artifacts log", {"runs": [_fields(*item) for item in found]})
+        return
+    if not found:
+        app.out.note("no runs yet")
+        return
+    columns = [
+        Column("RUN", style="yellow"),
+        Column("DATASET", flexible=True),
+        Column("STATUS"),
+        Column("DATE"),
+        Column("PIPELINES", right=True),
+        Column("ARTIFACTS", right=True),
+        Column("NEW", right=True),
+        Column("MESSAGE", flexible=True),
+    ]
+    app.out.table(columns, [_row(*item) for item in found])
+    gone = sum(bool(summary.entry.missing_parents) for _, summary in found)
+    if gone:
+        app.out.note(f"{gone} of these runs followed one that has been deleted")
+
+
+def _fields(dataset: Dataset, summary: RunSummary) -> dict[str, object]:
+    from n4a_store.artifacts.runs import shown_status
+
+    entry = summary.entry
+    return {
+        "run": entry.run_id,
+        "dataset": dataset.name,
+        "oid": entry.oid,
+        "status": shown_status(dataset.store, entry.run),
+        "created_at": entry.run.created_at,
+        "pipelines": summary.pipelines,
+        "artifacts": summary.artifacts,
+        "new": summary.new,
+        "message": entry.run.message,
+        "parents": entry.run.parents,
+        "missing_parents": entry.missing_parents,
+    }
+
+
+def _row(dataset: Dataset, summary: RunSummary) -> list[str]:
+    from n4a_store.artifacts.runs import shown_status
+
+    entry = summary.entry
+    first_line = next(iter(entry.run.message.splitlines()), "")
+    return [
+        entry.run_id,
+        dataset.name,
+        str(shown_status(dataset.store, entry.run)),
+        shown_time(entry.run.created_at),
+        str(summary.pipelines),
+        str(summary.artifacts),
+        str(summary.new),
+        first_line,
+    ]

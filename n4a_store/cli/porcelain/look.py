@@ -1,0 +1,88 @@
+"""What several porcelain commands show alike: times, fields, and the thing that a name is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from n4a_store import errors
+from n4a_store.cli.context import App, Dataset
+from n4a_store.cli.render import Output, Span
+
+if TYPE_CHECKING:
+    from n4a_store.artifacts.subject import Subject
+    from n4a_store.repo.store import Store
+
+
+def shown_time(text: str) -> str:
+    """A stored time as people read it: UTC, to the minute."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def shown_fields(out: Output, fields: Iterable[tuple[str, str]]) -> None:
+    """Facts, one a line, their names in a column."""
+    rows = list(fields)
+    wide = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        out.line(Span(f"{name:<{wide}}", "dim"), f"  {value}")
+
+
+def subject_of(app: App, name: str, run: str | None = None) -> tuple[Dataset, Subject]:
+    """What `name` is about, in the one dataset that knows it.
+
+    Raises:
+        NotFoundError: No dataset knows it.
+        AmbiguousNameError: Several do.
+    """
+    from n4a_store.artifacts.subject import RunSubject, identify, in_run
+    from n4a_store.cli.resolve import resolve_entry
+
+    found: list[tuple[Dataset, Subject]] = []
+    failure: errors.StoreError | None = None
+    for dataset in app.datasets():
+        store = dataset.store
+        try:
+            if run is None:
+                found.append((dataset, identify(store, resolve_entry(store, name), name)))
+                continue
+            subject = identify(store, resolve_entry(store, run), run)
+            if not isinstance(subject, RunSubject):
+                raise errors.InvalidInputError(
+                    f"'{run}' is not a run", hint="'n4a-store artifacts log' lists the runs"
+                )
+            found.append((dataset, in_run(store, subject.entry, name)))
+        except (errors.NotFoundError, errors.InvalidInputError) as error:
+            # A dataset with a suggestion explains more than one without.
+            if failure is None or "did you mean" in (error.hint or ""):
+                failure = error
+    if len(found) > 1:
+        names = ", ".join(dataset.name for dataset, _ in found)
+        raise errors.AmbiguousNameError(
+            f"'{name}' is in {len(found)} datasets: {names}",
+            candidates=[dataset.name for dataset, _ in found],
+            hint="choose one with -d NAME",
+        )
+    if not found:
+        assert failure is not None
+        raise failure
+    return found[0]
+
+
+@contextmanager
+def hinted(store: Store, name: str) -> Iterator[None]:
+    """Names near `name` as the hint of a NotFoundError that comes out of the block."""
+    try:
+        yield
+    except errors.AmbiguousNameError:
+        raise
+    except errors.NotFoundError as error:
+        from n4a_store.cli.resolve import hint_for
+
+        error.hint = hint_for(store, name) or error.hint
+        raise

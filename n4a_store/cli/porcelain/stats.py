@@ -1,0 +1,151 @@
+"""`artifacts stats`: what is stored, what it takes, what sharing saves."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from n4a_store.cli.command import porcelain
+from n4a_store.cli.context import App
+from n4a_store.cli.porcelain.look import shown_fields, shown_time
+from n4a_store.cli.render import Column, Span
+from n4a_store.cli.terminal import human_count, human_size
+
+if TYPE_CHECKING:
+    from n4a_store.artifacts.overview import ArtifactStats
+    from n4a_store.repo.gc import GcReport
+    from n4a_store.repo.stats import LeaseStats
+    from n4a_store.repo.store import Store
+
+_SHOWN_RUNS = 5
+
+
+@porcelain("stats")
+@click.option("--deep", is_flag=True, help="Also mark the store to count its orphans.")
+def command(app: App, deep: bool) -> None:
+    """Say what is stored, what it takes, and what sharing saves.
+
+    'as files' is what one uncompressed file for each name would take, 'unique objects' what is
+    left when equal content is kept once, 'on disk' what that takes compressed. Counters and
+    manifests give the answer: no payload is read. Without -d, all datasets are shown.
+    """
+    from n4a_store.artifacts.overview import artifact_stats
+
+    rows: list[dict[str, object]] = []
+    for number, dataset in enumerate(app.datasets()):
+        stats = artifact_stats(dataset.store)
+        garbage = _mark(dataset.store) if deep else None
+        if app.json:
+            rows.append({"dataset": dataset.name, "stats": stats, "garbage": garbage})
+            continue
+        if number:
+            app.out.line("")
+        app.out.line(Span(dataset.name, "bold"))
+        _show(app, stats, garbage)
+    if app.json:
+        app.out.json("artifacts stats", {"datasets": rows})
+
+
+def _mark(store: Store) -> GcReport:
+    from n4a_store.repo.gc import collect
+
+    return collect(store, dry_run=True)
+
+
+def _show(app: App, stats: ArtifactStats, garbage: GcReport | None) -> None:
+    total, store = stats.total, stats.store
+    names, unique = human_count(total.references), human_count(total.unique)
+    raw, stored = store.live.raw_bytes, store.live.stored_bytes
+    facts = [
+        ("artifacts", f"{names} names for {unique} artifacts"),
+        ("as files", human_size(total.logical_bytes)),
+        ("unique objects", human_size(raw) + _times(total.logical_bytes, raw, "dedupe")),
+        ("on disk", human_size(stored) + _times(raw, stored, "compression")),
+        ("objects", f"{human_count(store.live.objects)} in {store.live.packs} packs"),
+        ("refs", ", ".join(f"{count} {name}" for name, count in store.refs.items())),
+        ("orphans", _orphans(stats, garbage)),
+    ]
+    facts += [("lease", _lease(lease)) for lease in _others(stats)]
+    shown_fields(app.out, facts)
+    if stats.by_type:
+        app.out.line("")
+        columns = [
+            Column("TYPE", flexible=True),
+            *(
+                Column(title, right=True)
+                for title in ("NAMES", "UNIQUE", "AS FILES", "UNIQUE SIZE")
+            ),
+        ]
+        app.out.table(
+            columns,
+            [
+                [
+                    name,
+                    str(t.references),
+                    str(t.unique),
+                    human_size(t.logical_bytes),
+                    human_size(t.unique_bytes),
+                ]
+                for name, t in stats.by_type.items()
+            ],
+        )
+    if stats.runs:
+        app.out.line("")
+        most = None if app.verbose else _SHOWN_RUNS
+        columns = [
+            Column("RUN", style="yellow"),
+            Column("DATE"),
+            Column("PIPELINES", right=True),
+            Column("ARTIFACTS", right=True),
+            Column("NEW", right=True),
+        ]
+        app.out.table(
+            columns,
+            [
+                [
+                    run.entry.run_id,
+                    shown_time(run.entry.run.created_at),
+                    str(run.pipelines),
+                    str(run.artifacts),
+                    str(run.new),
+                ]
+                for run in stats.runs[:most]
+            ],
+        )
+        if most is not None and len(stats.runs) > most:
+            app.out.line(f"… {len(stats.runs) - most} more runs: --verbose")
+
+
+def _times(more: int, less: int, what: str) -> str:
+    return f"  ({what} {more / less:.1f}×)" if less else ""
+
+
+def _orphans(stats: ArtifactStats, garbage: GcReport | None) -> str:
+    if garbage is not None:
+        dead, undo = garbage.unreachable, garbage.undoable
+        return (
+            f"{human_count(dead.objects)} objects, {human_size(dead.stored_bytes)}; "
+            f"{human_count(undo.objects)} more, {human_size(undo.stored_bytes)}, "
+            "that undo can bring back"
+        )
+    when = stats.store.last_gc
+    since = f"last gc {when:%Y-%m-%d %H:%M}" if when else "never collected"
+    return f"not counted ({since}): --deep counts them"
+
+
+def _others(stats: ArtifactStats) -> list[LeaseStats]:
+    """Leases of other processes; ours is only for this very answer."""
+    import os
+
+    return [lease for lease in stats.store.leases if lease.pid != os.getpid()]
+
+
+def _lease(lease: LeaseStats) -> str:
+    age = ""
+    if lease.since is not None:
+        minutes = int((datetime.now(UTC) - lease.since).total_seconds() // 60)
+        age = f" for {minutes // 60} h {minutes % 60:02} min"
+    pins = f", pins {human_size(lease.pinned_bytes)}" if lease.pinned_bytes else ""
+    return f"{lease.role} of process {lease.pid or 'unknown'}{age}{pins}"

@@ -1,0 +1,134 @@
+"""`artifacts tag`: names for results, with history and rollback."""
+
+from __future__ import annotations
+
+import click
+
+from n4a_store.cli.command import HintedUsageError, porcelain
+from n4a_store.cli.complete import names
+from n4a_store.cli.context import App
+from n4a_store.cli.porcelain.look import hinted, shown_time
+from n4a_store.cli.render import Column
+
+
+@porcelain("tag")
+@click.option("-f", "--force", is_flag=True, help="Move a tag that exists.")
+@click.option("--history", is_flag=True, help="List where TAG has pointed.")
+@click.option("--rollback", is_flag=True, help="Point TAG where it pointed before.")
+@click.option("--steps", type=click.IntRange(1), default=1, metavar="N", help="Moves to go back.")
+@click.option("--delete", is_flag=True, help="Delete TAG; undo can bring it back.")
+@click.argument("tag", required=False, shell_complete=names)
+@click.argument("target", required=False, shell_complete=names)
+def command(
+    app: App,
+    force: bool,
+    history: bool,
+    rollback: bool,
+    steps: int,
+    delete: bool,
+    tag: str | None,
+    target: str | None,
+) -> None:
+    """Name a result, list names, or look at and undo their moves.
+
+    Without arguments, tags are listed. TARGET is a run, a pipeline, an artifact id or any other
+    name; what a tag names is kept whole, whatever else is deleted.
+    """
+    from n4a_store.repo import tags
+
+    if sum((history, rollback, delete, target is not None)) > 1:
+        raise HintedUsageError("too much at once", "pass TARGET or one option")
+    if tag is None:
+        _list(app)
+        return
+    dataset = app.dataset()
+    store = dataset.store
+    if history:
+        _history(app, tag)
+        return
+    with hinted(store, target if target is not None else tag):
+        if rollback:
+            done, ref = "rolled back", tags.roll_back(store, tag, steps)
+        elif delete:
+            done, ref = "deleted", tags.delete_tag(store, tag)
+        elif target is not None:
+            done, ref = "set", tags.set_tag(store, tag, target, move=force)
+        else:
+            done, ref = "at", store.ref(tags.TAGS + tag)
+    if app.json:
+        app.out.json("artifacts tag", {"done": done, "ref": ref, "dataset": dataset.name})
+    else:
+        app.out.line(f"tag '{tag}' {done}: {ref.kind.label} {ref.oid.short()}")
+
+
+def _list(app: App) -> None:
+    from n4a_store.cli.resolve import short_ref
+    from n4a_store.repo.tags import list_tags
+
+    rows: list[dict[str, object]] = []
+    table: list[list[str]] = []
+    for dataset in app.datasets():
+        for ref in list_tags(dataset.store):
+            moves = dataset.store.reflog(ref.name)
+            at = moves[0].at.isoformat(timespec="seconds") if moves else ""
+            names_it = moves[0].message.partition(" -> ")[2] if moves else ""
+            rows.append(
+                {
+                    "tag": short_ref(ref.name),
+                    "dataset": dataset.name,
+                    "ref": ref,
+                    "set_at": at,
+                    "target": names_it,
+                }
+            )
+            table.append(
+                [
+                    short_ref(ref.name),
+                    dataset.name,
+                    ref.kind.label,
+                    ref.oid.short(),
+                    shown_time(at),
+                    names_it,
+                ]
+            )
+    if app.json:
+        app.out.json("artifacts tag", {"tags": rows})
+    elif not table:
+        app.out.note("no tags yet: 'n4a-store artifacts tag NAME TARGET' sets one")
+    else:
+        columns = [
+            Column("TAG", style="yellow"),
+            Column("DATASET", flexible=True),
+            Column("KIND"),
+            Column("OBJECT"),
+            Column("SET"),
+            Column("TO", flexible=True),
+        ]
+        app.out.table(columns, table)
+
+
+def _history(app: App, tag: str) -> None:
+    from n4a_store.repo.tags import tag_history
+
+    store = app.store()
+    with hinted(store, tag):
+        moves = tag_history(store, tag)
+    if app.json:
+        app.out.json("artifacts tag", {"tag": tag, "moves": moves})
+        return
+    rows = [
+        [
+            str(n),
+            move.at.strftime("%Y-%m-%d %H:%M"),
+            move.new.oid.short() if move.new else "-",
+            move.message,
+        ]
+        for n, move in enumerate(moves)
+    ]
+    columns = [
+        Column("MOVE", right=True),
+        Column("WHEN"),
+        Column("TO"),
+        Column("WHAT", flexible=True),
+    ]
+    app.out.table(columns, rows)
