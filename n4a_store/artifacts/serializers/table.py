@@ -17,7 +17,7 @@ from n4a_store.artifacts.serializers.base import Serializer
 from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
 from n4a_store.errors import InvalidInputError, UnsupportedFormatError
 
-__all__ = ["ENTRY_POINT_GROUP", "SerializerTable", "default_table"]
+__all__ = ["ENTRY_POINT_GROUP", "SerializerTable", "default_table", "extension_of"]
 
 ENTRY_POINT_GROUP = "n4a_store.serializers"
 
@@ -46,6 +46,10 @@ class SerializerTable:
     def formats(self) -> tuple[str, ...]:
         """The names of the formats, in order of precedence."""
         return tuple(self._by_format)
+
+    def known(self, name: str) -> Serializer | None:
+        """The serializer that reads format ``name``, or None."""
+        return self._by_format.get(name)
 
     def for_object(self, obj: Any, format_hint: str | None = None) -> Serializer:
         """The serializer that writes ``obj``.
@@ -89,6 +93,12 @@ class SerializerTable:
                 hint="install the package that brings it; known: " + ", ".join(self._by_format),
             )
         return serializer
+
+
+def extension_of(name: str) -> str:
+    """What a file of format ``name`` ends in; "bin" when no serializer here reads it."""
+    serializer = default_table().known(name)
+    return "bin" if serializer is None else serializer.extension
 
 
 @functools.cache

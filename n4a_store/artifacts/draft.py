@@ -1,0 +1,351 @@
+"""An unfinished pipeline: artifacts that only this process can see, until one commit.
+
+Each draft has a transaction, hence packs, of its own: dropping one costs the others nothing, and
+dropping means doing nothing. A dependency from another unfinished pipeline is copied in, so that
+it holds whatever becomes of that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from n4a_store.artifacts.execution_path import ExecutionPath, parse_key
+from n4a_store.artifacts.graph import ArtifactNode, check_depth, closure, walk
+from n4a_store.artifacts.links import KeyLinks, Links, encode_links
+from n4a_store.artifacts.manifest_tree import (
+    ARTIFACTS,
+    DEPS,
+    LINKS,
+    PAYLOAD,
+    RECORD,
+    PipelineManifest,
+    make_record,
+)
+from n4a_store.artifacts.payload import ObjectReader, ordered_key, put_payload
+from n4a_store.artifacts.record_blob import RecordBlob, encode_record
+from n4a_store.artifacts.serializers.base import Payload
+from n4a_store.artifacts.types import ArtifactRecord, Ids
+from n4a_store.errors import ArtifactNotFoundError, InvalidInputError
+from n4a_store.objects.model import TreeEntry
+from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.objects.trees import raw_children
+from n4a_store.repo.transaction import Transaction
+
+__all__ = ["DraftArtifact", "NewArtifact", "PipelineDraft", "copy_closure"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewArtifact:
+    """What is about to be registered: serialised, described, and not yet anywhere."""
+
+    path: ExecutionPath
+    payload: Payload
+    blob: RecordBlob
+    sources: tuple[str, ...]
+    producer: str
+
+
+@dataclass(frozen=True, slots=True)
+class DraftArtifact:
+    """An artifact of a draft."""
+
+    record: ArtifactRecord
+    node: ArtifactNode
+    payload: TreeEntry
+    blob: TreeEntry
+    sources: tuple[str, ...]
+    bumps: int
+
+
+class PipelineDraft:
+    """A pipeline that is being trained.
+
+    Args:
+        txn: Its own transaction, which the draft commits or aborts.
+        pipeline_id: Its id.
+        run_id: The run it belongs to.
+        created_at: When it began.
+        current: The last completed manifest of this pipeline, whose versions are counted on.
+        kept: A manifest whose artifacts stay: registering adds to them. Its artifacts must
+            have been adopted by ``txn``.
+    """
+
+    def __init__(
+        self,
+        txn: Transaction,
+        pipeline_id: str,
+        run_id: str,
+        created_at: str,
+        *,
+        current: PipelineManifest | None = None,
+        kept: PipelineManifest | None = None,
+    ) -> None:
+        self.txn = txn
+        self.pipeline_id = pipeline_id
+        self.run_id = run_id
+        self.created_at = created_at
+        self.current = current
+        self.kept = kept
+        self.artifacts: dict[str, DraftArtifact] = {}
+        self.branches: dict[str, str] = dict(kept.links.branches) if kept else {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.artifacts or (self.kept is not None and key in self.kept.artifacts)
+
+    @property
+    def reader(self) -> ObjectReader:
+        """Where its objects are: its transaction reads its own writes."""
+        return self.txn
+
+    def paths(self) -> list[ExecutionPath]:
+        """Where its artifacts were made, those it keeps included, in order of execution."""
+        kept = self.kept.artifacts if self.kept is not None else ()
+        keys = {**dict.fromkeys(kept), **dict.fromkeys(self.artifacts)}
+        return sorted((parse_key(self.pipeline_id, key) for key in keys), key=lambda p: p.order)
+
+    def origin(self, key: str) -> str:
+        """Where an artifact came from; empty when it was made here."""
+        if key in self.artifacts or self.kept is None:
+            return ""
+        return self.kept.links.keys[key].origin
+
+    def record(self, key: str) -> ArtifactRecord:
+        """The record under ``key``, which the draft holds."""
+        if key in self.artifacts:
+            return self.artifacts[key].record
+        assert self.kept is not None
+        return self.kept.record(self.txn, key)
+
+    def tree(self, key: str) -> ObjectId:
+        """The id of the tree under ``key``, which the draft holds."""
+        if key in self.artifacts:
+            return self.artifacts[key].node.tree
+        assert self.kept is not None
+        return self.kept.artifacts[key].oid
+
+    def node(self, key: str) -> ArtifactNode:
+        """The artifact under ``key``, which the draft holds, with what it depends on."""
+        if key in self.artifacts:
+            return self.artifacts[key].node
+        assert self.kept is not None
+        return self.kept.node(self.txn, key)
+
+    # --- registering --------------------------------------------------------------------------
+
+    def add(self, new: NewArtifact, deps: Sequence[ArtifactNode]) -> ArtifactRecord:
+        """Put an artifact. The closures of ``deps`` must be in or adopted by the transaction.
+
+        Raises:
+            InvalidInputError: The chain of dependencies would be too long.
+        """
+        check_depth(new.path.artifact_id, deps)
+        payload = put_payload(self.txn, new.payload)
+        blob = TreeEntry(Kind.BLOB, self.txn.put_blob(encode_record(new.blob)))
+        node = self._put_tree(new.path.artifact_id, blob, payload, deps)
+        before = self.artifacts.get(new.path.key)
+        bumps = 1 if before is None else before.bumps + 1
+        links = KeyLinks(
+            since=0,
+            deps=tuple(dep.artifact_id for dep in deps),
+            sources=new.sources,
+            producer=new.producer,
+        )
+        record = make_record(
+            new.path,
+            new.blob,
+            payload,
+            links,
+            version=self._last_version(new.path.key) + bumps,
+            created_at=self.created_at,
+        )
+        self.artifacts[new.path.key] = DraftArtifact(
+            record, node, payload, blob, new.sources, bumps
+        )
+        return record
+
+    def _last_version(self, key: str) -> int:
+        return 0 if self.current is None else self.current.last_version(key)
+
+    def _put_tree(
+        self,
+        artifact_id: str,
+        blob: TreeEntry,
+        payload: TreeEntry,
+        deps: Sequence[ArtifactNode],
+    ) -> ArtifactNode:
+        entries = {RECORD: blob, PAYLOAD: payload}
+        if deps:
+            numbered = {
+                ordered_key(place): TreeEntry(Kind.TREE, dep.tree)
+                for place, dep in enumerate(deps)
+            }
+            entries[DEPS] = TreeEntry(Kind.TREE, self.txn.put_tree(numbered))
+        return ArtifactNode.over(artifact_id, self.txn.put_tree(entries), deps)
+
+    def add_dependency(self, key: str, dep: ArtifactNode) -> ArtifactRecord:
+        """Let an artifact of this draft depend on one more, and rebuild all that depend on it.
+
+        Raises:
+            ArtifactNotFoundError: It was not registered in this draft.
+            InvalidInputError: The dependency depends on the artifact, or the chain is too long.
+        """
+        artifact = self.artifacts.get(key)
+        if artifact is None:
+            raise ArtifactNotFoundError(
+                f"{self.pipeline_id}:{key} is not in the open pipeline",
+                hint="dependencies are added before complete_pipeline; register it again",
+            )
+        name = artifact.record.artifact_id
+        if dep.artifact_id == name or any(at.artifact_id == name for at in closure(dep)):
+            raise InvalidInputError(
+                f"{name} cannot depend on {dep.artifact_id}: that is a cycle",
+            )
+        if any(child.artifact_id == dep.artifact_id for child in artifact.node.children):
+            return artifact.record
+        rebuilt = self._with_deps(artifact, (*artifact.node.children, dep))
+        self._replace(key, artifact.node, rebuilt)
+        return rebuilt.record
+
+    def _with_deps(
+        self, artifact: DraftArtifact, deps: Sequence[ArtifactNode]
+    ) -> DraftArtifact:
+        record = artifact.record
+        node = self._put_tree(record.artifact_id, artifact.blob, artifact.payload, deps)
+        names = Ids(dep.artifact_id for dep in deps)
+        return replace(artifact, node=node, record=replace(record, depends_on=names))
+
+    def _replace(self, key: str, old: ArtifactNode, new: DraftArtifact) -> None:
+        """Put ``new`` in the place of ``old``, below everything in this draft that holds it."""
+        planned = {key: new}
+        swapped = {id(old): new.node}
+        order = sorted(self.artifacts.items(), key=lambda item: item[1].node.depth)
+        changed = True
+        while changed:
+            changed = False
+            for other, artifact in order:
+                at = planned.get(other, artifact)
+                if other == key or not any(id(child) in swapped for child in at.node.children):
+                    continue
+                deps = [swapped.get(id(child), child) for child in at.node.children]
+                planned[other] = self._with_deps(at, deps)
+                swapped[id(at.node)] = planned[other].node
+                changed = True
+        self.artifacts.update(planned)
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def finish(self, current: PipelineManifest | None) -> ObjectId:
+        """Put the manifest.
+
+        Args:
+            current: The last completed manifest as of now; another process may have completed
+                this pipeline since the draft began.
+        """
+        serial = 1 if current is None else current.serial + 1
+        kept = self.kept
+        children = dict(kept.artifacts.entries) if kept is not None else {}
+        children.update(
+            (key, TreeEntry(Kind.TREE, artifact.node.tree))
+            for key, artifact in self.artifacts.items()
+        )
+        links = Links(self._links(serial, current, children), self.branches)
+        links = replace(links, retired=_retired(current, links.keys))
+        return self.txn.put_tree(
+            {
+                ARTIFACTS: TreeEntry(Kind.TREE, self.txn.put_tree(children)),
+                LINKS: TreeEntry(Kind.BLOB, self.txn.put_blob(encode_links(links))),
+            },
+            {"serial": serial, "created_at": self.created_at, "run": self.run_id},
+        )
+
+    def _links(
+        self, serial: int, current: PipelineManifest | None, children: Mapping[str, TreeEntry]
+    ) -> dict[str, KeyLinks]:
+        names = _Names(self.pipeline_id, children)
+        keys: dict[str, KeyLinks] = {}
+        kept = self.kept
+        for key, links in () if kept is None else kept.links.keys.items():
+            if kept is None or key in self.artifacts:
+                continue
+            # What it depends on may be replaced by this draft and then needs a name of its own.
+            inner = names.missing(kept.node(self.txn, key)) if links.deps else {}
+            keys[key] = replace(links, since=serial - kept.version(key) + 1, inner=inner)
+        for key, artifact in sorted(self.artifacts.items(), key=lambda item: item[1].node.depth):
+            last = 0 if current is None else current.last_version(key)
+            keys[key] = KeyLinks(
+                since=serial - (last + artifact.bumps) + 1,
+                deps=tuple(artifact.record.depends_on),
+                inner=names.missing(artifact.node),
+                sources=artifact.sources,
+                producer=artifact.record.producer_version,
+            )
+        return keys
+
+
+class _Names:
+    """Which dependencies have their names in the manifest, and the names of the others."""
+
+    def __init__(self, pipeline_id: str, children: Mapping[str, TreeEntry]) -> None:
+        self._prefix = pipeline_id + ":"
+        self._children = children
+        self._complete: dict[int, bool] = {}
+        self._seen: list[ArtifactNode] = []  # keeps the nodes alive whose id() is remembered
+
+    def missing(self, node: ArtifactNode) -> dict[str, tuple[str, ...]]:
+        """The names below ``node`` that the manifest does not hold, by tree.
+
+        Cheap for a node whose children were asked about before.
+        """
+        if all(id(child) in self._complete for child in node.children):
+            self._note(node)
+        else:
+            for at in walk(node):
+                self._note(at)
+        if self._complete[id(node)]:
+            return {}
+        return {
+            at.tree.hex: tuple(child.artifact_id for child in at.children)
+            for at in closure(node)
+            if at.children and not self._holds(at)
+        }
+
+    def _note(self, node: ArtifactNode) -> None:
+        self._seen.append(node)
+        self._complete[id(node)] = all(
+            self._holds(child) and self._complete.get(id(child), False) for child in node.children
+        )
+
+    def _holds(self, node: ArtifactNode) -> bool:
+        if not node.artifact_id.startswith(self._prefix):
+            return False
+        entry = self._children.get(node.artifact_id.removeprefix(self._prefix))
+        return entry is not None and entry.oid == node.tree
+
+
+def _retired(current: PipelineManifest | None, keys: Mapping[str, KeyLinks]) -> dict[str, int]:
+    """The last versions of the keys that the new manifest no longer has."""
+    if current is None:
+        return {}
+    before = dict(current.links.retired)
+    before.update((key, current.version(key)) for key in current.artifacts)
+    return {key: version for key, version in before.items() if key not in keys}
+
+
+def copy_closure(reader: ObjectReader, txn: Transaction, tree: ObjectId) -> None:
+    """Put an artifact's tree and all below it into ``txn``, children first."""
+    waiting = [(tree, Kind.TREE, False)]
+    while waiting:
+        oid, kind, expanded = waiting.pop()
+        if kind is Kind.BLOB:
+            txn.put_blob(reader.view(oid))
+            continue
+        data = reader.get(oid)
+        if expanded:
+            txn.put(kind, data)
+            continue
+        waiting.append((oid, kind, True))
+        waiting.extend(
+            (ObjectId(child), Kind(child_kind), False)
+            for child_kind, child in raw_children(kind, data)
+        )

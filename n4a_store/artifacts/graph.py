@@ -1,0 +1,119 @@
+"""The dependencies of an artifact as a graph of named trees.
+
+An artifact's tree holds its dependencies' trees, so the graph is what the objects say; ids are
+only its names. A node is frozen and its children exist before it: a cycle cannot be built.
+Walks use an explicit stack, because a chain may be longer than Python's recursion limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from n4a_store.errors import InvalidInputError
+from n4a_store.objects.oid import ObjectId
+
+__all__ = ["MAX_DEPTH", "ArtifactNode", "build_node", "closure", "walk"]
+
+MAX_DEPTH = 1_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArtifactNode:
+    """An artifact with what it depends on.
+
+    Args:
+        artifact_id: Its name.
+        tree: The id of its tree.
+        children: What it depends on, in order.
+        depth: The length of the longest chain below it; 0 without dependencies.
+    """
+
+    artifact_id: str
+    tree: ObjectId
+    children: tuple[ArtifactNode, ...] = ()
+    depth: int = 0
+
+    @classmethod
+    def over(
+        cls, artifact_id: str, tree: ObjectId, children: Iterable[ArtifactNode]
+    ) -> ArtifactNode:
+        """A node with its depth worked out.
+
+        Raises:
+            InvalidInputError: The chain would be too long.
+        """
+        below = tuple(children)
+        depth = check_depth(artifact_id, below)
+        return cls(artifact_id, tree, below, depth)
+
+
+def check_depth(artifact_id: str, children: Iterable[ArtifactNode]) -> int:
+    """The depth of a node over ``children``.
+
+    Raises:
+        InvalidInputError: It is above :data:`MAX_DEPTH`.
+    """
+    depth = max((child.depth + 1 for child in children), default=0)
+    if depth > MAX_DEPTH:
+        raise InvalidInputError(
+            f"{artifact_id}: a chain of more than {MAX_DEPTH} dependencies",
+            hint="an artifact depends on what it needs directly, not on all that came before",
+        )
+    return depth
+
+
+def closure(node: ArtifactNode) -> list[ArtifactNode]:
+    """Everything that ``node`` depends on, each once, dependencies before dependents.
+
+    Among equals the order is the one in which they were given. ``node`` itself is left out.
+    """
+    # The same artifact may be reached through two node objects.
+    unique = {(at.artifact_id, at.tree): at for at in walk(node)[:-1]}
+    return list(unique.values())
+
+
+def walk(node: ArtifactNode) -> list[ArtifactNode]:
+    """Every node object from ``node`` on down, children before parents, ``node`` last."""
+    done: dict[int, ArtifactNode] = {}
+    stack: list[tuple[ArtifactNode, bool]] = [(node, False)]
+    while stack:
+        at, expanded = stack.pop()
+        if id(at) in done:
+            continue
+        if expanded:
+            done[id(at)] = at
+            continue
+        stack.append((at, True))
+        stack.extend((child, False) for child in reversed(at.children) if id(child) not in done)
+    return list(done.values())
+
+
+def build_node(
+    artifact_id: str,
+    tree: ObjectId,
+    children_of: Callable[[str, ObjectId], list[tuple[str, ObjectId]]],
+) -> ArtifactNode:
+    """The graph below an artifact, from a function that lists the children of one.
+
+    Raises:
+        InvalidInputError: A chain is longer than :data:`MAX_DEPTH`.
+    """
+    built: dict[tuple[str, ObjectId], ArtifactNode] = {}
+    listed: dict[tuple[str, ObjectId], list[tuple[str, ObjectId]]] = {}
+    root = (artifact_id, tree)
+    stack = [root]
+    while stack:
+        at = stack[-1]
+        if at in built:
+            stack.pop()
+            continue
+        if at not in listed:
+            listed[at] = children_of(*at)
+        waiting = [child for child in listed[at] if child not in built]
+        if waiting:
+            stack.extend(reversed(waiting))
+            continue
+        built[at] = ArtifactNode.over(at[0], at[1], [built[child] for child in listed[at]])
+        stack.pop()
+    return built[root]

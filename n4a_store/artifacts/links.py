@@ -1,0 +1,152 @@
+"""The links blob of a pipeline manifest: what is true of its artifacts only here.
+
+Canonical msgpack of a map::
+
+    "schema"    1
+    "keys"      {key: {"since", ["deps"], ["inner"], ["sources"], ["producer"], ["origin"]}}
+    "branches"  {"0:2": name}          names of branches; left out when nobody named one
+    "retired"   {key: last version}    of keys that earlier manifests had; left out when empty
+
+``since`` is the serial number of the manifest in which the key's count of versions began: in a
+manifest of serial *n* the version is ``n - since + 1``. So a training that is repeated without a
+change has the same links, although every version has gone up by one; what differs (serial,
+clock, run) stands in the attributes of the manifest's tree.
+
+``deps`` are the ids of the children of the artifact's ``deps`` tree, in the same order.
+``inner`` gives the same, by tree id, for those below them that this manifest does not hold as
+they were, so that a dependency keeps its name when its own pipeline is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from n4a_store.errors import CorruptionError, UnsupportedFormatError
+from n4a_store.objects.codec import decode_value, encode_value
+from n4a_store.objects.oid import BytesLike
+
+__all__ = ["KeyLinks", "Links", "decode_links", "encode_links"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLinks:
+    """The links of one artifact.
+
+    Args:
+        since: Where its count of versions began.
+        deps: Ids of what it depends on, in the order of the ``deps`` tree.
+        inner: Ids below those that are not in this manifest, by their tree's id in hex.
+        sources: For a meta-model, the ids of its sources, in order.
+        producer: What registered it.
+        origin: Where it came from when it was not made here; empty when it was.
+    """
+
+    since: int
+    deps: tuple[str, ...] = ()
+    inner: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    producer: str = ""
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """See the module."""
+
+    keys: Mapping[str, KeyLinks] = field(default_factory=dict)
+    branches: Mapping[str, str] = field(default_factory=dict)
+    retired: Mapping[str, int] = field(default_factory=dict)
+
+    def version(self, key: str, serial: int) -> int:
+        """The version of a key in the manifest of serial number ``serial``."""
+        return serial - self.keys[key].since + 1
+
+    def last_version(self, key: str, serial: int) -> int:
+        """The last version that ``key`` ever had; 0 when it never existed."""
+        return self.version(key, serial) if key in self.keys else self.retired.get(key, 0)
+
+
+def encode_links(links: Links) -> bytes:
+    """The canonical bytes."""
+    value: dict[str, Any] = {
+        "schema": SCHEMA,
+        "keys": {key: _encode_key(entry) for key, entry in links.keys.items()},
+    }
+    if links.branches:
+        value["branches"] = dict(links.branches)
+    if links.retired:
+        value["retired"] = dict(links.retired)
+    return encode_value(value)
+
+
+def _encode_key(entry: KeyLinks) -> dict[str, Any]:
+    value: dict[str, Any] = {"since": entry.since}
+    if entry.deps:
+        value["deps"] = list(entry.deps)
+    if entry.inner:
+        value["inner"] = {name: list(ids) for name, ids in entry.inner.items()}
+    if entry.sources:
+        value["sources"] = list(entry.sources)
+    if entry.producer:
+        value["producer"] = entry.producer
+    if entry.origin:
+        value["origin"] = entry.origin
+    return value
+
+
+def decode_links(data: BytesLike) -> Links:
+    """The links with these bytes.
+
+    Raises:
+        CorruptionError: They are not links.
+        UnsupportedFormatError: Links of a later version.
+    """
+    value = decode_value(data)
+    if not isinstance(value, dict) or type(value.get("schema")) is not int:
+        raise CorruptionError("not the links of a pipeline manifest")
+    if value["schema"] != SCHEMA:
+        raise UnsupportedFormatError(
+            f"a pipeline manifest of schema {value['schema']}", hint="upgrade n4a_store"
+        )
+    branches, retired = value.get("branches", {}), value.get("retired", {})
+    if not (
+        value.keys() <= {"schema", "keys", "branches", "retired"}
+        and isinstance(value.get("keys"), dict)
+        and isinstance(branches, dict)
+        and all(isinstance(name, str) for name in branches.values())
+        and isinstance(retired, dict)
+        and all(type(version) is int for version in retired.values())
+    ):
+        raise CorruptionError("not the links of a pipeline manifest: wrong fields")
+    return Links(
+        {key: _decode_key(key, entry) for key, entry in value["keys"].items()}, branches, retired
+    )
+
+
+def _decode_key(key: str, value: Any) -> KeyLinks:
+    if not isinstance(value, dict) or type(value.get("since")) is not int:
+        raise CorruptionError(f"not the links of a pipeline manifest: {key!r:.80}")
+    inner = value.get("inner", {})
+    lists = [value.get("deps", []), value.get("sources", [])]
+    if isinstance(inner, dict):
+        lists.extend(inner.values())
+    if not (
+        isinstance(inner, dict)
+        and all(isinstance(ids, list) for ids in lists)
+        and all(isinstance(name, str) for ids in lists for name in ids)
+        and isinstance(value.get("producer", ""), str)
+        and isinstance(value.get("origin", ""), str)
+    ):
+        raise CorruptionError(f"not the links of a pipeline manifest: {key!r:.80}")
+    return KeyLinks(
+        value["since"],
+        tuple(value.get("deps", ())),
+        {name: tuple(ids) for name, ids in inner.items()},
+        tuple(value.get("sources", ())),
+        value.get("producer", ""),
+        value.get("origin", ""),
+    )

@@ -1,0 +1,92 @@
+"""From a record to its object: every byte checked, and trust decided, before any is interpreted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from n4a_store.artifacts.payload import ObjectReader, read_payload
+from n4a_store.artifacts.serializers.base import Serializer
+from n4a_store.artifacts.serializers.table import SerializerTable
+from n4a_store.artifacts.types import HASH_PREFIX, ArtifactRecord
+from n4a_store.errors import (
+    CorruptionError,
+    ObjectNotFoundError,
+    SerializationError,
+    UnsupportedFormatError,
+    UntrustedError,
+)
+from n4a_store.objects.model import TreeEntry
+from n4a_store.objects.oid import ObjectId
+
+__all__ = ["load_payload", "load_record"]
+
+
+def load_record(
+    reader: ObjectReader,
+    record: ArtifactRecord,
+    table: SerializerTable,
+    *,
+    origin: str = "",
+    mmap: bool = False,
+    trust: bool = False,
+) -> Any:
+    """The object of a record.
+
+    Raises:
+        CorruptionError: Stored bytes are missing or damaged; names the artifact.
+        UntrustedError: It came from elsewhere and loading it may run code.
+        UnsupportedFormatError: No serializer here reads its format.
+        SerializationError: Its library is not here or refuses it.
+    """
+    name = record.artifact_id
+    try:
+        oid = ObjectId.from_hex(record.content_hash.removeprefix(HASH_PREFIX))
+        entry = TreeEntry(reader.kind(oid), oid)
+    except ObjectNotFoundError as error:
+        raise CorruptionError(
+            f"artifact {name}: its payload is missing: {error}", hint=error.hint
+        ) from error
+    except CorruptionError as error:
+        raise CorruptionError(f"artifact {name}: {error}", hint=error.hint) from error
+    return load_payload(
+        reader, entry, name, record.format, table, origin=origin, mmap=mmap, trust=trust
+    )
+
+
+def load_payload(
+    reader: ObjectReader,
+    entry: TreeEntry,
+    name: str,
+    form: str,
+    table: SerializerTable,
+    *,
+    origin: str = "",
+    mmap: bool = False,
+    trust: bool = False,
+) -> Any:
+    """The object of a payload in format ``form``, of the artifact called ``name``.
+
+    Raises:
+        As :func:`load_record`.
+    """
+    try:
+        serializer = table.for_format(form)
+        _check_trust(serializer, name, origin, trust=trust)
+        return read_payload(reader, entry, serializer, mmap=mmap)
+    except CorruptionError as error:
+        raise CorruptionError(
+            f"artifact {name}: {error}", hint=error.hint or "n4a-store fsck --full says more"
+        ) from error
+    except SerializationError as error:
+        raise SerializationError(f"artifact {name} {error}", hint=error.hint) from error
+    except UnsupportedFormatError as error:
+        raise UnsupportedFormatError(f"artifact {name}: {error}", hint=error.hint) from error
+
+
+def _check_trust(serializer: Serializer, name: str, origin: str, *, trust: bool) -> None:
+    if origin and serializer.runs_code and not trust:
+        raise UntrustedError(
+            f"artifact {name} was imported from {origin}, and loading it can run any code in it",
+            hint="pass trust=True (--trust) when you know who made it",
+        )
+

@@ -1,0 +1,273 @@
+"""Looking artifacts up: in the open run first, then among what is completed.
+
+A :class:`View` is the one place that knows this order. It reads manifests, remembers them by
+object id, and never creates anything.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from n4a_store.artifacts.draft import PipelineDraft
+from n4a_store.artifacts.execution_path import ExecutionPath, check_pipeline_id, parse_artifact_id
+from n4a_store.artifacts.graph import ArtifactNode, closure
+from n4a_store.artifacts.links import KeyLinks
+from n4a_store.artifacts.manifest_tree import (
+    PIPELINES,
+    RUNS,
+    PipelineManifest,
+    StoredArtifact,
+    make_record,
+)
+from n4a_store.artifacts.payload import ObjectReader
+from n4a_store.artifacts.runs import OpenRun
+from n4a_store.artifacts.types import ArtifactRecord
+from n4a_store.errors import ArtifactNotFoundError, RefNotFoundError
+from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.refs.names import check_name_component
+from n4a_store.repo.store import Store
+
+__all__ = ["Found", "StoredPipeline", "View", "unknown_artifact"]
+
+_REMEMBERED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPipeline:
+    """A pipeline as its manifest in the store says."""
+
+    manifest: PipelineManifest
+    reader: ObjectReader
+
+    @property
+    def pipeline_id(self) -> str:
+        """Its id."""
+        return self.manifest.pipeline_id
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.manifest.artifacts
+
+    def paths(self) -> list[ExecutionPath]:
+        """Where its artifacts were made, in order of execution."""
+        return self.manifest.paths()
+
+    def record(self, key: str) -> ArtifactRecord:
+        """The record under a key that it has."""
+        return self.manifest.record(self.reader, key)
+
+    def tree(self, key: str) -> ObjectId:
+        """The id of the tree under a key that it has."""
+        return self.manifest.artifacts[key].oid
+
+    def node(self, key: str) -> ArtifactNode:
+        """The artifact under a key that it has, with what it depends on."""
+        return self.manifest.node(self.reader, key)
+
+    def origin(self, key: str) -> str:
+        """Where an artifact came from; empty when it was made here."""
+        return self.manifest.links.keys[key].origin
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An artifact that has been found: which pipeline, under which key."""
+
+    pipeline: PipelineDraft | StoredPipeline
+    path: ExecutionPath
+
+    @property
+    def reader(self) -> ObjectReader:
+        """Where its objects are."""
+        return self.pipeline.reader
+
+    @property
+    def record(self) -> ArtifactRecord:
+        """Its record."""
+        return self.pipeline.record(self.path.key)
+
+    @property
+    def tree(self) -> ObjectId:
+        """The id of its tree."""
+        return self.pipeline.tree(self.path.key)
+
+    @property
+    def node(self) -> ArtifactNode:
+        """It, with what it depends on."""
+        return self.pipeline.node(self.path.key)
+
+    @property
+    def origin(self) -> str:
+        """Where it came from; empty when it was made here."""
+        return self.pipeline.origin(self.path.key)
+
+
+class View:
+    """What can be seen of a dataset.
+
+    Args:
+        store: Gives the store; raises :class:`StoreNotFoundError` where there is none.
+        open_run: Gives the open run, or None.
+    """
+
+    def __init__(
+        self, store: Callable[[], Store], open_run: Callable[[], OpenRun | None]
+    ) -> None:
+        self._store = store
+        self._open_run = open_run
+        self._manifests: OrderedDict[ObjectId, StoredPipeline] = OrderedDict()
+
+    # --- pipelines ----------------------------------------------------------------------------
+
+    def pipeline(
+        self, pipeline_id: str, run: str | None = None
+    ) -> PipelineDraft | StoredPipeline | None:
+        """A pipeline in the open run, else the last completed one; or the one of run ``run``.
+
+        Raises:
+            StoreNotFoundError: There is no such dataset.
+            RefNotFoundError: There is no such run.
+        """
+        if run is not None:
+            return self._of_run(run, pipeline_id)
+        going_on = self._open_run()
+        if going_on is not None:
+            draft = going_on.drafts.get(pipeline_id)
+            if draft is not None:
+                return draft
+            if pipeline_id in going_on.completed:
+                return self._read(pipeline_id, going_on.completed[pipeline_id])
+        ref = self._store().find_ref(PIPELINES + pipeline_id)
+        return None if ref is None else self._read(pipeline_id, ref.oid)
+
+    def _of_run(self, run: str, pipeline_id: str) -> PipelineDraft | StoredPipeline | None:
+        going_on = self._open_run()
+        if going_on is not None and run == going_on.id and pipeline_id in going_on.drafts:
+            return going_on.drafts[pipeline_id]
+        store = self._store()
+        entry = store.get_entry(self._run_tree(run), pipeline_id)
+        return None if entry is None else self._read(pipeline_id, entry.oid)
+
+    def _run_tree(self, run: str) -> ObjectId:
+        store = self._store()
+        ref = store.find_ref(RUNS + check_name_component(run, what="run id"))
+        if ref is None or ref.kind is not Kind.RUN:
+            raise RefNotFoundError(f"there is no run {run!r}", hint="n4a-store artifacts log")
+        return store.get_run(ref.oid).pipelines
+
+    def _read(self, pipeline_id: str, oid: ObjectId) -> StoredPipeline:
+        found = self._manifests.get(oid)
+        if found is None or found.pipeline_id != pipeline_id:
+            store = self._store()
+            found = StoredPipeline(PipelineManifest.read(store, pipeline_id, oid), store)
+            self._manifests[oid] = found
+            while len(self._manifests) > _REMEMBERED:
+                self._manifests.popitem(last=False)
+        return found
+
+    def pipelines(
+        self, pipeline_id: str | None = None, run: str | None = None
+    ) -> list[PipelineDraft | StoredPipeline]:
+        """All pipelines that can be seen, or the one called ``pipeline_id``, sorted by id.
+
+        Raises:
+            ArtifactNotFoundError: There is no pipeline of that name.
+        """
+        if pipeline_id is not None:
+            found = self.pipeline(check_pipeline_id(pipeline_id), run)
+            if found is None:
+                raise ArtifactNotFoundError(
+                    f"there is no pipeline {pipeline_id!r}",
+                    hint="n4a-store artifacts log lists runs and their pipelines",
+                )
+            return [found]
+        if run is not None:
+            names = set(self._store().get_tree(self._run_tree(run)))
+        else:
+            names = {ref.name.removeprefix(PIPELINES) for ref in self._store().refs(PIPELINES)}
+        going_on = self._open_run()
+        if going_on is not None and run in (None, going_on.id):
+            names.update(going_on.drafts, going_on.completed)
+        return [found for name in sorted(names) if (found := self.pipeline(name, run)) is not None]
+
+    # --- artifacts ----------------------------------------------------------------------------
+
+    def find(self, artifact_id: str, run: str | None = None) -> Found | None:
+        """An artifact, or None when no artifact has this id.
+
+        Raises:
+            InvalidInputError: The id is malformed.
+            StoreNotFoundError: There is no such dataset.
+        """
+        path = parse_artifact_id(artifact_id)
+        pipeline = self.pipeline(path.pipeline_id, run)
+        if pipeline is None or path.key not in pipeline:
+            # A draft of the open run shadows only what it has.
+            ref = None if run or pipeline is None else self._completed(path.pipeline_id)
+            pipeline = ref if ref is not None and path.key in ref else None
+        return None if pipeline is None else Found(pipeline, path)
+
+    def _completed(self, pipeline_id: str) -> StoredPipeline | None:
+        ref = self._store().find_ref(PIPELINES + pipeline_id)
+        return None if ref is None else self._read(pipeline_id, ref.oid)
+
+    def get(self, artifact_id: str, run: str | None = None) -> Found:
+        """An artifact that has to be there.
+
+        Raises:
+            ArtifactNotFoundError: It is not.
+        """
+        found = self.find(artifact_id, run)
+        if found is None:
+            raise unknown_artifact(artifact_id)
+        return found
+
+    def records(
+        self, pipeline_id: str | None = None, run: str | None = None
+    ) -> list[ArtifactRecord]:
+        """All records, by pipeline and in order of execution."""
+        return [
+            pipeline.record(path.key)
+            for pipeline in self.pipelines(pipeline_id, run)
+            for path in pipeline.paths()
+        ]
+
+    def dependencies(self, found: Found) -> list[ArtifactRecord]:
+        """The records of all that an artifact depends on, dependencies first.
+
+        What they say is what the artifact was built on, even where a dependency has been
+        registered again since, or its pipeline deleted.
+        """
+        return [self.record_of(node, found) for node in closure(found.node)]
+
+    def record_of(self, node: ArtifactNode, found: Found) -> ArtifactRecord:
+        """The record of a dependency of ``found``."""
+        path = parse_artifact_id(node.artifact_id)
+        for pipeline in self._candidates(path, found):
+            if path.key in pipeline and pipeline.tree(path.key) == node.tree:
+                return pipeline.record(path.key)
+        stored = StoredArtifact.read(found.reader, node.tree, node.artifact_id)
+        sources = stored.blob.meta.indexes if stored.blob.meta is not None else ()
+        deps = tuple(child.artifact_id for child in node.children)
+        links = KeyLinks(since=1, deps=deps, sources=deps[: len(sources)])
+        return make_record(
+            path, stored.blob, stored.payload, links, version=1, created_at=found.record.created_at
+        )
+
+    def _candidates(
+        self, path: ExecutionPath, found: Found
+    ) -> list[PipelineDraft | StoredPipeline]:
+        if path.pipeline_id == found.path.pipeline_id:
+            return [found.pipeline]
+        other = self.pipeline(path.pipeline_id)
+        return [] if other is None else [other]
+
+
+def unknown_artifact(artifact_id: str) -> ArtifactNotFoundError:
+    """The error for an id that no artifact has."""
+    return ArtifactNotFoundError(
+        f"there is no artifact {artifact_id}",
+        hint="n4a-store artifacts log lists runs and pipelines, show lists a pipeline's artifacts",
+    )
+

@@ -1,0 +1,597 @@
+"""The registry: where a pipeline runner puts what it has fitted.
+
+Registering serialises an object, stores it by content and names it by execution path. Inside a
+run nothing is visible to others before its pipeline completes, and what is unfinished when the
+run fails was never there. Outside a run each registration is a transaction of its own.
+
+Asking never creates anything: a dataset that does not exist is a
+:class:`~n4a_store.errors.StoreNotFoundError`. The first registration creates it. Names are
+checked before any file is touched. One registry may be shared by threads.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, SupportsIndex
+
+from n4a_store.artifacts.draft import NewArtifact, PipelineDraft, copy_closure
+from n4a_store.artifacts.execution_path import (
+    check_pipeline_id,
+    generate_artifact_id,
+    parse_artifact_id,
+)
+from n4a_store.artifacts.graph import ArtifactNode
+from n4a_store.artifacts.incoming import artifact_ids, meta_model_config, prepare
+from n4a_store.artifacts.loading import load_record
+from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES
+from n4a_store.artifacts.queries import Found, View
+from n4a_store.artifacts.runs import OpenRun
+from n4a_store.artifacts.selection import fold_models, for_step
+from n4a_store.artifacts.serializers.table import SerializerTable, default_table
+from n4a_store.artifacts.types import (
+    HASH_PREFIX,
+    ArtifactRecord,
+    ArtifactType,
+    Ids,
+    MetaModelConfig,
+)
+from n4a_store.artifacts.workspace import Workspace
+from n4a_store.errors import (
+    ArtifactNotFoundError,
+    ConflictError,
+    InvalidInputError,
+    StoreNotFoundError,
+)
+from n4a_store.objects.model import RunStatus
+from n4a_store.refs.names import check_name_component
+from n4a_store.repo.store import Store
+from n4a_store.settings import Settings
+
+__all__ = ["ArtifactRegistry", "DependencyNotFoundError", "RunHandle"]
+
+_ATTEMPTS = 50
+
+
+class DependencyNotFoundError(ArtifactNotFoundError, InvalidInputError):
+    """Something is registered as depending on an artifact that does not exist."""
+
+
+class RunHandle:
+    """An open run, as ``with registry.run() as run`` gives it."""
+
+    def __init__(self, registry: ArtifactRegistry, run: OpenRun) -> None:
+        self._registry = registry
+        self._run = run
+
+    @property
+    def id(self) -> str:
+        """The run's id, ``20261123_a1b2c3``; its ref is ``refs/runs/<id>``."""
+        return self._run.id
+
+    @property
+    def created_at(self) -> str:
+        """When it began."""
+        return self._run.created_at
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be registered into."""
+        return self._run.is_open
+
+    @property
+    def completed(self) -> list[str]:
+        """The pipelines that it has completed, in that order."""
+        return list(self._run.completed)
+
+    def __repr__(self) -> str:
+        return f"<run {self.id}, {'open' if self.is_open else 'ended'}>"
+
+    def __str__(self) -> str:
+        return self.id
+
+    def register(self, obj: Any, artifact_id: str, *args: Any, **kwargs: Any) -> ArtifactRecord:
+        """As :meth:`ArtifactRegistry.register`, into this run and no other.
+
+        Raises:
+            TransactionClosedError: The run has ended.
+        """
+        self._run.check_open()
+        return self._registry.register(obj, artifact_id, *args, **kwargs)
+
+    def complete_pipeline(self, pipeline_id: str) -> None:
+        """As :meth:`ArtifactRegistry.complete_pipeline`.
+
+        Raises:
+            TransactionClosedError: The run has ended.
+        """
+        self._run.check_open()
+        self._registry.complete_pipeline(pipeline_id)
+
+
+class ArtifactRegistry:
+    """The artifacts of one dataset.
+
+    Args:
+        workspace: The folder of the workspace, or a :class:`Workspace`.
+        dataset: The name of the dataset.
+        table: The serializers; None for those of this process.
+
+    Raises:
+        InvalidNameError: That cannot be the name of a dataset.
+    """
+
+    def __init__(
+        self,
+        workspace: str | os.PathLike[str] | Workspace,
+        dataset: str,
+        *,
+        table: SerializerTable | None = None,
+    ) -> None:
+        self.workspace = Workspace(workspace)
+        self.dataset = check_name_component(dataset, what="dataset")
+        self._table = table
+        self._mutex = threading.RLock()
+        self._store: Store | None = None
+        self._run: OpenRun | None = None
+        self._implicit: OpenRun | None = None
+        self._implicit_ids: set[str] = set()
+        self._view = View(lambda: self.store, lambda: self._run)
+
+    def __repr__(self) -> str:
+        return f"ArtifactRegistry({str(self.workspace.path)!r}, {self.dataset!r})"
+
+    # --- the store ----------------------------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """The dataset's store.
+
+        Raises:
+            StoreNotFoundError: There is none yet; nothing is created.
+        """
+        with self._mutex:
+            if self._store is None:
+                self._store = self.workspace.store(self.dataset)
+            return self._store
+
+    def _created_store(self) -> Store:
+        with self._mutex:
+            if self._store is None:
+                self._store = self.workspace.create(self.dataset)
+            return self._store
+
+    def close(self) -> None:
+        """Close the store. An open run is ended as failed."""
+        with self._mutex:
+            if self._run is not None:
+                self.cleanup_failed_run()
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+    @property
+    def table(self) -> SerializerTable:
+        """The serializers it writes and reads with."""
+        return default_table() if self._table is None else self._table
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def run(
+        self, message: str = "", details: Mapping[str, Any] | None = None
+    ) -> Iterator[RunHandle]:
+        """A run: what it completes is kept, what is unfinished when it fails never was.
+
+        When the block ends, the remaining pipelines complete and the run is complete; when it
+        raises, they are dropped and the run has failed.
+
+        Args:
+            message: Free text for the run object.
+            details: Canonical values for the run object.
+
+        Raises:
+            InvalidInputError: A run is open already.
+        """
+        handle = self.start_run(message, details)
+        try:
+            yield handle
+        except BaseException:
+            if handle.is_open:
+                self.cleanup_failed_run()
+            raise
+        if handle.is_open:
+            self.end_run()
+
+    def start_run(self, message: str = "", details: Mapping[str, Any] | None = None) -> RunHandle:
+        """Begin a run; the first of the three moments of :meth:`run`.
+
+        Raises:
+            InvalidInputError: A run is open already.
+        """
+        with self._mutex:
+            if self._run is not None:
+                raise InvalidInputError(
+                    f"run {self._run.id} is open already",
+                    hint="end_run() or cleanup_failed_run() first",
+                )
+            self._run = OpenRun(
+                self._created_store, self.dataset, message=message, details=details
+            )
+            self._implicit = None
+            return RunHandle(self, self._run)
+
+    @property
+    def open_run(self) -> RunHandle | None:
+        """The run that is open, or None."""
+        return None if self._run is None else RunHandle(self, self._run)
+
+    def complete_pipeline(self, pipeline_id: str) -> None:
+        """Make a pipeline of the open run durable and visible, in one commit.
+
+        Raises:
+            InvalidInputError: No run is open, or nothing was registered for the pipeline.
+            ConflictError: What it relies on was taken away; the pipeline is dropped.
+        """
+        name = check_pipeline_id(pipeline_id)
+        with self._mutex:
+            self._need_run("complete_pipeline").complete(name)
+
+    def end_run(self) -> None:
+        """End the open run as complete, its remaining pipelines included.
+
+        Raises:
+            InvalidInputError: No run is open.
+        """
+        with self._mutex:
+            run = self._need_run("end_run")
+            try:
+                for pipeline_id in list(run.drafts):
+                    run.complete(pipeline_id)
+            except BaseException:
+                self.cleanup_failed_run()
+                raise
+            self._run = None
+            run.end(RunStatus.COMPLETE)
+
+    def cleanup_failed_run(self, completed: bool = False) -> int:
+        """End the open run as failed, and drop what is unfinished.
+
+        Args:
+            completed: Drop the completed pipelines of the run as well.
+
+        Returns:
+            The number of artifacts dropped; 0 when no run is open.
+        """
+        with self._mutex:
+            run, self._run = self._run, None
+            if run is None:
+                return 0
+            dropped = run.drop_drafts()
+            if completed:
+                from n4a_store.artifacts.cleanup import drop_completed
+
+                dropped += drop_completed(run)
+            run.end(RunStatus.FAILED)
+            return dropped
+
+    def _need_run(self, what: str) -> OpenRun:
+        if self._run is None:
+            raise InvalidInputError(
+                f"{what}: no run is open", hint="with registry.run(): …, or start_run()"
+            )
+        return self._run
+
+    # --- registering --------------------------------------------------------------------------
+
+    def generate_id(
+        self,
+        pipeline_id: str,
+        branch_path: Iterable[SupportsIndex],
+        step_index: SupportsIndex,
+        fold_id: SupportsIndex | None = None,
+        sub_index: SupportsIndex | None = None,
+    ) -> str:
+        """See :func:`~n4a_store.artifacts.execution_path.generate_artifact_id`."""
+        return generate_artifact_id(pipeline_id, branch_path, step_index, fold_id, sub_index)
+
+    def register(
+        self,
+        obj: Any,
+        artifact_id: str,
+        artifact_type: ArtifactType | str,
+        depends_on: Iterable[str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        meta_config: MetaModelConfig | Mapping[str, Any] | None = None,
+        format_hint: str | None = None,
+    ) -> ArtifactRecord:
+        """Store an object under an execution path.
+
+        Equal content is stored once. Registering an id again gives the next version.
+
+        Args:
+            obj: A fitted estimator, an array, or anything that a serializer handles.
+            artifact_id: Where it was made; see :meth:`generate_id`.
+            artifact_type: What it is for.
+            depends_on: Ids of artifacts that it cannot be used without.
+            params: What to record of its parameters; None asks the object.
+            meta_config: Of a meta-model, sources and columns; the sources are dependencies too.
+            format_hint: The serializer to use, by the name of its format.
+
+        Raises:
+            InvalidInputError: The id is malformed, the type unknown, a parameter has no
+                canonical form, or the artifact would depend on itself.
+            DependencyNotFoundError: A dependency does not exist.
+            SerializationError: The object cannot be serialised; names the attribute.
+        """
+        deps = artifact_ids(depends_on, "depends_on")
+        new = prepare(
+            obj,
+            artifact_id,
+            artifact_type,
+            params=params,
+            meta_config=meta_config,
+            format_hint=format_hint,
+            table=self.table,
+            threshold=self._threshold(),
+        )
+        deps.extend(source for source in new.sources if source not in deps)
+        if new.path.artifact_id in deps:
+            raise InvalidInputError(f"{new.path} cannot depend on itself: that is a cycle")
+        with self._mutex:
+            found = [self._dependency(new.path.artifact_id, dep) for dep in deps]
+            if self._run is None:
+                return self._register_alone(new, found)
+            draft = self._run.draft(new.path.pipeline_id)
+            return draft.add(new, [self._adopted(draft, dep) for dep in found])
+
+    def register_meta_model(
+        self,
+        obj: Any,
+        artifact_id: str,
+        source_model_ids: Iterable[str],
+        feature_columns: Iterable[str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        format_hint: str | None = None,
+    ) -> ArtifactRecord:
+        """Store a stacking meta-model with its sources, in the order of their columns.
+
+        The sources' trees become part of the meta-model's own: it outlives their pipelines.
+
+        Raises:
+            InvalidInputError: As for :meth:`register`; or no sources, or one of them twice.
+            DependencyNotFoundError: A source does not exist.
+            SerializationError: The object cannot be serialised; names the attribute.
+        """
+        config = meta_model_config(source_model_ids, feature_columns)
+        return self.register(
+            obj,
+            artifact_id,
+            ArtifactType.META_MODEL,
+            depends_on=config.source_ids,
+            params=params,
+            meta_config=config,
+            format_hint=format_hint,
+        )
+
+    def name_branch(self, pipeline_id: str, branch_path: Iterable[int], name: str) -> None:
+        """Give a branch of a pipeline of the open run a name, for people.
+
+        Raises:
+            InvalidInputError: No run is open, or the name or the path is malformed.
+        """
+        branch = generate_artifact_id(pipeline_id, branch_path, 0).split(":")[1:-2]
+        text = check_name_component(name, what="branch name")
+        with self._mutex:
+            draft = self._need_run("name_branch").draft(check_pipeline_id(pipeline_id))
+            draft.branches[":".join(branch)] = text
+
+    def _threshold(self) -> int:
+        with self._mutex:
+            settings = self._store.settings if self._store is not None else None
+        if settings is None:
+            settings = self.workspace.settings or Settings()
+        return settings.out_of_band_threshold
+
+    def _dependency(self, artifact_id: str, dep: str) -> Found:
+        try:
+            found = self._view.find(dep)
+        except StoreNotFoundError:
+            found = None
+        if found is None:
+            raise DependencyNotFoundError(
+                f"{artifact_id} depends on {dep}, which does not exist",
+                hint="register what it depends on first, in this run or in one that completed",
+            )
+        return found
+
+    def _adopted(self, draft: PipelineDraft, dep: Found) -> ArtifactNode:
+        """The dependency as a node whose objects the draft's transaction may name."""
+        node = dep.node
+        if dep.pipeline is draft:
+            return node
+        if isinstance(dep.pipeline, PipelineDraft):
+            copy_closure(dep.reader, draft.txn, node.tree)
+            return node
+        pipeline_id = dep.path.pipeline_id
+        names = [ARTIFACTS, dep.path.key]
+        if self._run is not None and pipeline_id in self._run.completed:
+            found = draft.txn.adopt_path(self._run.ref, pipeline_id, *names)
+        else:
+            found = draft.txn.adopt_path(PIPELINES + pipeline_id, *names)
+        if found.oid != node.tree:
+            # Completed again, by another process, since it was looked up: take what it is now.
+            return self._adopted(draft, self._view.get(dep.path.artifact_id))
+        return node
+
+    def _register_alone(self, new: NewArtifact, deps: list[Found]) -> ArtifactRecord:
+        """A transaction of one, in a run that nobody started."""
+        name = new.path.artifact_id
+        if self._implicit is None or name in self._implicit_ids:
+            # The earlier version stays reachable through the run that made it.
+            self._implicit = OpenRun(self._created_store, self.dataset, implicit=True)
+            self._implicit_ids = set()
+        run = self._implicit
+        for attempt in range(_ATTEMPTS):
+            draft = run.begin(new.path.pipeline_id)
+            try:
+                record = draft.add(new, [self._adopted(draft, dep) for dep in deps])
+                run.commit(draft, draft.current, RunStatus.COMPLETE, strict=True)
+            except ConflictError:
+                # Another process has registered into this pipeline: start from what it left.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                continue
+            finally:
+                draft.txn.abort()
+            self._implicit_ids.add(name)
+            return record
+        raise AssertionError("unreachable")
+
+    # --- asking -------------------------------------------------------------------------------
+
+    def resolve(self, artifact_id: str, run: str | None = None) -> ArtifactRecord | None:
+        """The record of an artifact, None when no artifact has this id.
+
+        Args:
+            artifact_id: The id.
+            run: A run to look in; None looks in the open run and then among what is completed.
+
+        Raises:
+            InvalidInputError: The id is malformed.
+            StoreNotFoundError: There is no such dataset.
+        """
+        with self._mutex:
+            found = self._view.find(artifact_id, run)
+            return None if found is None else found.record
+
+    def resolve_by_hash(self, content_hash: str) -> list[ArtifactRecord]:
+        """Every record with this content, sorted by id.
+
+        Args:
+            content_hash: A record's ``content_hash``, with or without ``blake3:``.
+
+        Raises:
+            StoreNotFoundError: There is no such dataset.
+        """
+        wanted = HASH_PREFIX + str(content_hash).removeprefix(HASH_PREFIX).lower()
+        return [record for record in self.get_all_records() if record.content_hash == wanted]
+
+    def get_all_records(
+        self, pipeline_id: str | None = None, run: str | None = None
+    ) -> list[ArtifactRecord]:
+        """All records, sorted by pipeline and in order of execution.
+
+        Raises:
+            StoreNotFoundError: There is no such dataset.
+            ArtifactNotFoundError: There is no such pipeline.
+        """
+        with self._mutex:
+            return self._view.records(pipeline_id, run)
+
+    def get_artifacts_for_step(
+        self,
+        pipeline_id: str,
+        step_index: int,
+        branch_path: Iterable[SupportsIndex] | None = None,
+        fold_id: int | None = None,
+    ) -> list[ArtifactRecord]:
+        """The records of one step, as one branch and fold see them.
+
+        See :func:`~n4a_store.artifacts.selection.for_step` for what a branch sees.
+        """
+        with self._mutex:
+            pipelines = self._view.pipelines(pipeline_id)
+            paths = for_step(pipelines[0].paths(), step_index, branch_path, fold_id)
+            return [pipelines[0].record(path.key) for path in paths]
+
+    def get_fold_models(
+        self,
+        pipeline_id: str,
+        step_index: int,
+        branch_path: Iterable[SupportsIndex] | None = None,
+    ) -> list[ArtifactRecord]:
+        """The records of a step's fold models, sorted by fold; of one branch, never mixed."""
+        with self._mutex:
+            return fold_models(self._view.pipelines(pipeline_id), step_index, branch_path)
+
+    # --- dependencies -------------------------------------------------------------------------
+
+    def add_dependency(self, artifact_id: str, depends_on: str) -> ArtifactRecord:
+        """Let an artifact of the open run's unfinished pipeline depend on one more.
+
+        Raises:
+            InvalidInputError: No run is open, or that would be a cycle or too long a chain.
+            ArtifactNotFoundError: The artifact is not in the open pipeline.
+            DependencyNotFoundError: What it would depend on does not exist.
+        """
+        path = parse_artifact_id(artifact_id)
+        with self._mutex:
+            run = self._need_run("add_dependency")
+            dep = self._dependency(artifact_id, depends_on)
+            draft = run.drafts.get(path.pipeline_id)
+            if draft is None:
+                raise ArtifactNotFoundError(
+                    f"{artifact_id} is not in an open pipeline",
+                    hint="dependencies are added before complete_pipeline; register it again",
+                )
+            return draft.add_dependency(path.key, self._adopted(draft, dep))
+
+    def get_dependencies(self, artifact_id: str) -> Ids:
+        """The ids that an artifact depends on directly, in the order given.
+
+        Raises:
+            ArtifactNotFoundError: There is no such artifact.
+        """
+        with self._mutex:
+            return self._view.get(artifact_id).record.depends_on
+
+    def get_dependents(self, artifact_id: str) -> Ids:
+        """The ids of the artifacts that depend on this one directly, sorted as parsed.
+
+        Raises:
+            InvalidInputError: The id is malformed.
+        """
+        name = parse_artifact_id(artifact_id).artifact_id
+        with self._mutex:
+            return Ids(
+                record.artifact_id
+                for record in self._view.records()
+                if name in record.depends_on
+            )
+
+    def resolve_dependencies(self, artifact_id: str) -> list[ArtifactRecord]:
+        """The records of all that an artifact depends on, dependencies before dependents.
+
+        Raises:
+            ArtifactNotFoundError: There is no such artifact.
+        """
+        with self._mutex:
+            return self._view.dependencies(self._view.get(artifact_id))
+
+    # --- loading ------------------------------------------------------------------------------
+
+    def load_artifact(
+        self, record: ArtifactRecord, *, mmap: bool = False, trust: bool = False
+    ) -> Any:
+        """The object of a record. Its bytes are checked before any of them is interpreted.
+
+        Args:
+            record: What to load; also one of an earlier version.
+            mmap: Read-only arrays over the store's memory instead of writable copies.
+            trust: Load it although it was imported from elsewhere.
+
+        Raises:
+            CorruptionError: Stored bytes are missing or damaged; names the artifact.
+            UntrustedError: It was imported and may run code; see ``trust``.
+            SerializationError: Its library is not here or refuses it.
+        """
+        with self._mutex:
+            found = self._view.find(record.artifact_id)
+            reader = self.store if found is None else found.reader
+            origin = "" if found is None else found.origin
+            return load_record(
+                reader, record, self.table, origin=origin, mmap=mmap, trust=trust
+            )

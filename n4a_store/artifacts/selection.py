@@ -1,0 +1,100 @@
+"""Which artifacts a place in a pipeline sees.
+
+A branch sees its own artifacts and those of every branch it lies in, the trunk included; never
+a sibling's. A fold sees its own and those that were fitted on all of them. A step number alone
+selects nothing: it is always a pipeline's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import SupportsIndex
+
+from n4a_store.artifacts.draft import PipelineDraft
+from n4a_store.artifacts.execution_path import BranchPath, ExecutionPath, make_branch_path
+from n4a_store.artifacts.queries import StoredPipeline
+from n4a_store.artifacts.types import ArtifactRecord, ArtifactType
+from n4a_store.errors import AmbiguousNameError
+
+__all__ = ["fold_models", "for_step"]
+
+_MODELS = (ArtifactType.MODEL, ArtifactType.META_MODEL)
+
+
+def for_step(
+    paths: Iterable[ExecutionPath],
+    step_index: int,
+    branch_path: Iterable[SupportsIndex] | None = None,
+    fold_id: int | None = None,
+) -> list[ExecutionPath]:
+    """The paths of one step that a branch and a fold see, in order.
+
+    Args:
+        paths: Of one pipeline, in order.
+        step_index: The step.
+        branch_path: The branch that looks; ``[]`` is the trunk, None sees every branch.
+        fold_id: The fold that looks; None sees every fold.
+
+    Raises:
+        InvalidInputError: The branch path is malformed.
+    """
+    branch = None if branch_path is None else make_branch_path(branch_path)
+    return [
+        path
+        for path in paths
+        if path.step_index == step_index
+        and (branch is None or branch.starts_with(path.branch_path))
+        and (fold_id is None or path.fold_id in (None, fold_id))
+    ]
+
+
+def fold_models(
+    pipelines: Sequence[PipelineDraft | StoredPipeline],
+    step_index: int,
+    branch_path: Iterable[SupportsIndex] | None = None,
+) -> list[ArtifactRecord]:
+    """The records of a step's fold models, sorted by fold: of one pipeline and one branch.
+
+    Where a branch and one that it lies in both have some, the branch's own count.
+
+    Raises:
+        AmbiguousNameError: Models of several pipelines or branches fit; they are listed, and
+            never mixed.
+    """
+    branch = None if branch_path is None else make_branch_path(branch_path)
+    found: dict[tuple[str, BranchPath], list[ArtifactRecord]] = {}
+    for pipeline in pipelines:
+        for path in for_step(pipeline.paths(), step_index, branch):
+            if path.fold_id is None:
+                continue
+            record = pipeline.record(path.key)
+            if record.artifact_type in _MODELS:
+                found.setdefault((path.pipeline_id, path.branch_path), []).append(record)
+    if branch is not None:
+        found = _nearest(found)
+    if len(found) > 1:
+        places = [f"{name}:{':'.join(map(str, path))}".rstrip(":") for name, path in found]
+        raise AmbiguousNameError(
+            f"step {step_index} has fold models in several places: {', '.join(places)}",
+            candidates=places,
+            hint="say which with pipeline_id= and branch_path=",
+        )
+    records = next(iter(found.values()), [])
+    return sorted(records, key=_by_fold)
+
+
+def _nearest(
+    found: dict[tuple[str, BranchPath], list[ArtifactRecord]],
+) -> dict[tuple[str, BranchPath], list[ArtifactRecord]]:
+    depth: dict[str, int] = {}
+    for name, path in found:
+        depth[name] = max(depth.get(name, 0), len(path))
+    return {
+        (name, path): records
+        for (name, path), records in found.items()
+        if len(path) == depth[name]
+    }
+
+
+def _by_fold(record: ArtifactRecord) -> tuple[int, int]:
+    return record.fold_id or 0, -1 if record.sub_index is None else record.sub_index

@@ -1,0 +1,102 @@
+"""A workspace: one store for each dataset, and nothing that touches two of them.
+
+Looking never creates anything; :meth:`Workspace.create` is the only door that does. A dataset's
+name is checked before any path is built from it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from n4a_store.errors import InvalidInputError, StoreNotFoundError
+from n4a_store.refs.names import check_name_component
+from n4a_store.repo.store import Store
+from n4a_store.settings import Settings
+from n4a_store.storage.layout import StoreLayout, WorkspaceLayout
+
+__all__ = ["Workspace"]
+
+
+class Workspace:
+    """The folder that holds the stores of all datasets.
+
+    Args:
+        path: The folder; it need not exist before something is written.
+        settings: For the stores opened through it; None reads each store's own.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | Workspace, *, settings: Settings | None = None
+    ) -> None:
+        folder = path.path if isinstance(path, Workspace) else path
+        if not isinstance(folder, str | os.PathLike):
+            raise InvalidInputError(f"a workspace is a folder's path, not {folder!r:.80}")
+        if settings is None and isinstance(path, Workspace):
+            settings = path.settings
+        self.path: Path = Path(folder).absolute()
+        self.settings: Settings | None = settings
+        self.layout = WorkspaceLayout(self.path)
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.path)!r})"
+
+    def datasets(self) -> list[str]:
+        """The datasets that have a store, sorted.
+
+        Raises:
+            StoreNotFoundError: There is no workspace here.
+        """
+        self._check_exists()
+        if not self.layout.binaries.is_dir():
+            return []
+        return sorted(
+            entry.name
+            for entry in self.layout.binaries.iterdir()
+            # A name with a dot in front is a store that is being created, or was.
+            if not entry.name.startswith(".") and StoreLayout(entry).format.is_file()
+        )
+
+    def store(self, dataset: str) -> Store:
+        """Open the store of a dataset.
+
+        Raises:
+            InvalidNameError: That cannot be the name of a dataset.
+            StoreNotFoundError: There is no such workspace or dataset; nothing is created.
+        """
+        name = check_name_component(dataset, what="dataset")
+        self._check_exists()
+        folder = self.layout.store(name)
+        if not StoreLayout(folder).format.is_file():
+            known = ", ".join(self.datasets())
+            raise StoreNotFoundError(
+                f"workspace {self.path} has no dataset {name!r}",
+                hint=f"it has {known}" if known else "it has no datasets yet",
+            )
+        return Store.open(folder, settings=self.settings)
+
+    def create(self, dataset: str) -> Store:
+        """Open the store of a dataset, and create it, with the workspace, when there is none.
+
+        Raises:
+            InvalidNameError: That cannot be the name of a dataset.
+            BackendError: It cannot be created.
+        """
+        name = check_name_component(dataset, what="dataset")
+        folder = self.layout.store(name)
+        if StoreLayout(folder).format.is_file():
+            return Store.open(folder, settings=self.settings)
+        try:
+            return Store.init(folder, settings=self.settings)
+        except InvalidInputError:
+            # Another process may have created it between the look and the attempt.
+            if StoreLayout(folder).format.is_file():
+                return Store.open(folder, settings=self.settings)
+            raise
+
+    def _check_exists(self) -> None:
+        if not self.path.is_dir():
+            raise StoreNotFoundError(
+                f"there is no workspace at {self.path}",
+                hint="the first run writes one; is the path right?",
+            )
