@@ -10,6 +10,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from n4a_store.artifacts.execution_path import (
+        ExecutionPath,
+        generate_artifact_id,
+        parse_artifact_id,
+    )
+    from n4a_store.artifacts.loader import ArtifactLoader
+    from n4a_store.artifacts.registry import ArtifactRegistry, DependencyNotFoundError, RunHandle
+    from n4a_store.artifacts.serializers.base import BufferView, Payload, Serializer
+    from n4a_store.artifacts.types import (
+        ArtifactRecord,
+        ArtifactType,
+        MetaModelConfig,
+        SourceModelRef,
+        register_artifact_type,
+    )
+    from n4a_store.artifacts.workspace import Workspace
     from n4a_store.errors import (
         AmbiguousNameError,
         ArtifactNotFoundError,
@@ -41,6 +57,22 @@ __version__ = "0.1.0"
 # Where each public name is defined; the imports above say the same to a type checker, and
 # tests/test_public_names.py compares the two.
 _HOMES = {
+    "n4a_store.artifacts.execution_path": (
+        "ExecutionPath",
+        "generate_artifact_id",
+        "parse_artifact_id",
+    ),
+    "n4a_store.artifacts.loader": ("ArtifactLoader",),
+    "n4a_store.artifacts.registry": ("ArtifactRegistry", "DependencyNotFoundError", "RunHandle"),
+    "n4a_store.artifacts.serializers.base": ("BufferView", "Payload", "Serializer"),
+    "n4a_store.artifacts.types": (
+        "ArtifactRecord",
+        "ArtifactType",
+        "MetaModelConfig",
+        "SourceModelRef",
+        "register_artifact_type",
+    ),
+    "n4a_store.artifacts.workspace": ("Workspace",),
     "n4a_store.errors": (
         "AmbiguousNameError",
         "ArtifactNotFoundError",
@@ -72,28 +104,40 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ANY",
     "AmbiguousNameError",
+    "ArtifactLoader",
     "ArtifactNotFoundError",
+    "ArtifactRecord",
+    "ArtifactRegistry",
+    "ArtifactType",
     "BackendError",
     "Blob",
+    "BufferView",
     "CommitResult",
     "ConflictError",
     "CorruptionError",
+    "DependencyNotFoundError",
     "Durability",
+    "ExecutionPath",
     "InvalidInputError",
     "InvalidNameError",
     "Kind",
     "LockedError",
+    "MetaModelConfig",
     "NotFoundError",
     "ObjectId",
     "ObjectInfo",
     "ObjectNotFoundError",
+    "Payload",
     "Ref",
     "RefNotFoundError",
     "ReflogEntry",
     "Run",
+    "RunHandle",
     "RunStatus",
     "SerializationError",
+    "Serializer",
     "Settings",
+    "SourceModelRef",
     "Store",
     "StoreError",
     "StoreNotFoundError",
@@ -103,7 +147,11 @@ __all__ = [
     "TreeEntry",
     "UnsupportedFormatError",
     "UntrustedError",
+    "Workspace",
     "__version__",
+    "generate_artifact_id",
+    "parse_artifact_id",
+    "register_artifact_type",
 ]
 
 
