@@ -106,7 +106,7 @@ class Settings:
         "a transaction goes on in a new pack beyond this size; one object may exceed it",
     )
     pack_max_objects: int = _number(
-        1_000_000,
+        131_072,
         1,
         2**32 - 1,
         "objects",

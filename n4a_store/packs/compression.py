@@ -22,7 +22,7 @@ from n4a_store.packs.entry import Codec
 __all__ = ["MAX_RATIO", "compress", "decompress", "shuffle", "unshuffle"]
 
 MAX_RATIO = 16_384
-LEVEL = 1
+DEFAULT_LEVEL = 1
 _MIN_BYTES = 192  # below, a zstd frame's own header eats what it saves
 _PROBE_FROM = 16_384  # below, compressing all of it costs no more than a probe
 _PROBE_BYTES = 4_096
@@ -35,10 +35,16 @@ class _PerThread(threading.local):
     """zstandard contexts crash the process when two threads share one."""
 
     def __init__(self) -> None:
-        self.compressor = zstandard.ZstdCompressor(
-            level=LEVEL, write_content_size=True, write_checksum=False
-        )
+        self.compressors: dict[int, zstandard.ZstdCompressor] = {}
         self.decompressor = zstandard.ZstdDecompressor()
+
+    def compressor(self, level: int) -> zstandard.ZstdCompressor:
+        found = self.compressors.get(level)
+        if found is None:
+            found = self.compressors[level] = zstandard.ZstdCompressor(
+                level=level, write_content_size=True, write_checksum=False
+            )
+        return found
 
 
 _contexts = _PerThread()
@@ -66,12 +72,15 @@ def unshuffle(data: bytes, item_size: int) -> bytes:
     return bytes(out)
 
 
-def compress(data: BytesLike, item_size: int = 1) -> tuple[Codec, int, BytesLike]:
+def compress(
+    data: BytesLike, item_size: int = 1, level: int = DEFAULT_LEVEL
+) -> tuple[Codec, int, BytesLike]:
     """Encode a payload as whichever codec pays.
 
     Args:
         data: Contiguous unsigned bytes.
         item_size: Bytes per array item, as a hint for the shuffle; 1 for text and pickles.
+        level: The zstd level.
 
     Returns:
         The codec, the item size its undoing needs (0 without a shuffle), and the stored bytes.
@@ -80,7 +89,7 @@ def compress(data: BytesLike, item_size: int = 1) -> tuple[Codec, int, BytesLike
     if size < _MIN_BYTES:
         return Codec.RAW, 0, data
     can_shuffle = 1 < item_size <= _MAX_ITEM
-    pack = _contexts.compressor.compress
+    pack = _contexts.compressor(level).compress
     if size >= _PROBE_FROM:
         middle = (size // 2) - (size // 2) % (item_size if can_shuffle else 1)
         sample = bytes(data[middle : middle + _PROBE_BYTES])

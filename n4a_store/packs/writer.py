@@ -11,7 +11,7 @@ from collections.abc import Callable
 from blake3 import blake3
 
 from n4a_store.objects.oid import BytesLike
-from n4a_store.packs.compression import compress
+from n4a_store.packs.compression import DEFAULT_LEVEL, compress
 from n4a_store.packs.entry import Codec, encode_header
 from n4a_store.packs.format import ALIGNMENT, HEADER, Footer
 from n4a_store.packs.index import encode_index, fanout_bits_for
@@ -26,10 +26,12 @@ class PackWriter:
 
     Args:
         sink: Takes all the bytes it is given, in order.
+        level: The zstd level for payloads that are worth compressing.
     """
 
-    def __init__(self, sink: Callable[[BytesLike], None]) -> None:
+    def __init__(self, sink: Callable[[BytesLike], None], level: int = DEFAULT_LEVEL) -> None:
         self._sink = sink
+        self._level = level
         self._hasher = blake3()
         self._buffer = bytearray(HEADER)
         self._flushed = 0
@@ -56,7 +58,7 @@ class PackWriter:
     def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
         """Append an object whose id is ``oid``, unless the pack holds it already."""
         if oid not in self._entries:
-            codec, stored_item_size, stored = compress(data, item_size)
+            codec, stored_item_size, stored = compress(data, item_size, self._level)
             self.add_stored(oid, kind, codec, stored_item_size, stored, len(data))
 
     def add_stored(

@@ -38,7 +38,7 @@ class CommitPlan:
         changes: Refs to be changed.
         pins: Pins to be set, or removed (None).
         relied: Objects found in packs of others, by pack.
-        adopted: Whether something was reached from a ref: then anything may be relied upon.
+        adopted: Refs from which something was reached, with the roots they held then.
         held_for: The run lock that this commit's own packs are held for, or empty.
         adopts_held: Packs of workers that become live with this commit.
         undoes: Reflog entries that must still be there.
@@ -51,7 +51,7 @@ class CommitPlan:
     changes: dict[str, RefChange] = field(default_factory=dict)
     pins: dict[str, TreeEntry | None] = field(default_factory=dict)
     relied: dict[str, set[bytes]] = field(default_factory=dict)
-    adopted: bool = False
+    adopted: dict[str, bytes] = field(default_factory=dict)
     held_for: str = ""
     adopts_held: set[str] = field(default_factory=set)
     undoes: list[ReflogRow] = field(default_factory=list)
@@ -122,7 +122,9 @@ def _bring_back(store: Store, writer: CatalogWriter, plan: CommitPlan) -> None:
                 f"pack {pack_id} was dropped while this transaction relied on it",
                 hint="this should not happen while its lease lives: retry, and report it",
             )
-    if plan.adopted:
+    if not all(_still_holds(writer, ref, root) for ref, root in plan.adopted.items()):
+        # What was reached may have lost its last root, and may stand anywhere: bring back all
+        # that was condemned since the snapshot. None of it can have been dropped.
         for row in condemned.values():
             if row.gc_gen > plan.generation:
                 writer.set_pack_state(row, PackState.LIVE, gc_gen=0)
@@ -135,6 +137,17 @@ def _bring_back(store: Store, writer: CatalogWriter, plan: CommitPlan) -> None:
             )
         if held.state is PackState.HELD:
             writer.set_pack_state(held, PackState.LIVE, owner="")
+
+
+def _still_holds(writer: CatalogWriter, ref: str, root: bytes) -> bool:
+    """Whether a ref holds what it held when something was reached from it.
+
+    Then all of that stands in live packs, whatever gc did in between: every commit keeps it so
+    that no ref reaches a condemned pack. Without this look, writers that adopt in each of their
+    transactions would bring back the garbage of every gc that runs beside them, for ever.
+    """
+    row = writer.ref(ref)
+    return row is not None and row.oid == root
 
 
 def _stand_elsewhere(store: Store, writer: CatalogWriter, oids: set[bytes]) -> bool:

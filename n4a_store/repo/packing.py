@@ -64,7 +64,7 @@ class PackBuilder:
                 self.folder / self._path(self._pack_id()),
                 shared_group=self._settings.shared_group,
             )
-            self._writer = PackWriter(self._file.write)
+            self._writer = PackWriter(self._file.write, self._settings.compression_level)
         return self._writer
 
     def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:

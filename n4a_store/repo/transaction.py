@@ -281,7 +281,7 @@ class Transaction(ObjectReader):
         if row is None:
             raise RefNotFoundError(f"no ref {name}")
         entry = from_row(row).entry
-        self._plan.adopted = True
+        self._remember_root(name, entry.oid.raw)
         for step in names:
             if entry.kind is Kind.RUN:
                 entry = TreeEntry(Kind.TREE, self.get_run(entry.oid).pipelines)
@@ -291,6 +291,12 @@ class Transaction(ObjectReader):
             entry = child
         self._known[entry.oid.raw] = entry.kind
         return entry
+
+    def _remember_root(self, ref: str, root: bytes) -> None:
+        before = self._plan.adopted.setdefault(ref, root)
+        if before != root:
+            # It moved while we were adopting from it: no single value can vouch for both.
+            self._plan.adopted[ref] = b""
 
     def adopt_children(self, oid: ObjectId) -> Tree:
         """The tree ``oid``, which is allowed already; its children are allowed from now on.
@@ -376,8 +382,9 @@ class Transaction(ObjectReader):
         """
         self._check_open()
         if entry is not None:
+            # The entry is a root itself, and the commit makes sure that it is there: what it
+            # reaches stands in live packs.
             self._known[entry.oid.raw] = entry.kind
-            self._plan.adopted = True
         self._plan.undoes.append(row)
         self._change(row.name, RefChange(entry, expect))
 
