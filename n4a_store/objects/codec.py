@@ -78,10 +78,10 @@ def _normal(value: Any, depth: int, where: str) -> Any:
         for key in value:
             if type(key) is not str:
                 raise InvalidInputError(f"{where}: key {key!r} is not text")
-        names = sorted(value, key=lambda key: key.encode("utf-8", "surrogatepass"))
+        # Python orders text by code point, which is the order of its UTF-8 bytes.
         return {
-            _normal(name, depth, where): _normal(value[name], depth + 1, f"{where}.{name}")
-            for name in names
+            _normal(name, depth, where): _normal(value[name], depth + 1, name)
+            for name in sorted(value)
         }
     raise InvalidInputError(
         f"{where}: a {kind.__module__}.{kind.__qualname__} has no canonical form",

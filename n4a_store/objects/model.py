@@ -54,7 +54,8 @@ class Tree:
     attrs: Mapping[str, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        ordered = dict(sorted(self.entries.items(), key=lambda item: item[0].encode("utf-8")))
+        # Python orders text by code point, which is the order of its UTF-8 bytes.
+        ordered = {name: self.entries[name] for name in sorted(self.entries)}
         object.__setattr__(self, "entries", MappingProxyType(ordered))
         object.__setattr__(self, "attrs", MappingProxyType(dict(self.attrs)))
 
