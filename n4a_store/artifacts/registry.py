@@ -101,6 +101,14 @@ class RunHandle:
         self._run.check_open()
         return self._registry.register(obj, artifact_id, *args, **kwargs)
 
+    def note(self, details: Mapping[str, Any]) -> None:
+        """Add canonical values to the run object's details, kept from the next commit on.
+
+        Raises:
+            TransactionClosedError: The run has ended.
+        """
+        self._run.note(details)
+
     def complete_pipeline(self, pipeline_id: str) -> None:
         """As :meth:`ArtifactRegistry.complete_pipeline`.
 
@@ -238,6 +246,19 @@ class ArtifactRegistry:
         name = check_pipeline_id(pipeline_id)
         with self._mutex:
             self._need_run("complete_pipeline").complete(name)
+
+    def discard_pipeline(self, pipeline_id: str) -> int:
+        """Drop a pipeline of the open run that is not complete; the run goes on.
+
+        Returns:
+            The number of artifacts dropped; 0 when nothing unfinished has this id.
+
+        Raises:
+            InvalidInputError: No run is open.
+        """
+        name = check_pipeline_id(pipeline_id)
+        with self._mutex:
+            return self._need_run("discard_pipeline").drop_draft(name)
 
     def end_run(self) -> None:
         """End the open run as complete, its remaining pipelines included.

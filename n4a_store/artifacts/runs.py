@@ -249,19 +249,25 @@ class OpenRun:
         finally:
             self.release()
 
+    def note(self, details: Mapping[str, Any]) -> None:
+        """Add to the run object's details, from the next commit on."""
+        self.check_open()
+        self._details.update(details)
+
     def drop_drafts(self) -> int:
         """Drop what is unfinished; the number of artifacts that were in it."""
-        dropped = 0
-        for pipeline_id, draft in self.drafts.items():
-            dropped += len(draft.artifacts)
-            draft.txn.abort()
-            log.info(
-                "run %s: dropped %d artifacts of unfinished pipeline %s",
-                self.id,
-                len(draft.artifacts),
-                pipeline_id,
-            )
-        self.drafts.clear()
+        return sum(self.drop_draft(pipeline_id) for pipeline_id in list(self.drafts))
+
+    def drop_draft(self, pipeline_id: str) -> int:
+        """Drop one unfinished pipeline; the number of artifacts that were in it."""
+        draft = self.drafts.pop(pipeline_id, None)
+        if draft is None:
+            return 0
+        draft.txn.abort()
+        dropped = len(draft.artifacts)
+        log.info(
+            "run %s: dropped %d artifacts of unfinished pipeline %s", self.id, dropped, pipeline_id
+        )
         return dropped
 
     def release(self) -> None:
