@@ -17,6 +17,7 @@ from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, RUNS, Pipeli
 from n4a_store.errors import InvalidInputError, TransactionClosedError
 from n4a_store.objects.model import Run, RunStatus, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.repo.maintenance import maintain
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import ANY, CommitResult, Transaction
 from n4a_store.storage.leases import Lease, LeaseRole, probe_lease
@@ -248,6 +249,8 @@ class OpenRun:
                     self.set_run(txn, self._pipelines(txn), status)
         finally:
             self.release()
+        if self._store is not None and not self.implicit:
+            maintain(self._store)
 
     def note(self, details: Mapping[str, Any]) -> None:
         """Add to the run object's details, from the next commit on."""

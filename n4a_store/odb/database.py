@@ -152,6 +152,19 @@ class ObjectDatabase:
             self._in_table.add(pack_id)
         self._searched = remaining
 
+    def find_pack(self, oid: bytes, allowed: Container[str]) -> str | None:
+        """A pack among ``allowed`` that holds the object; small packs are not even opened.
+
+        For dedupe: a None may be the fault of damage, and then the object is stored again.
+        """
+        with self._mutex:
+            self._fill_table()
+            tabled = self._table.get(oid)
+            if tabled is not None and tabled in allowed:
+                return tabled
+            location = self.find(oid, allowed)
+            return None if location is None else location.pack_id
+
     def find(self, oid: bytes, allowed: Container[str] | None = None) -> Location | None:
         """Where the object stands, in one of the ``allowed`` packs if they are given.
 

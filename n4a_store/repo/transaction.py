@@ -227,10 +227,10 @@ class Transaction(ObjectReader):
 
     def _rely(self, oid: bytes) -> bool:
         """Rely on a live pack for ``oid``, if one of the snapshot has it."""
-        location = self._store.odb.find(oid, self._live)
-        if location is None:
+        pack_id = self._store.odb.find_pack(oid, self._live)
+        if pack_id is None:
             return False
-        self._plan.relied.setdefault(location.pack_id, set()).add(oid)
+        self._plan.relied.setdefault(pack_id, set()).add(oid)
         return True
 
     # --- naming objects that exist ------------------------------------------------------------
