@@ -11,6 +11,7 @@ every few minutes; glucose was determined by HPLC, on-line only at 34 moments.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from importlib import resources
 
@@ -55,8 +56,9 @@ class Coffee:
     country: np.ndarray
 
 
+@functools.cache
 def load_fermentation() -> Fermentation:
-    """The fermentation spectra.
+    """The fermentation spectra, read-only.
 
     Raises:
         InvalidInputError: chemotools is not installed.
@@ -66,24 +68,32 @@ def load_fermentation() -> Fermentation:
     _, glucose = _numbers("train_hplc.csv")
     columns, hplc = _numbers("fermentation_hplc.csv")
     return Fermentation(
-        np.array([float(name) for name in names]),
-        train,
-        np.ascontiguousarray(glucose[:, 0]),
-        test,
-        np.ascontiguousarray(hplc[:, columns.index("time")]),
-        np.ascontiguousarray(hplc[:, columns.index("glucose")]),
+        _shared(np.array([float(name) for name in names])),
+        _shared(train),
+        _shared(glucose[:, 0]),
+        _shared(test),
+        _shared(hplc[:, columns.index("time")]),
+        _shared(hplc[:, columns.index("glucose")]),
     )
 
 
+@functools.cache
 def load_coffee() -> Coffee:
-    """The coffee spectra.
+    """The coffee spectra, read-only.
 
     Raises:
         InvalidInputError: chemotools is not installed.
     """
     _, spectra = _numbers("coffee_spectra.csv")
     labels = _lines("coffee_labels.csv")[1:]
-    return Coffee(spectra, np.array(labels))
+    return Coffee(_shared(spectra), _shared(np.array(labels)))
+
+
+def _shared(array: np.ndarray) -> np.ndarray:
+    """The array for everybody: contiguous, and nobody's to change."""
+    shared = np.ascontiguousarray(array)
+    shared.flags.writeable = False
+    return shared
 
 
 def _lines(name: str) -> list[str]:

@@ -35,11 +35,13 @@ def _preprocessings() -> dict[str, list[Any]]:
     from chemotools.scatter import StandardNormalVariate
     from sklearn.preprocessing import StandardScaler
 
-    derivative = {"window_size": 15, "polynomial_order": 2, "derivate_order": 1}
+    # By position: chemotools has renamed window, order and derivative between its versions.
+    derivative = (15, 2, 1)
     return {
+        "centred": [StandardScaler(with_std=False)],
         "snv": [StandardNormalVariate(), StandardScaler(with_std=False)],
-        "derivative": [SavitzkyGolay(**derivative), StandardScaler()],
-        "snv-derivative": [StandardNormalVariate(), SavitzkyGolay(**derivative), StandardScaler()],
+        "derivative": [SavitzkyGolay(*derivative), StandardScaler()],
+        "snv-derivative": [StandardNormalVariate(), SavitzkyGolay(*derivative), StandardScaler()],
     }
 
 
@@ -50,14 +52,14 @@ def _fermentation() -> tuple[list[Any], np.ndarray, np.ndarray, np.ndarray]:
     from sklearn.preprocessing import StandardScaler
 
     data = load_fermentation()
-    forest = RandomForestRegressor(n_estimators=20, random_state=0)
+    forest = RandomForestRegressor(n_estimators=50, random_state=0)
     pipeline = [
         KFold(n_splits=3, shuffle=True, random_state=0),
         {"branch": _preprocessings()},
         {"y_processing": StandardScaler()},
         {
             "_or_": [
-                {"_range_": [2, 6, 2], "param": "n_components", "model": PLSRegression()},
+                {"_range_": [2, 8, 1], "param": "n_components", "model": PLSRegression()},
                 {"model": forest, "name": "forest"},
             ]
         },
@@ -73,7 +75,7 @@ def _coffee() -> tuple[list[Any], np.ndarray, np.ndarray, np.ndarray]:
     from sklearn.preprocessing import LabelEncoder
 
     data = load_coffee()
-    forest = RandomForestClassifier(n_estimators=20, random_state=0)
+    forest = RandomForestClassifier(n_estimators=50, random_state=0)
     pipeline = [
         StratifiedKFold(n_splits=3, shuffle=True, random_state=0),
         {"y_processing": LabelEncoder()},

@@ -94,6 +94,9 @@ class ArtifactSink(Protocol):
     ) -> Any:
         """Keep a meta-model with its ordered sources."""
 
+    def name_branch(self, pipeline_id: str, branch_path: Any, name: str) -> None:
+        """Give a branch a name."""
+
 
 @dataclass(frozen=True, slots=True)
 class RuntimeContext:
@@ -115,6 +118,12 @@ class RuntimeContext:
     run_id: str = ""
     results_step: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def name_branch(self, selector: DataSelector) -> None:
+        """Tell the registry the name of the branch that was entered, unless it is its number."""
+        index, name = selector.branch_path[-1], selector.branch_names[-1]
+        if name != str(index):
+            self.artifact_registry.name_branch(self.pipeline_id, selector.branch_path, name)
 
     @property
     def training(self) -> TrainingData:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
+from n4a_store.artifacts.serializers.libraries import library_of
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.codec import encode_value
 from n4a_store.pipeline.estimators import params_of
@@ -161,9 +162,7 @@ def library_version(module: str) -> str:
         Uncertain: It declares no version.
     """
     top = module.partition(".")[0]
-    if top == "builtins" or top in sys.stdlib_module_names:
-        return f"python=={sys.version_info.major}.{sys.version_info.minor}"
-    version = getattr(sys.modules.get(top), "__version__", None)
-    if not isinstance(version, str):
+    version = library_of(type("_Probe", (), {"__module__": module}))
+    if version.startswith("python==") and top != "builtins" and top not in sys.stdlib_module_names:
         raise Uncertain(f"{top} declares no version")
-    return f"{top}=={version}"
+    return version

@@ -2,187 +2,152 @@
 
 A model depends on its transformers, in order, and then on its y-processing; a meta-model on the
 models that feed it, in the order of its columns. Nothing else is asked: no pipeline definition,
-no order of execution. What several models share is loaded and computed once a call.
+no order of execution, and no name: what an artifact depends on is found by content, so a model
+predicts even when the pipeline that its scaler came from has been deleted.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from n4a_store.artifacts.execution_path import parse_artifact_id
+from n4a_store.artifacts.graph import ArtifactNode
+from n4a_store.artifacts.manifest_tree import StoredArtifact
+from n4a_store.artifacts.payload import ObjectReader
 from n4a_store.artifacts.serializers.libraries import library_of
-from n4a_store.artifacts.types import ArtifactRecord, ArtifactType
-from n4a_store.errors import ArtifactNotFoundError, CorruptionError, InvalidInputError
+from n4a_store.artifacts.types import ArtifactType
+from n4a_store.errors import InvalidInputError
+from n4a_store.objects.oid import ObjectId
 from n4a_store.pipeline.predictions import Prediction, as_columns, average, predict
 
-__all__ = ["Head", "ModelGraph", "VersionMismatchWarning", "find_heads"]
-
-_MODELS = (ArtifactType.MODEL, ArtifactType.META_MODEL)
+__all__ = ["ModelGraph", "VersionMismatchWarning"]
 
 
 class VersionMismatchWarning(UserWarning):
     """An artifact was written by another version of its library than the one installed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The artifacts of one model step on one branch.
+@dataclass(slots=True)
+class _Call:
+    """The work that the models of one call share."""
 
-    Args:
-        folds: The fold models, by fold.
-        whole: The model that was fitted on all rows, if there is one.
-        is_source: Whether a meta-model is fed by it.
-    """
-
-    branch_path: tuple[int, ...]
-    step_index: int
-    folds: Mapping[int, str]
-    whole: str | None = None
-    is_source: bool = False
-
-    @property
-    def artifact_ids(self) -> tuple[str, ...]:
-        """What predicts: the model of all rows, else those of the folds, in order."""
-        if self.whole is not None:
-            return (self.whole,)
-        return tuple(self.folds[fold] for fold in sorted(self.folds))
-
-
-def find_heads(records: Iterable[ArtifactRecord]) -> list[Head]:
-    """The models of a pipeline by branch and step, in the order of steps."""
-    folds: dict[tuple[tuple[int, ...], int], dict[int, str]] = {}
-    wholes: dict[tuple[tuple[int, ...], int], str] = {}
-    fed: set[str] = set()
-    for record in records:
-        if record.artifact_type not in _MODELS:
-            continue
-        place = (tuple(record.branch_path), record.step_index)
-        if record.fold_id is None:
-            wholes[place] = record.artifact_id
-        else:
-            folds.setdefault(place, {})[record.fold_id] = record.artifact_id
-        if record.artifact_type is ArtifactType.META_MODEL:
-            fed.update(record.depends_on)
-    heads = []
-    for place in sorted({*folds, *wholes}, key=lambda p: (p[1], p[0])):
-        ids = {*folds.get(place, {}).values(), wholes.get(place, "")}
-        heads.append(
-            Head(*place, folds.get(place, {}), wholes.get(place), is_source=bool(ids & fed))
-        )
-    return heads
+    X: Any
+    tables: dict[tuple[ObjectId, ...], Any] = field(default_factory=dict)
+    said: dict[ObjectId, Prediction] = field(default_factory=dict)
 
 
 class ModelGraph:
-    """Models of one manifest, ready to predict.
+    """Predicts with stored models.
 
     Args:
-        record_of: The record of an artifact by its id.
-        load: The artifact itself.
+        reader: Where the artifacts' trees are read.
+        load: Gives the object of an artifact, verified.
+        warned: The versions that the caller has been warned of.
     """
 
     def __init__(
-        self, record_of: Callable[[str], ArtifactRecord], load: Callable[[ArtifactRecord], Any]
+        self,
+        reader: ObjectReader,
+        load: Callable[[StoredArtifact, str], Any],
+        warned: set[str],
     ) -> None:
-        self._record_of = record_of
-        self._load_record = load
-        self._warned: set[str] = set()
+        self._reader = reader
+        self._load_stored = load
+        self._warned = warned
 
     def predict(
-        self, artifact_ids: Iterable[str], X: Any, weights: list[float] | None = None
+        self, models: Iterable[ArtifactNode], X: Any, weights: list[float] | None = None
     ) -> Prediction:
         """What some models say about the rows of ``X``, averaged.
 
         Raises:
             CorruptionError: A stored artifact is damaged; nothing of it was deserialised.
-            InvalidInputError: ``X`` is not what the model was fitted on.
+            InvalidInputError: ``X`` is not what a model was fitted on, or one is no model.
         """
-        tables: dict[tuple[str, ...], Any] = {(): X}
-        return average([self._one(i, X, tables) for i in artifact_ids], weights)
+        call = _Call(X, {(): X})
+        return average([self._one(node, call) for node in models], weights)
 
-    def _one(self, artifact_id: str, X: Any, tables: dict[tuple[str, ...], Any]) -> Prediction:
-        record = self._record_of(artifact_id)
-        if record.artifact_type is ArtifactType.META_MODEL:
-            return self._meta(record, X, tables)
-        if record.artifact_type is not ArtifactType.MODEL:
-            raise InvalidInputError(
-                f"{artifact_id} is a {record.artifact_type}, and only models predict"
-            )
-        chain: list[str] = []
+    def _one(self, node: ArtifactNode, call: _Call) -> Prediction:
+        if node.tree not in call.said:
+            stored = self._read(node)
+            if stored.blob.type == ArtifactType.META_MODEL:
+                said = self._meta(node, stored, call)
+            elif stored.blob.type == ArtifactType.MODEL:
+                said = self._model(node, stored, call)
+            else:
+                raise InvalidInputError(
+                    f"{node.artifact_id} is a {stored.blob.type}, and only models predict"
+                )
+            call.said[node.tree] = said
+        return call.said[node.tree]
+
+    def _model(self, node: ArtifactNode, stored: StoredArtifact, call: _Call) -> Prediction:
+        chain: list[ArtifactNode] = []
         encoders: list[Any] = []
-        for dependency in record.depends_on:
-            needed = self._record_of(dependency)
-            if needed.artifact_type is ArtifactType.TRANSFORMER:
-                chain.append(dependency)
-            elif needed.artifact_type is ArtifactType.ENCODER:
-                encoders.append(self._load(needed))
-        table = self._transformed(tuple(chain), tables)
-        model = self._load(record)
-        _check_width(record, model, table)
+        for child in node.children:
+            kind = self._read(child).blob.type
+            if kind == ArtifactType.TRANSFORMER:
+                chain.append(child)
+            elif kind == ArtifactType.ENCODER:
+                encoders.append(self._load(child, self._read(child)))
+        table = self._transformed(chain, call)
+        model = self._load(node, stored)
+        _check_width(node, model, table)
         return predict(model, table, encoders)
 
-    def _meta(
-        self, record: ArtifactRecord, X: Any, tables: dict[tuple[str, ...], Any]
-    ) -> Prediction:
-        sources: dict[tuple[Any, ...], list[str]] = {}
-        for source_id in record.depends_on:
-            at = self._record_of(source_id)
-            sources.setdefault((tuple(at.branch_path), at.step_index), []).append(source_id)
+    def _meta(self, node: ArtifactNode, stored: StoredArtifact, call: _Call) -> Prediction:
+        sources: dict[tuple[Any, ...], list[ArtifactNode]] = {}
+        for child in node.children:
+            at = parse_artifact_id(child.artifact_id)
+            place = (at.pipeline_id, tuple(at.branch_path), at.step_index, at.sub_index)
+            sources.setdefault(place, []).append(child)
         blocks = [
-            as_columns(average([self._one(i, X, tables) for i in ids]), record.artifact_id)
-            for ids in sources.values()
+            as_columns(average([self._one(child, call) for child in folds]), node.artifact_id)
+            for folds in sources.values()
         ]
-        model = self._load(record)
+        model = self._load(node, stored)
         columns = np.hstack(blocks)
-        _check_width(record, model, columns)
+        _check_width(node, model, columns)
         return predict(model, columns, ())
 
-    def _transformed(self, chain: tuple[str, ...], tables: dict[tuple[str, ...], Any]) -> Any:
+    def _transformed(self, chain: list[ArtifactNode], call: _Call) -> Any:
         """The rows behind a chain of transformers; chains that begin alike share their work."""
-        if chain not in tables:
-            before = self._transformed(chain[:-1], tables)
-            record = self._record_of(chain[-1])
-            transformer = self._load(record)
-            _check_width(record, transformer, before)
-            tables[chain] = transformer.transform(before)
-        return tables[chain]
+        key = tuple(node.tree for node in chain)
+        if key not in call.tables:
+            before = self._transformed(chain[:-1], call)
+            transformer = self._load(chain[-1], self._read(chain[-1]))
+            _check_width(chain[-1], transformer, before)
+            call.tables[key] = transformer.transform(before)
+        return call.tables[key]
 
-    def _load(self, record: ArtifactRecord) -> Any:
-        loaded = self._load_record(record)
-        written, here = record.format_version, library_of(type(loaded))
+    def _read(self, node: ArtifactNode) -> StoredArtifact:
+        return StoredArtifact.read(self._reader, node.tree, node.artifact_id)
+
+    def _load(self, node: ArtifactNode, stored: StoredArtifact) -> Any:
+        loaded = self._load_stored(stored, node.artifact_id)
+        written, here = stored.blob.library, library_of(type(loaded))
         if written and written != here and written not in self._warned:
             self._warned.add(written)
             warnings.warn(
-                f"{record.artifact_id} was written with {written}, and {here} is installed: "
+                f"{node.artifact_id} was written with {written}, and {here} is installed: "
                 "its predictions may differ",
                 VersionMismatchWarning,
-                stacklevel=5,
+                stacklevel=2,
             )
         return loaded
 
 
-def _check_width(record: ArtifactRecord, fitted: Any, table: Any) -> None:
+def _check_width(node: ArtifactNode, fitted: Any, table: Any) -> None:
     """A clear error before the estimator's own, where the estimator says what it expects."""
     expected = getattr(fitted, "n_features_in_", None)
     if isinstance(expected, int) and table.shape[1] != expected:
         raise InvalidInputError(
-            f"{record.artifact_id} ({record.class_name}) was fitted on {expected} features, "
-            f"and X has {table.shape[1]} there",
+            f"{node.artifact_id} ({type(fitted).__name__}) was fitted on {expected} features, "
+            f"and was given {table.shape[1]}",
             hint="predict on spectra of the same wavelengths, in the same order",
         )
-
-
-def require(found: ArtifactRecord | None, artifact_id: str) -> ArtifactRecord:
-    """The record that a manifest names as a dependency.
-
-    Raises:
-        CorruptionError: The manifest lacks it.
-    """
-    if found is None:
-        raise CorruptionError(
-            f"the artifact {artifact_id} is missing", hint="n4a-store fsck --full"
-        ) from ArtifactNotFoundError(artifact_id)
-    return found

@@ -105,12 +105,12 @@ class Orchestrator:
         """
         context = self.context
         facts = ModelFacts.of(model, context, self.fits.made if with_fits else {})
-        kept: list[tuple[int, Any]] = []
+        kept: list[tuple[str, int, Any]] = []
         if model.held is not None or model.test is None:
-            kept.append((end, _full_length(model, context.training.rows)))
+            kept.append(("val", end, _full_length(model, context.training.rows)))
         if model.test is not None:
-            kept.append((end + 1, _plain(model.test.values)))
-        for place, (step, values) in enumerate(kept):
+            kept.append(("test", end + 1, _plain(model.test.values)))
+        for place, (partition, step, values) in enumerate(kept):
             selector = model.selector.at(step, None, model.selector.step_index)
             context.artifact_registry.register(
                 values,
@@ -118,7 +118,7 @@ class Orchestrator:
                 PREDICTIONS,
                 depends_on=list(model.artifact_ids),
                 params={},
-                meta_config=facts.to_dict() if place == 0 else None,
+                meta_config={"partition": partition} | (facts.to_dict() if place == 0 else {}),
             )
         return facts.rows(context.run_id, context.pipeline_id, model.selector.branch_path)
 

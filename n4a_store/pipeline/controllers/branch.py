@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from n4a_store.errors import InvalidNameError
 from n4a_store.pipeline.controllers.base import Controller
 from n4a_store.pipeline.data import PathState
 from n4a_store.pipeline.steps import Branch, Place, Step
+from n4a_store.refs.names import check_name_component
 
 if TYPE_CHECKING:
     from n4a_store.pipeline.orchestrator import Orchestrator
@@ -37,8 +39,11 @@ class BranchController(Controller):
             )
         if not named:
             raise place.fail("a branch step without branches")
-        if len({name for name, _ in named}) != len(named):
-            raise place.fail("two branches have the same name")
+        for name, _ in named:
+            try:
+                check_name_component(name, what="branch name")
+            except InvalidNameError as error:
+                raise place.fail(str(error), error.hint) from error
         branches = tuple(Branch(name, place.parse_inner(steps, name)[0]) for name, steps in named)
         return place.step(self.keyword, branches=branches)
 
@@ -47,5 +52,6 @@ class BranchController(Controller):
         ends: list[PathState] = []
         for index, branch in enumerate(step.branches):
             entered = state.enter(index, branch.name)
+            orchestrator.context.name_branch(entered.selector)
             ends.extend(orchestrator.run_steps(branch.steps, [entered]))
         return ends

@@ -84,9 +84,10 @@ def fit_transform(operator: Any, X: Any, y: Any) -> tuple[Any, Any]:
     """
     fitted = clone_estimator(operator)
     if callable(getattr(fitted, "fit_transform", None)):
-        if _takes_targets(fitted.fit_transform):
-            return fitted, fitted.fit_transform(X, y)
-        return fitted, fitted.fit_transform(X)
+        takes_y = _takes_targets(fitted.fit_transform)
+        given = fitted.fit_transform(X, y) if takes_y else fitted.fit_transform(X)
+        # PLS gives the scores of X and of y.
+        return fitted, fitted.transform(X) if isinstance(given, tuple) else given
     if _takes_targets(fitted.fit):
         fitted.fit(X, y)
     else:

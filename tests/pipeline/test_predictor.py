@@ -1,0 +1,203 @@
+"""Predicting: the right models by every name, the same bits in another process, clear errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from chemotools.scatter import StandardNormalVariate
+from sklearn.base import clone
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from n4a_store.errors import (
+    ArtifactNotFoundError,
+    InvalidInputError,
+    NotFoundError,
+    RefNotFoundError,
+    StoreNotFoundError,
+)
+from n4a_store.pipeline.predictor import Predictor
+from tests.pipeline.training import DATASET
+
+FOLDS = KFold(3)
+BRANCHES = {"snv": [StandardNormalVariate()], "scaled": [StandardScaler()]}
+STEPS = [
+    FOLDS,
+    {"branch": BRANCHES},
+    {"y_processing": MinMaxScaler()},
+    {"model": PLSRegression(2), "name": "pls"},
+    {"model": RandomForestRegressor(5, random_state=0), "name": "forest"},
+]
+
+FRESH = """
+import sys
+import numpy as np
+from n4a_store.pipeline.predictor import Predictor
+workspace, dataset, ref, X, out = sys.argv[1:]
+np.save(out, Predictor(workspace, dataset).predict(ref, np.load(X)))
+assert not any(name.startswith("n4a_store.pipeline.runner") for name in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("last", [None, {"stack": Ridge()}])
+def test_a_fresh_process_gives_the_same_bits(
+    train: Any, workspace: Any, open_predictor: Any, fermentation: Any, tmp_path: Any, last: Any
+) -> None:
+    run = train([*STEPS, last], fermentation, X_test=fermentation.X)
+    np.save(tmp_path / "X.npy", fermentation.X)
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, str(workspace.path), DATASET, run.id,
+         str(tmp_path / "X.npy"), str(tmp_path / "out.npy")],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    fresh = np.load(tmp_path / "out.npy")
+    predictor = open_predictor()
+    # What the fitted models said before they were ever stored.
+    assert np.array_equal(fresh, predictor.stored(run.id, partition="test"))
+    assert np.array_equal(fresh, predictor.predict(run.id, fermentation.X))
+
+
+def test_none_is_the_best_of_the_newest_run(
+    train: Any, open_predictor: Any, fermentation: Any
+) -> None:
+    train([FOLDS, {"model": Ridge(alpha=1e-9)}], fermentation)
+    newest = train(STEPS, fermentation)
+    best = newest.best
+    choice = open_predictor().select(None)
+    assert choice.run_id == newest.id
+    assert choice.manifest.pipeline_id == best.pipeline_id
+    assert (choice.head.branch_path, choice.head.step_index) == (best.branch_path, best.step_index)
+    means = {
+        (row.branch_path, row.model): np.mean(
+            [r.rmse for r in newest.results.select(branch_path=row.branch_path, model=row.model)]
+        )
+        for row in newest.results
+    }
+    assert best.score == pytest.approx(min(means.values()))
+
+
+def test_ties_go_to_the_earliest(train: Any, open_predictor: Any, fermentation: Any) -> None:
+    twice = {"_or_": [{"model": Ridge(), "name": "a"}, {"model": Ridge(), "name": "b"}]}
+    run = train([FOLDS, twice], fermentation)
+    assert open_predictor().select(None).manifest.pipeline_id == run.pipelines[0]
+
+
+def test_by_branch_model_and_fold(train: Any, open_predictor: Any, fermentation: Any) -> None:
+    X, y = fermentation
+    run = train(STEPS, fermentation)
+    predictor = open_predictor()
+    rows, _ = list(FOLDS.split(X))[1]
+    scaler = MinMaxScaler().fit(y[rows].reshape(-1, 1))
+    targets = scaler.transform(y[rows].reshape(-1, 1)).ravel()
+    snv = clone(BRANCHES["snv"][0]).fit_transform(X)
+    by_hand = PLSRegression(2).fit(snv[rows], targets).predict(snv).reshape(-1, 1)
+    expected = scaler.inverse_transform(by_hand).ravel()
+    asked = {"model": "pls", "fold": 1}
+    assert np.array_equal(predictor.predict(run.id, X, branch=["snv"], **asked), expected)
+    assert np.array_equal(predictor.predict(run.id, X, branch=[0], **asked), expected)
+    assert np.array_equal(predictor.predict(run.id, X, branch="snv", **asked), expected)
+    (pipeline,) = run.pipelines
+    key = predictor.select(run.id, branch=[0], **asked).keys[0]
+    for ref in (f"{pipeline}:{key}", f"refs/pipelines/{pipeline}:{key}"):
+        assert np.array_equal(predictor.predict(ref, X), expected)
+    named = predictor.predict(None, X, pipeline=pipeline, branch=[0], **asked)
+    assert np.array_equal(named, expected)
+
+
+def test_by_tag_on_a_run_or_a_pipeline_that_was_replaced(
+    train: Any, workspace: Any, open_predictor: Any, fermentation: Any
+) -> None:
+    run = train(STEPS, fermentation)
+    (pipeline,) = run.pipelines
+    predictor = open_predictor()
+    expected = predictor.predict(run.id, fermentation.X)
+    with workspace.store(DATASET) as store:
+        manifest = store.resolve(f"refs/pipelines/{pipeline}")
+        with store.transaction() as txn:
+            txn.adopt_path(f"refs/pipelines/{pipeline}")
+            txn.set_ref("refs/tags/production", manifest)
+        with store.transaction() as txn:
+            txn.adopt_path(f"refs/runs/{run.id}")
+            txn.set_ref("refs/tags/run", store.resolve(f"refs/runs/{run.id}"))
+    train(STEPS, type(fermentation)(fermentation.X, fermentation.y * 2))
+    assert not np.array_equal(predictor.predict(pipeline, fermentation.X), expected)
+    for ref in ("production", "run", "refs/tags/production", run.id, f"{pipeline}@{{1}}"):
+        assert np.array_equal(predictor.predict(ref, fermentation.X), expected)
+
+
+def test_averages_weighted_by_score(train: Any, open_predictor: Any, fermentation: Any) -> None:
+    run = train([FOLDS, {"model": PLSRegression(2)}], fermentation)
+    predictor = open_predictor()
+    parts = [predictor.predict(run.id, fermentation.X, fold=fold) for fold in range(3)]
+    plain = predictor.predict(run.id, fermentation.X)
+    assert np.array_equal(plain, np.mean(parts, axis=0))
+    weights = [1 / row.rmse for row in run.results]
+    weighted = predictor.predict(run.id, fermentation.X, average="weighted")
+    assert np.array_equal(weighted, np.average(parts, axis=0, weights=weights))
+    with pytest.raises(InvalidInputError, match="average is one of mean, weighted"):
+        predictor.predict(run.id, fermentation.X, average="median")
+
+
+def test_the_sources_of_a_stack_can_be_asked_but_do_not_compete_with_it(
+    train: Any, open_predictor: Any, fermentation: Any
+) -> None:
+    run = train([*STEPS[:1], *STEPS[3:], {"stack": Ridge(alpha=1e6), "name": "meta"}], fermentation)
+    predictor = open_predictor()
+    assert predictor.select(run.id).head.name == "meta"
+    assert predictor.select(run.id, model="pls").head.name == "pls"
+    assert run.best.model != "meta"  # by its score alone it would not be chosen
+
+
+@pytest.mark.parametrize(
+    ("ref", "asked", "error", "said"),
+    [
+        ("nothing", {}, RefNotFoundError, "nothing"),
+        (None, {"pipeline": "other"}, NotFoundError, "no pipeline 'other'"),
+        (None, {"branch": [7]}, ArtifactNotFoundError, r"no model that fits: branch \[7\]"),
+        (None, {"model": "svm"}, ArtifactNotFoundError, "model 'svm'"),
+        (None, {"fold": 9}, ArtifactNotFoundError, "fold 9"),
+        (None, {"model": "pls", "fold": 9}, ArtifactNotFoundError, "no model of fold 9"),
+        ("PIPELINE:9:all", {}, ArtifactNotFoundError, "no artifact 9:all"),
+        ("PIPELINE:x", {}, InvalidInputError, "step or fold"),
+        ("PIPELINE:0:all", {}, InvalidInputError, "only models predict"),
+        ("PIPELINE:artifacts", {}, InvalidInputError, "step or fold"),
+    ],
+)
+def test_what_is_not_there_is_named(
+    train: Any, open_predictor: Any, fermentation: Any,
+    ref: str | None, asked: dict[str, Any], error: type[Exception], said: str,
+) -> None:  # fmt: skip
+    (pipeline,) = train(STEPS, fermentation).pipelines
+    ref = None if ref is None else ref.replace("PIPELINE", pipeline)
+    with pytest.raises(error, match=said):
+        open_predictor().predict(ref, fermentation.X, **asked)
+
+
+def test_spectra_of_another_length_are_refused(
+    train: Any, open_predictor: Any, fermentation: Any
+) -> None:
+    run = train(STEPS, fermentation)
+    with pytest.raises(InvalidInputError, match="fitted on 1047 features, and was given 1000"):
+        open_predictor().predict(run.id, fermentation.X[:, :1000])
+    with pytest.raises(InvalidInputError, match="X must have two dimensions"):
+        open_predictor().predict(run.id, fermentation.X[0])
+
+
+def test_a_dataset_that_does_not_exist_is_not_created(
+    workspace: Any, train: Any, fermentation: Any
+) -> None:
+    with pytest.raises(StoreNotFoundError):
+        Predictor(workspace, "nowhere")
+    assert not workspace.path.exists()
+    train([{"model": Ridge()}], fermentation)
+    with pytest.raises(StoreNotFoundError):
+        Predictor(workspace, "nowhere")
+    assert workspace.datasets() == [DATASET]
