@@ -42,6 +42,7 @@ _PLUMBING = _table(
         "init": "Create an empty store.",
         "ls-tree": "List the entries of a tree.",
         "mktree": "Make a tree of entries read from stdin.",
+        "prune": "Drop what nothing reaches any more.",
         "reflog": "Show where refs have pointed before.",
         "rev-list": "List runs and, with --objects, all that refs reach.",
         "rev-parse": "Turn names into object ids.",
@@ -62,7 +63,42 @@ _QUERIES = _table(
     },
 )
 
-PORCELAIN = {"Look": _QUERIES}
+_EXPLAIN = _table(
+    "porcelain",
+    {
+        "find": "Find artifacts by what they are.",
+        "graph": "Draw what a result was made from.",
+        "why": "Say what keeps an object.",
+        "du": "Say what deleting would free.",
+        "verify": "Check every byte of results and of all that they need.",
+    },
+)
+
+_KEEP = _table(
+    "porcelain",
+    {
+        "tag": "Name a result, list names, or look at and undo their moves.",
+        "rm": "Remove runs, pipelines and tags.",
+        "undo": "Take back an operation that changed refs.",
+    },
+)
+
+_RECLAIM = _table(
+    "porcelain",
+    {
+        "gc": "Drop what nothing reaches any more.",
+        "list-orphaned": "List artifacts that no ref reaches.",
+        "cleanup": "Delete the orphaned artifacts of a dataset.",
+        "purge": "Remove all runs, pipelines and tags of one dataset.",
+    },
+)
+
+PORCELAIN = {
+    "Look": _QUERIES,
+    "Explain": _EXPLAIN,
+    "Keep and remove": _KEEP,
+    "Reclaim": _RECLAIM,
+}
 
 # What people type without `artifacts`, and where it is.
 ELSEWHERE = {name: f"artifacts {name}" for section in PORCELAIN.values() for name in section}

@@ -26,7 +26,7 @@ def command(app: App, count: int | None, names: tuple[str, ...]) -> None:
     'n4a-store artifacts undo' can bring back.
     """
     store = app.store()
-    refs = [_full_name(store, name) for name in names] or [ref.name for ref in store.refs()]
+    refs = [full_name(store, name) for name in names] or [ref.name for ref in store.refs()]
     rows: list[dict[str, object]] = []
     for ref in refs:
         for n, entry in enumerate(store.reflog(ref)[:count]):
@@ -43,7 +43,7 @@ def command(app: App, count: int | None, names: tuple[str, ...]) -> None:
         app.out.json("reflog", {"moves": rows})
 
 
-def _full_name(store: Store, name: str) -> str:
+def full_name(store: Store, name: str) -> str:
     """The ref called `name`, which may be gone as long as its reflog is there."""
     from n4a_store.cli.resolve import NAMESPACES, hint_for
     from n4a_store.errors import RefNotFoundError

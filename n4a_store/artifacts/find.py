@@ -1,0 +1,130 @@
+"""Finding artifacts by what they are: class, type, parameters, run, date, size.
+
+Only manifests and records are read, and a record once however many runs hold the artifact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from n4a_store.artifacts.manifest_tree import PipelineManifest
+from n4a_store.artifacts.subject import all_manifests
+from n4a_store.artifacts.types import ArtifactRecord
+from n4a_store.objects.oid import ObjectId
+from n4a_store.repo.history import RUN_REFS
+from n4a_store.repo.store import Store
+
+__all__ = ["Match", "Query", "find_artifacts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What an artifact must be; None or empty asks for nothing.
+
+    Args:
+        class_name: A class without its module; `*` and `?` stand for anything.
+        type: An artifact type.
+        params: Parameters by name, as text: `n_components` = `3`.
+        run: A run id.
+        pipeline: A pipeline id; `*` and `?` stand for anything.
+        since, until: ISO times between which its pipeline began.
+        min_size, max_size: Bytes of the payload before compression.
+    """
+
+    class_name: str | None = None
+    type: str | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    run: str | None = None
+    pipeline: str | None = None
+    since: str | None = None
+    until: str | None = None
+    min_size: int | None = None
+    max_size: int | None = None
+
+    def fits(self, record: ArtifactRecord) -> bool:
+        """Whether a record is what is asked for, run and pipeline aside."""
+        if self.class_name is not None and not fnmatchcase(record.class_name, self.class_name):
+            return False
+        if self.type is not None and str(record.artifact_type) != self.type:
+            return False
+        if any(_text(record.params, name) != value for name, value in self.params.items()):
+            return False
+        if self.since is not None and record.created_at < self.since:
+            return False
+        if self.until is not None and record.created_at > self.until:
+            return False
+        low = self.min_size is None or record.size_bytes >= self.min_size
+        return low and (self.max_size is None or record.size_bytes <= self.max_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An artifact that fits.
+
+    Args:
+        record: As the newest manifest that holds it says.
+        tree: The id of its tree.
+        runs: The runs that hold exactly this artifact under this id, newest first.
+    """
+
+    record: ArtifactRecord
+    tree: ObjectId
+    runs: tuple[str, ...]
+
+
+def find_artifacts(store: Store, query: Query) -> list[Match]:
+    """The artifacts that fit, in order of execution, each id and content once.
+
+    Raises:
+        CorruptionError: A manifest or record is damaged.
+    """
+    with store.session():
+        runs: dict[tuple[str, ObjectId], list[str]] = {}
+        newest: dict[tuple[str, ObjectId], ArtifactRecord] = {}
+        read: dict[ObjectId, PipelineManifest] = {}
+        for pipeline, oid, ref in all_manifests(store):
+            if query.pipeline is not None and not fnmatchcase(pipeline, query.pipeline):
+                continue
+            if oid not in read:
+                read[oid] = PipelineManifest.read(store, pipeline, oid)
+            manifest = read[oid]
+            run = ref.removeprefix(RUN_REFS) if ref.startswith(RUN_REFS) else None
+            for key, child in manifest.artifacts.entries.items():
+                at = (f"{pipeline}:{key}", child.oid)
+                if run is not None:
+                    runs.setdefault(at, []).append(run)
+                if at not in newest:
+                    newest[at] = manifest.record(store, key)
+        matches = [
+            Match(record, at[1], tuple(runs.get(at, ())))
+            for at, record in newest.items()
+            if query.fits(record)
+        ]
+    if query.run is not None:
+        matches = [match for match in matches if query.run in match.runs]
+    return sorted(matches, key=_order)
+
+
+def _order(match: Match) -> tuple[Any, ...]:
+    record = match.record
+    fold = -1 if record.fold_id is None else record.fold_id
+    sub = -1 if record.sub_index is None else record.sub_index
+    place = (record.step_index, sub, tuple(record.branch_path), fold)
+    return (record.pipeline_id, *place, match.tree)
+
+
+def _text(params: Mapping[str, Any], name: str) -> str | None:
+    """A parameter as text; `a.b` looks inside of maps."""
+    value: Any = params
+    for part in _parts(params, name):
+        if not isinstance(value, Mapping) or part not in value:
+            return None
+        value = value[part]
+    return value if isinstance(value, str) else repr(value)
+
+
+def _parts(params: Mapping[str, Any], name: str) -> Iterator[str]:
+    return iter([name] if name in params else name.split("."))

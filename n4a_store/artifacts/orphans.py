@@ -1,0 +1,139 @@
+"""Orphans: artifacts that no ref reaches, with the names they had.
+
+An orphan was made by a run that was deleted or never completed. Its name comes from the reflog,
+for as long as that remembers; its tree says class and type. Payloads are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from n4a_store.artifacts.manifest_tree import ARTIFACTS, PAYLOAD, RECORD, StoredArtifact
+from n4a_store.errors import StoreError
+from n4a_store.objects.model import TreeEntry
+from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.repo.reachability import Garbage, preview
+from n4a_store.repo.store import Store
+
+__all__ = ["Orphan", "OrphanReport", "find_orphans"]
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """An artifact that no ref reaches.
+
+    Args:
+        size_bytes: Of its payload, before compression.
+        stored_bytes: What its own objects take; those that something living shares are left out.
+        undoable: Whether undo can still bring it back.
+        last_name: The ref and id under which it was last known; empty when nobody remembers.
+    """
+
+    tree: ObjectId
+    type: str
+    class_name: str
+    size_bytes: int
+    stored_bytes: int
+    undoable: bool
+    last_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanReport:
+    """All that no ref reaches.
+
+    Args:
+        artifacts: The orphaned artifacts, the largest first.
+        unreachable, undoable: All orphaned objects, manifests and runs included: those that gc
+            can drop, and those that undo can bring back.
+    """
+
+    artifacts: tuple[Orphan, ...]
+    unreachable: Garbage
+    undoable: Garbage
+
+
+def find_orphans(store: Store, *, expire_now: bool = False) -> OrphanReport:
+    """Mark the store and list the orphaned artifacts.
+
+    Args:
+        expire_now: Count as if the undo window had passed for everything.
+
+    Raises:
+        CorruptionError: Something reachable is damaged: then nothing is known to be an orphan.
+    """
+    with store.session():
+        found = preview(store, expire_now=expire_now)
+        unreachable, undoable = found.totals()
+        sizes: dict[bytes, int] = {}
+        trees: dict[bytes, bool] = {}
+        for oid, kind, stored, kept in found.orphans():
+            sizes[oid] = stored
+            if kind == Kind.TREE:
+                trees[oid] = trees.get(oid, False) or kept
+        names = _names_in_reflog(store) if trees else {}
+        orphans = [
+            orphan
+            for oid, kept in trees.items()
+            if (orphan := _orphan(store, ObjectId(oid), kept, sizes, names)) is not None
+        ]
+    orphans.sort(key=lambda orphan: (-orphan.stored_bytes, orphan.tree))
+    return OrphanReport(tuple(orphans), unreachable, undoable)
+
+
+def _orphan(
+    store: Store, tree: ObjectId, kept: bool, sizes: dict[bytes, int], names: dict[ObjectId, str]
+) -> Orphan | None:
+    entries = store.node(tree).entries
+    if RECORD not in entries or PAYLOAD not in entries:
+        return None
+    try:
+        blob = StoredArtifact.read(store, tree, tree.short()).blob
+    except StoreError:
+        # Garbage may be incomplete: part of it may have gone before the rest.
+        return None
+    own = {tree.raw: sizes[tree.raw]}
+    stack = [entries[RECORD], entries[PAYLOAD]]
+    while stack:
+        entry = stack.pop()
+        if entry.oid.raw in sizes and entry.oid.raw not in own:
+            own[entry.oid.raw] = sizes[entry.oid.raw]
+            if entry.kind is Kind.TREE:
+                stack.extend(store.node(entry.oid).entries.values())
+    name = names.get(tree, "")
+    return Orphan(tree, blob.type, blob.class_name, blob.size, sum(own.values()), kept, name)
+
+
+def _names_in_reflog(store: Store) -> dict[ObjectId, str]:
+    """Artifact trees by the newest name that the reflog gives them."""
+    names: dict[ObjectId, str] = {}
+    seen: set[ObjectId] = set()
+    for change in store.reflog():
+        for entry in (change.new, change.old):
+            if entry is None or entry.oid in seen:
+                continue
+            seen.add(entry.oid)
+            for key, tree in _artifacts_below(store, entry, change.name):
+                names.setdefault(tree, f"{key} in {change.name}" if key else change.name)
+    return names
+
+
+def _artifacts_below(store: Store, entry: TreeEntry, ref: str) -> Iterator[tuple[str, ObjectId]]:
+    """Artifact ids and trees in a run, in a manifest, or the artifact itself; else nothing."""
+    try:
+        if entry.kind is Kind.RUN:
+            pipelines = store.get_tree(store.get_run(entry.oid).pipelines).entries
+        else:
+            pipelines = {ref.rpartition("/")[2]: entry}
+        for pipeline, manifest in pipelines.items():
+            if manifest.kind is not Kind.TREE:
+                continue
+            artifacts = store.get_entry(manifest.oid, ARTIFACTS)
+            if artifacts is None:
+                yield "", manifest.oid
+                continue
+            for key, child in store.get_tree(artifacts.oid).entries.items():
+                yield f"{pipeline}:{key}", child.oid
+    except StoreError:
+        return  # what the reflog remembers may be gone; its names are a courtesy

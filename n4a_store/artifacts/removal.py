@@ -1,0 +1,119 @@
+"""Taking runs, pipelines and tags away: changes of refs, all of them or none, and undoable.
+
+What is still reached by anything else stays whole. A pipeline is taken out of every run that
+holds it, in the same commit, so that it is gone and not merely unnamed. A preview goes the same
+way and aborts at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from n4a_store.artifacts.manifest_tree import PIPELINES
+from n4a_store.errors import InvalidInputError, RefNotFoundError
+from n4a_store.objects.model import TreeEntry
+from n4a_store.refs.refs import Ref
+from n4a_store.repo.history import RUN_REFS, list_runs
+from n4a_store.repo.revision import expand_ref
+from n4a_store.repo.store import Store
+from n4a_store.repo.usage import usage
+
+__all__ = ["RefMove", "Removal", "remove", "remove_everything"]
+
+
+@dataclass(frozen=True, slots=True)
+class RefMove:
+    """A ref before and after; None: it does not exist."""
+
+    ref: str
+    old: TreeEntry | None
+    new: TreeEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What a removal does.
+
+    Args:
+        op: The operation that did it; None for a preview.
+        moves: The refs that go or change.
+        reached_objects, reached_bytes: All that these refs reach before.
+        freed_objects, freed_bytes: What gc can drop for it once the undo window has passed.
+    """
+
+    op: int | None
+    moves: tuple[RefMove, ...]
+    reached_objects: int
+    reached_bytes: int
+    freed_objects: int
+    freed_bytes: int
+
+
+def remove(store: Store, names: Iterable[str], *, dry_run: bool) -> Removal:
+    """Take away the runs, pipelines and tags called `names`.
+
+    Raises:
+        RefNotFoundError: One of them does not exist; then nothing changes.
+        ConflictError: Somebody moved one of them meanwhile; nothing changed.
+    """
+    refs: dict[str, Ref] = {}
+    for name in names:
+        full = expand_ref(store, name)
+        if full is None:
+            raise RefNotFoundError(f"no run, pipeline or tag is called '{name}'")
+        refs[full] = store.ref(full)
+    if not refs:
+        raise InvalidInputError("nothing to remove", hint="name a run, a pipeline or a tag")
+    return _apply(store, refs, f"remove {', '.join(refs)}", dry_run=dry_run)
+
+
+def remove_everything(store: Store, *, dry_run: bool) -> Removal:
+    """Take away every ref of the store.
+
+    Raises:
+        ConflictError: Somebody moved one of them meanwhile; nothing changed.
+    """
+    refs = {ref.name: ref for ref in store.refs()}
+    return _apply(store, refs, "purge", dry_run=dry_run)
+
+
+def _apply(store: Store, refs: dict[str, Ref], message: str, *, dry_run: bool) -> Removal:
+    pipelines = {name.removeprefix(PIPELINES) for name in refs if name.startswith(PIPELINES)}
+    moves = [RefMove(ref.name, ref.entry, None) for ref in refs.values()]
+    with store.session(), store.transaction(message, action="remove") as txn:
+        for ref in refs.values():
+            txn.delete_ref(ref.name, expect=ref.oid)
+        for entry in list_runs(store):
+            if entry.ref in refs or not pipelines:
+                continue
+            txn.adopt_path(entry.ref)
+            held = store.get_tree(entry.run.pipelines).entries
+            left = {name: txn.adopt_path(entry.ref, name) for name in held if name not in pipelines}
+            if len(left) == len(held):
+                continue
+            smaller = txn.put_run(replace(entry.run, pipelines=txn.put_tree(left)))
+            txn.set_ref(entry.ref, smaller, expect=entry.oid)
+            old = store.ref(entry.ref).entry
+            moves.append(RefMove(entry.ref, old, TreeEntry(old.kind, smaller)))
+        costs = _costs(store, moves)
+        if dry_run:
+            txn.abort()
+            return Removal(None, tuple(moves), *costs)
+        result = txn.commit()
+    return Removal(result.op, tuple(moves), *costs)
+
+
+def _costs(store: Store, moves: list[RefMove]) -> tuple[int, int, int, int]:
+    """Objects and bytes that the old values reach, and that only they reach."""
+    changed = {move.ref for move in moves}
+    stays = [ref.entry for ref in store.refs() if ref.name not in changed]
+    for move in moves:
+        if move.new is not None and move.old is not None and move.ref.startswith(RUN_REFS):
+            # The smaller run is not in the store yet: the manifests that it keeps are.
+            gone = {at.ref.removeprefix(PIPELINES) for at in moves if at.ref.startswith(PIPELINES)}
+            held = store.get_tree(store.get_run(move.old.oid).pipelines).entries
+            stays += [entry for name, entry in held.items() if name not in gone]
+    old = [move.old for move in moves if move.old is not None]
+    (used,) = usage(store, {"removed": old}, stays)
+    return used.objects, used.stored_bytes, used.own_objects, used.own_bytes

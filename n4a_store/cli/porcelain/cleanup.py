@@ -1,0 +1,39 @@
+"""`artifacts cleanup`: gc for one dataset, with the list of what goes."""
+
+from __future__ import annotations
+
+import click
+
+from n4a_store.cli.command import porcelain
+from n4a_store.cli.context import App
+from n4a_store.cli.porcelain.reclaim import NOTHING_CHANGED, show_orphan
+from n4a_store.cli.terminal import human_size
+
+
+@porcelain("cleanup")
+@click.option("-f", "--force", is_flag=True, help="Do it; without this, only preview.")
+@click.option("--now", is_flag=True, help="Delete what undo could bring back, too.")
+def command(app: App, force: bool, now: bool) -> None:
+    """Delete the orphaned artifacts of a dataset.
+
+    The same as gc for the dataset that -d names (or the only one), with every artifact that
+    goes by name. Artifacts that undo can bring back stay unless --now is given.
+    """
+    from n4a_store.artifacts.orphans import find_orphans
+    from n4a_store.repo.gc import collect
+
+    dataset = app.dataset()
+    found = find_orphans(dataset.store, expire_now=now)
+    going = [orphan for orphan in found.artifacts if now or not orphan.undoable]
+    report = collect(dataset.store, dry_run=not force, expire_now=now)
+    if app.json:
+        fields = {"dataset": dataset.name, "dry_run": not force, "artifacts": going}
+        app.out.json("artifacts cleanup", fields | {"report": report})
+        return
+    for orphan in going:
+        show_orphan(app, orphan)
+    verb = "deleted" if force else "would delete"
+    taken = human_size(report.unreachable.stored_bytes)
+    app.out.line(f"{verb} {len(going)} artifacts, {report.unreachable.objects} objects, {taken}")
+    if not force:
+        app.out.note(NOTHING_CHANGED)

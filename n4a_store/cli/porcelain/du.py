@@ -1,0 +1,84 @@
+"""`artifacts du`: what runs and pipelines take, and what deleting them would free."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from n4a_store.cli.command import porcelain
+from n4a_store.cli.complete import names as complete_names
+from n4a_store.cli.context import App
+from n4a_store.cli.porcelain.look import hinted
+from n4a_store.cli.render import Column
+from n4a_store.cli.terminal import human_count, human_size
+
+if TYPE_CHECKING:
+    from n4a_store.repo.store import Store
+    from n4a_store.repo.usage import Usage
+
+
+@porcelain("du")
+@click.option("--runs", "by_run", is_flag=True, help="List runs instead of pipelines.")
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_names)
+def command(app: App, by_run: bool, names: tuple[str, ...]) -> None:
+    """Say what deleting would free.
+
+    Without a NAME, each pipeline is listed with all its manifests in all runs. TAKES is all
+    that it reaches; FREES is what nothing else reaches, which is what 'rm' and a later gc give
+    back. Bytes are those on disk, after compression.
+    """
+    dataset = app.dataset()
+    store = dataset.store
+    found = _named(store, names) if names else _listed(store, by_run=by_run)
+    found.sort(key=lambda item: (-item.own_bytes, item.name))
+    if app.json:
+        app.out.json("artifacts du", {"dataset": dataset.name, "usage": found})
+        return
+    if not found:
+        app.out.note("nothing is stored yet")
+        return
+    columns = [
+        Column("NAME", style="yellow", flexible=True),
+        Column("OBJECTS", right=True),
+        Column("TAKES", right=True),
+        Column("FREES", right=True),
+    ]
+    app.out.table(
+        columns,
+        [
+            [
+                item.name,
+                human_count(item.objects),
+                human_size(item.stored_bytes),
+                human_size(item.own_bytes),
+            ]
+            for item in found
+        ],
+    )
+
+
+def _listed(store: Store, *, by_run: bool) -> list[Usage]:
+    from n4a_store.artifacts.holdings import pipeline_usage, run_usage
+
+    return run_usage(store) if by_run else pipeline_usage(store)
+
+
+def _named(store: Store, names: tuple[str, ...]) -> list[Usage]:
+    from n4a_store.artifacts.removal import remove
+    from n4a_store.repo.usage import Usage
+
+    found: list[Usage] = []
+    for name in names:
+        with hinted(store, name):
+            removal = remove(store, [name], dry_run=True)
+        found.append(
+            Usage(
+                name,
+                removal.reached_objects,
+                removal.reached_bytes,
+                removal.freed_objects,
+                removal.freed_bytes,
+            )
+        )
+    return found

@@ -1,0 +1,134 @@
+"""`artifacts find`: artifacts by class, type, parameters, run, date and size."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from n4a_store import errors
+from n4a_store.cli.command import porcelain
+from n4a_store.cli.context import App
+from n4a_store.cli.render import Column
+from n4a_store.cli.terminal import human_size
+
+_UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+@porcelain("find")
+@click.option("--class", "class_name", metavar="NAME", help="Class; '*' stands for anything.")
+@click.option("--type", "type_", metavar="TYPE", help="model, transformer, splitter, ….")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter.")
+@click.option("--run", metavar="RUN", help="Held by this run.")
+@click.option("--pipeline", metavar="ID", help="Of this pipeline; '*' stands for anything.")
+@click.option("--since", metavar="DATE", help="Made at or after this time (UTC).")
+@click.option("--until", metavar="DATE", help="Made at or before this time (UTC).")
+@click.option("--min-size", metavar="SIZE", help="At least so large: 500, 10K, 2M.")
+@click.option("--max-size", metavar="SIZE", help="At most so large.")
+def command(
+    app: App,
+    class_name: str | None,
+    type_: str | None,
+    params: tuple[str, ...],
+    run: str | None,
+    pipeline: str | None,
+    since: str | None,
+    until: str | None,
+    min_size: str | None,
+    max_size: str | None,
+) -> None:
+    """Find artifacts by what they are.
+
+    All conditions must hold; without any, all artifacts are listed. An id that has held
+    different artifacts in different runs is listed once for each.
+    """
+    from n4a_store.artifacts.find import Query, find_artifacts
+
+    query = Query(
+        class_name=class_name,
+        type=type_,
+        params=dict(_param(param) for param in params),
+        run=run.removeprefix("refs/runs/") if run else None,
+        pipeline=pipeline,
+        since=_time(since, end=False),
+        until=_time(until, end=True),
+        min_size=_size(min_size),
+        max_size=_size(max_size),
+    )
+    found = [
+        (dataset.name, match)
+        for dataset in app.datasets()
+        for match in find_artifacts(dataset.store, query)
+    ]
+    if app.json:
+        rows = [
+            {
+                "dataset": name,
+                "record": match.record.to_dict(),
+                "tree": match.tree,
+                "runs": match.runs,
+            }
+            for name, match in found
+        ]
+        app.out.json("artifacts find", {"artifacts": rows})
+        return
+    if not found:
+        app.out.note("no artifact fits")
+        return
+    columns = [
+        Column("ARTIFACT", style="yellow", flexible=True),
+        Column("DATASET", flexible=True),
+        Column("TYPE"),
+        Column("CLASS", flexible=True),
+        Column("SIZE", right=True),
+        Column("NEWEST RUN"),
+    ]
+    app.out.table(
+        columns,
+        [
+            [
+                match.record.artifact_id,
+                name,
+                str(match.record.artifact_type),
+                match.record.class_name,
+                human_size(match.record.size_bytes),
+                match.runs[0] if match.runs else "-",
+            ]
+            for name, match in found
+        ],
+    )
+
+
+def _param(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise errors.InvalidInputError(
+            f"'{text}' is no parameter", hint="such as --param n_components=3"
+        )
+    return name, value
+
+
+def _time(text: str | None, *, end: bool) -> str | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise errors.InvalidInputError(
+            f"'{text}' is no date", hint="such as 2026-11-23 or 2026-11-23T14:00"
+        ) from None
+    whole_day = len(text) <= len("2026-11-23")
+    if whole_day and end:
+        moment = moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+
+
+def _size(text: str | None) -> int | None:
+    if text is None:
+        return None
+    lowered = text.lower().removesuffix("ib").strip()
+    digits = lowered.rstrip("bkmg")
+    try:
+        return int(float(digits) * _UNITS[lowered[len(digits) :].strip()])
+    except (KeyError, ValueError, OverflowError):
+        raise errors.InvalidInputError(f"'{text}' is no size", hint="such as 10K or 2M") from None

@@ -1,0 +1,44 @@
+"""`artifacts gc`: drop what nothing reaches any more."""
+
+from __future__ import annotations
+
+import click
+
+from n4a_store.cli.command import porcelain
+from n4a_store.cli.context import App
+from n4a_store.cli.porcelain.reclaim import NOTHING_CHANGED, show_done, show_preview
+from n4a_store.cli.render import Span
+
+
+@porcelain("gc")
+@click.option("-f", "--force", is_flag=True, help="Do it; without this, only preview.")
+@click.option("--now", is_flag=True, help="Drop what undo could bring back, too.")
+def command(app: App, force: bool, now: bool) -> None:
+    """Drop what nothing reaches any more.
+
+    Safe beside running writers and readers. What undo can still bring back is kept for the
+    undo window (14 days unless configured) unless --now is given. Without -d, every dataset is
+    collected.
+    """
+    from n4a_store.artifacts.orphans import find_orphans
+    from n4a_store.repo.gc import collect
+
+    rows: list[dict[str, object]] = []
+    datasets = app.datasets()
+    for dataset in datasets:
+        store = dataset.store
+        orphans = find_orphans(store, expire_now=now) if not force else None
+        report = collect(store, dry_run=not force, expire_now=now)
+        if app.json:
+            rows.append({"dataset": dataset.name, "report": report, "orphans": orphans})
+            continue
+        if len(datasets) > 1:
+            app.out.line(Span(dataset.name, "bold"))
+        if orphans is None:
+            show_done(app, report)
+        else:
+            show_preview(app, dataset, report, orphans)
+    if app.json:
+        app.out.json("artifacts gc", {"dry_run": not force, "datasets": rows})
+    elif not force:
+        app.out.note(NOTHING_CHANGED)

@@ -1,0 +1,53 @@
+"""`artifacts purge`: take everything of one dataset away."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from n4a_store import errors
+from n4a_store.cli.command import porcelain
+from n4a_store.cli.context import App
+from n4a_store.cli.porcelain.removing import show_removal
+from n4a_store.cli.terminal import human_size, safe
+
+
+@porcelain("purge")
+@click.option("-f", "--force", is_flag=True, help="Do it; without this, only preview.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--now", is_flag=True, help="Free the space at once; undo cannot take it back.")
+def command(app: App, force: bool, yes: bool, now: bool) -> None:
+    """Remove all runs, pipelines and tags of one dataset.
+
+    The dataset must be named with -d. No other dataset is touched. Until the undo window has
+    passed, undo takes it back, unless --now is given.
+    """
+    from n4a_store.artifacts.removal import remove_everything
+    from n4a_store.repo.gc import collect
+
+    if app.options.dataset is None and app.options.store is None:
+        raise errors.InvalidInputError(
+            "purge needs the dataset by name", hint="pass -d NAME; 'artifacts stats' lists them"
+        )
+    dataset = app.dataset()
+    if force and not yes:
+        _ask(dataset.name)
+    removal = remove_everything(dataset.store, dry_run=not force)
+    report = collect(dataset.store, expire_now=True) if force and now else None
+    if app.json:
+        fields = {"dataset": dataset.name, "dry_run": not force, "removal": removal}
+        app.out.json("artifacts purge", fields | {"gc": report})
+        return
+    show_removal(app, dataset, removal)
+    if report is not None:
+        app.out.line(f"freed {human_size(report.bytes_freed)} now")
+
+
+def _ask(dataset: str) -> None:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise errors.InvalidInputError(
+            f"purging '{dataset}' needs a yes, and this is not a terminal",
+            hint="pass -y if you are sure",
+        )
+    click.confirm(f"Remove everything of dataset '{safe(dataset)}'?", abort=True, err=True)

@@ -1,0 +1,67 @@
+"""What the reclaiming commands show alike: orphans, and what a gc did or would do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from n4a_store.cli.context import App, Dataset
+from n4a_store.cli.terminal import human_count, human_size
+
+if TYPE_CHECKING:
+    from n4a_store.artifacts.orphans import Orphan, OrphanReport
+    from n4a_store.repo.gc import GcReport
+    from n4a_store.repo.reachability import Garbage
+
+NOTHING_CHANGED = "Nothing was changed. Run again with --force."
+_FEW = 5
+
+
+def show_orphan(app: App, orphan: Orphan) -> None:
+    """One orphaned artifact on a line."""
+    where = f"  last in {orphan.last_name}" if orphan.last_name else ""
+    app.out.line(
+        f"  {orphan.tree.short()}  {orphan.type} {orphan.class_name}  "
+        f"{human_size(orphan.stored_bytes)}{where}"
+    )
+
+
+def show_orphans(app: App, orphans: list[Orphan]) -> None:
+    """Some orphans, or all of them with --verbose."""
+    few = orphans if app.verbose else orphans[:_FEW]
+    for orphan in few:
+        show_orphan(app, orphan)
+    if len(orphans) > len(few):
+        app.out.line(f"  … {len(orphans) - len(few)} more: --verbose")
+
+
+def show_preview(app: App, dataset: Dataset, report: GcReport, orphans: OrphanReport) -> None:
+    """What a gc would do, and with which artifacts."""
+    app.out.line(f"mark    {human_count(report.reachable)} objects from {report.roots} refs")
+    app.out.line(f"would drop {_amount(report.unreachable)}")
+    show_orphans(app, [orphan for orphan in orphans.artifacts if not orphan.undoable])
+    until = datetime.now(UTC) + timedelta(days=dataset.store.settings.undo_window_days)
+    note = ""
+    if report.undoable.objects:
+        note = f"   undo can still bring them back (until {until:%Y-%m-%d})"
+    app.out.line(f"would keep {_amount(report.undoable)}{note}")
+    show_orphans(app, [orphan for orphan in orphans.artifacts if orphan.undoable])
+
+
+def show_done(app: App, report: GcReport) -> None:
+    """What a gc did."""
+    app.out.line(f"mark    {human_count(report.reachable)} objects from {report.roots} refs")
+    app.out.line(f"dropped {_amount(report.unreachable)}; {human_size(report.bytes_freed)} freed")
+    app.out.line(f"kept    {_amount(report.undoable)} for undo")
+    if report.rewritten:
+        app.out.note(f"rewrote {len(report.rewritten)} packs without their garbage")
+    for held in report.held_by:
+        age = "" if held.age_seconds is None else f" for {held.age_seconds / 60:.0f} min"
+        app.out.note(
+            f"{len(report.pending)} packs wait for a {held.role}, process {held.pid}{age}; "
+            "a later gc drops them"
+        )
+
+
+def _amount(garbage: Garbage) -> str:
+    return f"{human_count(garbage.objects):>8} objects  {human_size(garbage.stored_bytes)}"

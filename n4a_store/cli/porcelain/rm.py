@@ -1,0 +1,39 @@
+"""`artifacts rm`: take runs, pipelines and tags away."""
+
+from __future__ import annotations
+
+import click
+
+from n4a_store.cli.command import porcelain
+from n4a_store.cli.complete import names as complete_names
+from n4a_store.cli.context import App
+from n4a_store.cli.porcelain.look import hinted
+from n4a_store.cli.porcelain.removing import show_removal
+
+
+@porcelain("rm")
+@click.option("-f", "--force", is_flag=True, help="Do it; without this, only preview.")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete_names)
+def command(app: App, force: bool, names: tuple[str, ...]) -> None:
+    """Remove runs, pipelines and tags.
+
+    All NAMEs go in one operation, which undo takes back. A pipeline is taken out of every run
+    that holds it. Artifacts that anything else needs stay whole: a stacked model keeps its
+    sources. Disk space comes back with the first gc after the undo window.
+    """
+    from n4a_store.artifacts.removal import remove
+
+    dataset = app.dataset()
+    with hinted(dataset.store, next((n for n in names if not _known(dataset.store, n)), names[0])):
+        removal = remove(dataset.store, names, dry_run=not force)
+    if app.json:
+        fields = {"dataset": dataset.name, "dry_run": not force, "removal": removal}
+        app.out.json("artifacts rm", fields)
+    else:
+        show_removal(app, dataset, removal)
+
+
+def _known(store: object, name: str) -> bool:
+    from n4a_store.repo.revision import expand_ref
+
+    return expand_ref(store, name) is not None  # type: ignore[arg-type]

@@ -1,0 +1,71 @@
+"""`artifacts undo`: take an operation back, whole."""
+
+from __future__ import annotations
+
+import click
+
+from n4a_store.cli.command import porcelain
+from n4a_store.cli.complete import refs
+from n4a_store.cli.context import App
+from n4a_store.cli.porcelain.look import hinted
+
+
+@porcelain("undo")
+@click.option("--op", type=click.IntRange(1), metavar="N", help="The operation [default: newest].")
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--list", "listing", is_flag=True, help="List what can be undone.")
+@click.argument("ref", required=False, shell_complete=refs)
+def command(app: App, op: int | None, dry_run: bool, listing: bool, ref: str | None) -> None:
+    """Take back an operation that changed refs.
+
+    Without --op, the newest one; with REF, the newest that changed this ref. All refs that the
+    operation moved go back together. An undo is an operation too, so undoing twice restores.
+    """
+    from n4a_store.cli.plumbing.reflog import full_name
+    from n4a_store.repo.undo import newest_undoable, undo
+
+    dataset = app.dataset()
+    store = dataset.store
+    if listing:
+        _list(app)
+        return
+    if ref is not None and op is None:
+        with hinted(store, ref):
+            op = newest_undoable(store, full_name(store, ref))
+    done = undo(store, op, dry_run=dry_run)
+    if app.json:
+        moves = [{"ref": name, "old": old, "new": new} for name, old, new in done.refs]
+        fields = {"dataset": dataset.name, "op": done.op, "by": done.by, "refs": moves}
+        app.out.json("artifacts undo", fields)
+        return
+    app.out.line(f"{'would undo' if dry_run else 'undid'} operation {done.op}")
+    for name, old, new in done.refs:
+        was, now = ("gone" if side is None else side.oid.short() for side in (old, new))
+        app.out.line(f"  {name}  {was} → {now}")
+    if not dry_run:
+        app.out.note(f"operation {done.by} did it; undo that to go forward again")
+
+
+def _list(app: App) -> None:
+    from n4a_store.cli.render import Column
+
+    moves = app.store().reflog()
+    if app.json:
+        app.out.json("artifacts undo", {"moves": moves})
+        return
+    if not moves:
+        app.out.note("nothing to undo")
+        return
+    columns = [
+        Column("OP", right=True),
+        Column("WHEN"),
+        Column("ACTION"),
+        Column("REF", flexible=True),
+        Column("MESSAGE", flexible=True),
+    ]
+    moves.sort(key=lambda move: move.op, reverse=True)
+    rows = [
+        [str(move.op), f"{move.at:%Y-%m-%d %H:%M}", move.action, move.name, move.message]
+        for move in moves
+    ]
+    app.out.table(columns, rows)
