@@ -12,7 +12,6 @@ checked before any file is touched. One registry may be shared by threads.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, SupportsIndex
@@ -25,17 +24,15 @@ from n4a_store.artifacts.execution_path import (
 )
 from n4a_store.artifacts.graph import ArtifactNode
 from n4a_store.artifacts.incoming import artifact_ids, meta_model_config, prepare
-from n4a_store.artifacts.loading import load_record
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES
-from n4a_store.artifacts.queries import Found, View
+from n4a_store.artifacts.queries import Found
+from n4a_store.artifacts.registry_queries import RegistryQueries
+from n4a_store.artifacts.run_handle import RunHandle
 from n4a_store.artifacts.runs import OpenRun
-from n4a_store.artifacts.selection import fold_models, for_step
-from n4a_store.artifacts.serializers.table import SerializerTable, default_table
+from n4a_store.artifacts.serializers.table import SerializerTable
 from n4a_store.artifacts.types import (
-    HASH_PREFIX,
     ArtifactRecord,
     ArtifactType,
-    Ids,
     MetaModelConfig,
 )
 from n4a_store.artifacts.workspace import Workspace
@@ -59,67 +56,7 @@ class DependencyNotFoundError(ArtifactNotFoundError, InvalidInputError):
     """Something is registered as depending on an artifact that does not exist."""
 
 
-class RunHandle:
-    """An open run, as ``with registry.run() as run`` gives it."""
-
-    def __init__(self, registry: ArtifactRegistry, run: OpenRun) -> None:
-        self._registry = registry
-        self._run = run
-
-    @property
-    def id(self) -> str:
-        """The run's id, ``20261123_a1b2c3``; its ref is ``refs/runs/<id>``."""
-        return self._run.id
-
-    @property
-    def created_at(self) -> str:
-        """When it began."""
-        return self._run.created_at
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can still be registered into."""
-        return self._run.is_open
-
-    @property
-    def completed(self) -> list[str]:
-        """The pipelines that it has completed, in that order."""
-        return list(self._run.completed)
-
-    def __repr__(self) -> str:
-        return f"<run {self.id}, {'open' if self.is_open else 'ended'}>"
-
-    def __str__(self) -> str:
-        return self.id
-
-    def register(self, obj: Any, artifact_id: str, *args: Any, **kwargs: Any) -> ArtifactRecord:
-        """As :meth:`ArtifactRegistry.register`, into this run and no other.
-
-        Raises:
-            TransactionClosedError: The run has ended.
-        """
-        self._run.check_open()
-        return self._registry.register(obj, artifact_id, *args, **kwargs)
-
-    def note(self, details: Mapping[str, Any]) -> None:
-        """Add canonical values to the run object's details, kept from the next commit on.
-
-        Raises:
-            TransactionClosedError: The run has ended.
-        """
-        self._run.note(details)
-
-    def complete_pipeline(self, pipeline_id: str) -> None:
-        """As :meth:`ArtifactRegistry.complete_pipeline`.
-
-        Raises:
-            TransactionClosedError: The run has ended.
-        """
-        self._run.check_open()
-        self._registry.complete_pipeline(pipeline_id)
-
-
-class ArtifactRegistry:
+class ArtifactRegistry(RegistryQueries):
     """The artifacts of one dataset.
 
     Args:
@@ -138,32 +75,9 @@ class ArtifactRegistry:
         *,
         table: SerializerTable | None = None,
     ) -> None:
-        self.workspace = Workspace(workspace)
-        self.dataset = check_name_component(dataset, what="dataset")
-        self._table = table
-        self._mutex = threading.RLock()
-        self._store: Store | None = None
-        self._run: OpenRun | None = None
+        super().__init__(workspace, dataset, table=table)
         self._implicit: OpenRun | None = None
         self._implicit_ids: set[str] = set()
-        self._view = View(lambda: self.store, lambda: self._run)
-
-    def __repr__(self) -> str:
-        return f"ArtifactRegistry({str(self.workspace.path)!r}, {self.dataset!r})"
-
-    # --- the store ----------------------------------------------------------------------------
-
-    @property
-    def store(self) -> Store:
-        """The dataset's store.
-
-        Raises:
-            StoreNotFoundError: There is none yet; nothing is created.
-        """
-        with self._mutex:
-            if self._store is None:
-                self._store = self.workspace.store(self.dataset)
-            return self._store
 
     def _created_store(self) -> Store:
         with self._mutex:
@@ -179,11 +93,6 @@ class ArtifactRegistry:
             if self._store is not None:
                 self._store.close()
                 self._store = None
-
-    @property
-    def table(self) -> SerializerTable:
-        """The serializers it writes and reads with."""
-        return default_table() if self._table is None else self._table
 
     # --- runs ---------------------------------------------------------------------------------
 
@@ -471,75 +380,6 @@ class ArtifactRegistry:
             return record
         raise AssertionError("unreachable")
 
-    # --- asking -------------------------------------------------------------------------------
-
-    def resolve(self, artifact_id: str, run: str | None = None) -> ArtifactRecord | None:
-        """The record of an artifact, None when no artifact has this id.
-
-        Args:
-            artifact_id: The id.
-            run: A run to look in; None looks in the open run and then among what is completed.
-
-        Raises:
-            InvalidInputError: The id is malformed.
-            StoreNotFoundError: There is no such dataset.
-        """
-        with self._mutex:
-            found = self._view.find(artifact_id, run)
-            return None if found is None else found.record
-
-    def resolve_by_hash(self, content_hash: str) -> list[ArtifactRecord]:
-        """Every record with this content, sorted by id.
-
-        Args:
-            content_hash: A record's ``content_hash``, with or without ``blake3:``.
-
-        Raises:
-            StoreNotFoundError: There is no such dataset.
-        """
-        wanted = HASH_PREFIX + str(content_hash).removeprefix(HASH_PREFIX).lower()
-        return [record for record in self.get_all_records() if record.content_hash == wanted]
-
-    def get_all_records(
-        self, pipeline_id: str | None = None, run: str | None = None
-    ) -> list[ArtifactRecord]:
-        """All records, sorted by pipeline and in order of execution.
-
-        Raises:
-            StoreNotFoundError: There is no such dataset.
-            ArtifactNotFoundError: There is no such pipeline.
-        """
-        with self._mutex:
-            return self._view.records(pipeline_id, run)
-
-    def get_artifacts_for_step(
-        self,
-        pipeline_id: str,
-        step_index: int,
-        branch_path: Iterable[SupportsIndex] | None = None,
-        fold_id: int | None = None,
-    ) -> list[ArtifactRecord]:
-        """The records of one step, as one branch and fold see them.
-
-        See :func:`~n4a_store.artifacts.selection.for_step` for what a branch sees.
-        """
-        with self._mutex:
-            pipelines = self._view.pipelines(pipeline_id)
-            paths = for_step(pipelines[0].paths(), step_index, branch_path, fold_id)
-            return [pipelines[0].record(path.key) for path in paths]
-
-    def get_fold_models(
-        self,
-        pipeline_id: str,
-        step_index: int,
-        branch_path: Iterable[SupportsIndex] | None = None,
-    ) -> list[ArtifactRecord]:
-        """The records of a step's fold models, sorted by fold; of one branch, never mixed."""
-        with self._mutex:
-            return fold_models(self._view.pipelines(pipeline_id), step_index, branch_path)
-
-    # --- dependencies -------------------------------------------------------------------------
-
     def add_dependency(self, artifact_id: str, depends_on: str) -> ArtifactRecord:
         """Let an artifact of the open run's unfinished pipeline depend on one more.
 
@@ -559,60 +399,3 @@ class ArtifactRegistry:
                     hint="dependencies are added before complete_pipeline; register it again",
                 )
             return draft.add_dependency(path.key, self._adopted(draft, dep))
-
-    def get_dependencies(self, artifact_id: str) -> Ids:
-        """The ids that an artifact depends on directly, in the order given.
-
-        Raises:
-            ArtifactNotFoundError: There is no such artifact.
-        """
-        with self._mutex:
-            return self._view.get(artifact_id).record.depends_on
-
-    def get_dependents(self, artifact_id: str) -> Ids:
-        """The ids of the artifacts that depend on this one directly, sorted as parsed.
-
-        Raises:
-            InvalidInputError: The id is malformed.
-        """
-        name = parse_artifact_id(artifact_id).artifact_id
-        with self._mutex:
-            return Ids(
-                record.artifact_id
-                for record in self._view.records()
-                if name in record.depends_on
-            )
-
-    def resolve_dependencies(self, artifact_id: str) -> list[ArtifactRecord]:
-        """The records of all that an artifact depends on, dependencies before dependents.
-
-        Raises:
-            ArtifactNotFoundError: There is no such artifact.
-        """
-        with self._mutex:
-            return self._view.dependencies(self._view.get(artifact_id))
-
-    # --- loading ------------------------------------------------------------------------------
-
-    def load_artifact(
-        self, record: ArtifactRecord, *, mmap: bool = False, trust: bool = False
-    ) -> Any:
-        """The object of a record. Its bytes are checked before any of them is interpreted.
-
-        Args:
-            record: What to load; also one of an earlier version.
-            mmap: Read-only arrays over the store's memory instead of writable copies.
-            trust: Load it although it was imported from elsewhere.
-
-        Raises:
-            CorruptionError: Stored bytes are missing or damaged; names the artifact.
-            UntrustedError: It was imported and may run code; see ``trust``.
-            SerializationError: Its library is not here or refuses it.
-        """
-        with self._mutex:
-            found = self._view.find(record.artifact_id)
-            reader = self.store if found is None else found.reader
-            origin = "" if found is None else found.origin
-            return load_record(
-                reader, record, self.table, origin=origin, mmap=mmap, trust=trust
-            )

@@ -1,0 +1,217 @@
+"""Manifests read from files: checked before anything is believed.
+
+A manifest may have been edited by hand, torn, or made to do harm. YAML tags and aliases, more
+events than any real manifest has, wrong types, ids and names that break their rules are each an
+:class:`InvalidInputError`; another schema is an :class:`UnsupportedFormatError` that says the
+way out. Nothing in a manifest is ever used as a path.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from n4a_store.artifacts.execution_path import check_pipeline_id
+from n4a_store.artifacts.rendition import SCHEMA_VERSION
+from n4a_store.artifacts.types import ArtifactRecord
+from n4a_store.errors import (
+    BackendError,
+    InvalidInputError,
+    StoreError,
+    StoreNotFoundError,
+    UnsupportedFormatError,
+)
+from n4a_store.refs.names import check_name_component
+
+__all__ = [
+    "CheckedManifest",
+    "check_manifest",
+    "check_schema",
+    "find_workspace",
+    "load_yaml",
+    "read_manifest_file",
+]
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_EVENTS = 1_500_000
+MAX_ITEMS = 100_000
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_WAY_OUT = (
+    "write it again with schema 2.0: retrain, or convert it with the program that wrote it; then "
+    "n4a-store artifacts import takes it"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedManifest:
+    """A manifest of schema 2.0 whose every field has been checked.
+
+    Args:
+        run_id: The run it belongs to; None when it does not say.
+        pipeline_id: The pipeline; None when its items are of several.
+    """
+
+    dataset: str
+    run_id: str | None
+    pipeline_id: str | None
+    created_at: str
+    records: tuple[ArtifactRecord, ...]
+
+
+def load_yaml(text: str, what: str) -> Any:
+    """Plain values from YAML.
+
+    Raises:
+        InvalidInputError: It is not YAML, or uses tags or aliases, or is too large.
+    """
+    try:
+        for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
+            if count > MAX_EVENTS:
+                raise InvalidInputError(f"{what} has more than {MAX_EVENTS} parts")
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise InvalidInputError(f"{what} uses a YAML alias: {_place(event)}")
+            tag = getattr(event, "tag", None)
+            if tag is not None:
+                raise InvalidInputError(f"{what} uses a YAML tag {tag!r}: {_place(event)}")
+        return yaml.load(text, Loader=_LOADER)  # a safe loader: plain values only
+    except yaml.YAMLError as error:
+        raise InvalidInputError(
+            f"{what} is not YAML: {' '.join(str(error).split())}",
+            hint="was it torn or edited by hand? the store can print it again",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        # Dates that do not exist, numbers too long, nesting without end.
+        if isinstance(error, StoreError):
+            raise
+        raise InvalidInputError(f"{what} holds a malformed value: {error}") from error
+
+
+def _place(event: Any) -> str:
+    return f"line {event.start_mark.line + 1}"
+
+
+def read_manifest_file(path: Path) -> CheckedManifest:
+    """Read and check a manifest's file.
+
+    Raises:
+        StoreNotFoundError: There is no such file.
+        InvalidInputError: It is malformed; the message names the file and the place.
+        UnsupportedFormatError: It is of another schema.
+    """
+    return check_manifest(load_yaml(read_text(path), str(path)), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a file of bounded size.
+
+    Raises:
+        StoreNotFoundError: There is no such file.
+        InvalidInputError: It is too large or not UTF-8.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidInputError(f"{path} is larger than {MAX_BYTES} bytes")
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreNotFoundError(f"there is no manifest {path}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path} is not UTF-8 text: {error}") from error
+    except OSError as error:
+        raise BackendError(f"cannot read {path}: {error}") from error
+
+
+def check_schema(document: Any, what: str = "manifest") -> Mapping[str, Any]:
+    """The part of a manifest that has ``schema_version`` and ``items``.
+
+    That is the manifest itself, or its ``artifacts`` section.
+
+    Raises:
+        InvalidInputError: It is no manifest at all.
+        UnsupportedFormatError: It is of schema 1, or of one that came later.
+    """
+    if not isinstance(document, Mapping):
+        raise InvalidInputError(f"{what} is a map, not {type(document).__name__}")
+    section = document
+    if "items" not in document and "artifacts" in document:
+        section = document["artifacts"]
+        if isinstance(section, list):
+            raise UnsupportedFormatError(
+                f"{what} is of schema 1: its artifacts are a flat list", hint=_WAY_OUT
+            )
+        if not isinstance(section, Mapping):
+            raise InvalidInputError(f"{what}: artifacts is a map with items")
+    version = section.get("schema_version", document.get("schema_version"))
+    if version is None:
+        raise InvalidInputError(f"{what} has no schema_version", hint="a manifest begins with it")
+    if str(version) != SCHEMA_VERSION:
+        raise UnsupportedFormatError(
+            f"{what} is of schema {str(version)!r:.40}; this program reads {SCHEMA_VERSION!r}",
+            hint=_WAY_OUT,
+        )
+    return section
+
+
+def check_manifest(document: Any, what: str = "manifest") -> CheckedManifest:
+    """Check a manifest of schema 2.0 field by field.
+
+    Raises:
+        InvalidInputError: Something in it is malformed; says where.
+        UnsupportedFormatError: It is of another schema or holds a format of the past.
+    """
+    section = check_schema(document, what)
+    items = section.get("items")
+    if not isinstance(items, list):
+        raise InvalidInputError(f"{what}: items is a list")
+    if len(items) > MAX_ITEMS:
+        raise InvalidInputError(f"{what} has {len(items)} items; at most {MAX_ITEMS} are read")
+    dataset = check_name_component(document.get("dataset", ""), what="dataset")
+    run_id = document.get("run_id")
+    if run_id is not None:
+        run_id = check_name_component(run_id, what="run id")
+    records = tuple(_item(item, place, what) for place, item in enumerate(items))
+    seen: set[str] = set()
+    for record in records:
+        if record.artifact_id in seen:
+            raise InvalidInputError(f"{what} lists {record.artifact_id} twice")
+        seen.add(record.artifact_id)
+    pipelines = {record.pipeline_id for record in records}
+    stated = document.get("pipeline_id")
+    if stated is not None:
+        stated = check_pipeline_id(stated)
+        if pipelines - {stated}:
+            raise InvalidInputError(f"{what} of pipeline {stated} lists artifacts of others")
+    elif len(pipelines) == 1:
+        stated = pipelines.pop()
+    created_at = document.get("created_at", "")
+    return CheckedManifest(dataset, run_id, stated, str(created_at), records)
+
+
+def _item(item: Any, place: int, what: str) -> ArtifactRecord:
+    try:
+        if isinstance(item, Mapping) and item.get("format") == "legacy_pickle":
+            raise UnsupportedFormatError("format 'legacy_pickle' is not read", hint=_WAY_OUT)
+        return ArtifactRecord.from_dict(item)
+    except UnsupportedFormatError as error:
+        raise UnsupportedFormatError(f"{what}, item {place}: {error}", hint=error.hint) from error
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{what}, item {place}: {error}", hint=error.hint) from error
+
+
+def find_workspace(folder: str | os.PathLike[str]) -> Path:
+    """The workspace that a folder lies in: the nearest that has ``binaries``.
+
+    Raises:
+        StoreNotFoundError: There is none.
+    """
+    start = Path(folder).absolute()
+    for candidate in (start, *start.parents):
+        if (candidate / "binaries").is_dir():
+            return candidate
+    raise StoreNotFoundError(
+        f"there is no workspace around {start}", hint="a workspace has a folder 'binaries'"
+    )

@@ -1,0 +1,197 @@
+"""Asking a registry: records, dependencies, objects. Nothing here creates or changes anything."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from typing import Any, SupportsIndex
+
+from n4a_store.artifacts.execution_path import parse_artifact_id
+from n4a_store.artifacts.loading import load_record
+from n4a_store.artifacts.queries import View
+from n4a_store.artifacts.runs import OpenRun
+from n4a_store.artifacts.selection import fold_models, for_step
+from n4a_store.artifacts.serializers.table import SerializerTable, default_table
+from n4a_store.artifacts.types import HASH_PREFIX, ArtifactRecord, Ids
+from n4a_store.artifacts.workspace import Workspace
+from n4a_store.refs.names import check_name_component
+from n4a_store.repo.store import Store
+
+__all__ = ["RegistryQueries"]
+
+
+class RegistryQueries:
+    """The half of a registry that only looks.
+
+    Args:
+        workspace: The folder of the workspace, or a :class:`Workspace`.
+        dataset: The name of the dataset.
+        table: The serializers; None for those of this process.
+
+    Raises:
+        InvalidNameError: That cannot be the name of a dataset.
+    """
+
+    def __init__(
+        self,
+        workspace: str | os.PathLike[str] | Workspace,
+        dataset: str,
+        *,
+        table: SerializerTable | None = None,
+    ) -> None:
+        self.workspace = Workspace(workspace)
+        self.dataset = check_name_component(dataset, what="dataset")
+        self._table = table
+        self._mutex = threading.RLock()
+        self._store: Store | None = None
+        self._run: OpenRun | None = None
+        self._view = View(lambda: self.store, lambda: self._run)
+
+    def __repr__(self) -> str:
+        return f"ArtifactRegistry({str(self.workspace.path)!r}, {self.dataset!r})"
+
+    # --- the store ----------------------------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """The dataset's store.
+
+        Raises:
+            StoreNotFoundError: There is none yet; nothing is created.
+        """
+        with self._mutex:
+            if self._store is None:
+                self._store = self.workspace.store(self.dataset)
+            return self._store
+
+    @property
+    def table(self) -> SerializerTable:
+        """The serializers it writes and reads with."""
+        return default_table() if self._table is None else self._table
+
+    # --- asking -------------------------------------------------------------------------------
+
+    def resolve(self, artifact_id: str, run: str | None = None) -> ArtifactRecord | None:
+        """The record of an artifact, None when no artifact has this id.
+
+        Args:
+            artifact_id: The id.
+            run: A run to look in; None looks in the open run and then among what is completed.
+
+        Raises:
+            InvalidInputError: The id is malformed.
+            StoreNotFoundError: There is no such dataset.
+        """
+        with self._mutex:
+            found = self._view.find(artifact_id, run)
+            return None if found is None else found.record
+
+    def resolve_by_hash(self, content_hash: str) -> list[ArtifactRecord]:
+        """Every record with this content, sorted by id.
+
+        Args:
+            content_hash: A record's ``content_hash``, with or without ``blake3:``.
+
+        Raises:
+            StoreNotFoundError: There is no such dataset.
+        """
+        wanted = HASH_PREFIX + str(content_hash).removeprefix(HASH_PREFIX).lower()
+        return [record for record in self.get_all_records() if record.content_hash == wanted]
+
+    def get_all_records(
+        self, pipeline_id: str | None = None, run: str | None = None
+    ) -> list[ArtifactRecord]:
+        """All records, sorted by pipeline and in order of execution.
+
+        Raises:
+            StoreNotFoundError: There is no such dataset.
+            ArtifactNotFoundError: There is no such pipeline.
+        """
+        with self._mutex:
+            return self._view.records(pipeline_id, run)
+
+    def get_artifacts_for_step(
+        self,
+        pipeline_id: str,
+        step_index: int,
+        branch_path: Iterable[SupportsIndex] | None = None,
+        fold_id: int | None = None,
+    ) -> list[ArtifactRecord]:
+        """The records of one step, as one branch and fold see them.
+
+        See :func:`~n4a_store.artifacts.selection.for_step` for what a branch sees.
+        """
+        with self._mutex:
+            pipelines = self._view.pipelines(pipeline_id)
+            paths = for_step(pipelines[0].paths(), step_index, branch_path, fold_id)
+            return [pipelines[0].record(path.key) for path in paths]
+
+    def get_fold_models(
+        self,
+        pipeline_id: str,
+        step_index: int,
+        branch_path: Iterable[SupportsIndex] | None = None,
+    ) -> list[ArtifactRecord]:
+        """The records of a step's fold models, sorted by fold; of one branch, never mixed."""
+        with self._mutex:
+            return fold_models(self._view.pipelines(pipeline_id), step_index, branch_path)
+
+    # --- dependencies -------------------------------------------------------------------------
+
+    def get_dependencies(self, artifact_id: str) -> Ids:
+        """The ids that an artifact depends on directly, in the order given.
+
+        Raises:
+            ArtifactNotFoundError: There is no such artifact.
+        """
+        with self._mutex:
+            return self._view.get(artifact_id).record.depends_on
+
+    def get_dependents(self, artifact_id: str) -> Ids:
+        """The ids of the artifacts that depend on this one directly, sorted as parsed.
+
+        Raises:
+            InvalidInputError: The id is malformed.
+        """
+        name = parse_artifact_id(artifact_id).artifact_id
+        with self._mutex:
+            return Ids(
+                record.artifact_id
+                for record in self._view.records()
+                if name in record.depends_on
+            )
+
+    def resolve_dependencies(self, artifact_id: str) -> list[ArtifactRecord]:
+        """The records of all that an artifact depends on, dependencies before dependents.
+
+        Raises:
+            ArtifactNotFoundError: There is no such artifact.
+        """
+        with self._mutex:
+            return self._view.dependencies(self._view.get(artifact_id))
+
+    # --- loading ------------------------------------------------------------------------------
+
+    def load_artifact(
+        self, record: ArtifactRecord, *, mmap: bool = False, trust: bool = False
+    ) -> Any:
+        """The object of a record. Its bytes are checked before any of them is interpreted.
+
+        Args:
+            record: What to load; also one of an earlier version.
+            mmap: Read-only arrays over the store's memory instead of writable copies.
+            trust: Load it although it was imported from elsewhere.
+
+        Raises:
+            CorruptionError: Stored bytes are missing or damaged; names the artifact.
+            UntrustedError: It was imported and may run code; see ``trust``.
+            SerializationError: Its library is not here or refuses it.
+        """
+        with self._mutex:
+            found = self._view.find(record.artifact_id)
+            reader = self.store if found is None else found.reader
+            origin = "" if found is None else found.origin
+            return load_record(
+                reader, record, self.table, origin=origin, mmap=mmap, trust=trust
+            )

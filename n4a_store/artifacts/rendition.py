@@ -1,0 +1,105 @@
+"""A pipeline's manifest as YAML that people read. Never the source of truth: the store is.
+
+Schema "2.0": a map with ``schema_version``, ``dataset``, ``run_id``, ``pipeline_id``,
+``created_at``, ``manifest`` (the id of the tree that it shows), ``branches`` when some have
+names, and ``items``, a list of records in order of execution.
+
+Written here and not by a YAML library, which would take longer than storing the artifacts does:
+each field is one line, its value in YAML's flow style.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from n4a_store.artifacts.types import ArtifactRecord
+
+__all__ = ["SCHEMA_VERSION", "manifest_document", "render"]
+
+SCHEMA_VERSION = "2.0"
+# What YAML 1.1 does not count as printable, and what it would fold as a line break.
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
+
+def manifest_document(
+    *,
+    dataset: str,
+    run_id: str,
+    pipeline_id: str,
+    created_at: str,
+    manifest: str,
+    records: Iterable[ArtifactRecord],
+    branches: Mapping[str, str],
+) -> dict[str, Any]:
+    """The manifest as plain values."""
+    document: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "dataset": dataset,
+        "run_id": run_id,
+        "pipeline_id": pipeline_id,
+        "created_at": created_at,
+        "manifest": manifest,
+    }
+    if branches:
+        document["branches"] = dict(branches)
+    document["items"] = [record.to_dict() for record in records]
+    return document
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """A manifest as YAML; ``yaml.safe_load`` gives it back, bytes as their ``repr``."""
+    lines = []
+    for name, value in document.items():
+        if name != "items":
+            lines.append(f"{name}: {_flow(value)}")
+    lines.append("items:" if document["items"] else "items: []")
+    for item in document["items"]:
+        lead = "- "
+        for name, value in item.items():
+            lines.append(f"{lead}{name}: {_flow(value)}")
+            lead = "  "
+    return "\n".join(lines) + "\n"
+
+
+def _flow(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_text(k)}: {_flow(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    return _text(repr(value))
+
+
+def _text(value: str) -> str:
+    # JSON's escapes are YAML's; characters beyond 16 bits stay themselves, because YAML would
+    # read a pair of surrogates as two characters.
+    return _UNPRINTABLE.sub(
+        lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False)
+    )
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return ".nan"
+    if math.isinf(value):
+        return ".inf" if value > 0 else "-.inf"
+    mantissa, exponent, rest = repr(value).partition("e")
+    # "1e-07" would read as text: YAML 1.1 wants a point and a signed exponent.
+    if exponent and "." not in mantissa:
+        mantissa += ".0"
+    if exponent and rest[0] not in "+-":
+        rest = "+" + rest
+    return mantissa + exponent + rest
