@@ -14,12 +14,12 @@ import sys
 from datetime import UTC, datetime
 from importlib import metadata
 
-import n4a_store
+from n4a_store import __version__
 from n4a_store.settings import Settings
 
 __all__ = ["PRODUCER", "environment", "new_run_id", "now"]
 
-PRODUCER = f"n4a_store=={n4a_store.__version__}"
+PRODUCER = f"n4a_store=={__version__}"
 _LIBRARIES = {
     "numpy": "numpy",
     "scipy": "scipy",
@@ -54,7 +54,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "implementation": platform.python_implementation(),
         "platform": platform.platform(terse=True),
         "machine": platform.machine(),
-        "n4a_store": n4a_store.__version__,
+        "n4a_store": __version__,
     }
     for module, distribution in _LIBRARIES.items():
         if module in sys.modules:

@@ -179,10 +179,13 @@ class App:
 
 def _store_around(folder: Path) -> Path | None:
     """The store that `folder` lies in, if any (a workspace nearer than a store wins)."""
+    from n4a_store.storage.layout import StoreLayout
+
     for candidate in (folder, *folder.parents):
         if (candidate / _BINARIES).is_dir():
             return None
-        if (candidate / "format").is_file() and (candidate / "catalog.db").is_file():
+        layout = StoreLayout(candidate)
+        if layout.format.is_file() and layout.catalog.is_file():
             return candidate
     return None
 

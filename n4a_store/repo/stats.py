@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from n4a_store.repo.store import Store
 from n4a_store.storage.files import list_folder
+from n4a_store.storage.layout import PACK_SUFFIX
 from n4a_store.storage.leases import LeaseInfo, LeaseRole, list_leases
 from n4a_store.storage.rows import PackRow, PackState, RefRow
 
@@ -95,7 +96,7 @@ def store_stats(store: Store) -> StoreStats:
         refs = _by_namespace(reader.refs())
         last_gc = next((op.at_us for op in reader.ops() if op.action == "gc"), None)
     leases = [lease for lease in list_leases(store.layout.leases) if lease.alive]
-    known = {f"{pack.id}.n4p" for pack in packs}
+    known = {pack.id + PACK_SUFFIX for pack in packs}
     return StoreStats(
         refs=refs,
         live=_totals(packs, PackState.LIVE),

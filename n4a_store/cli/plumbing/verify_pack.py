@@ -10,6 +10,7 @@ from n4a_store import errors
 from n4a_store.cli.command import plumbing
 from n4a_store.cli.context import App
 from n4a_store.cli.exit_codes import ExitCode
+from n4a_store.storage.layout import PACK_SUFFIX
 
 
 @plumbing("verify-pack")
@@ -48,10 +49,10 @@ def _paths(app: App, packs: tuple[str, ...]) -> list[Path]:
         return files
     layout = app.store().layout
     if not packs:
-        return sorted(layout.packs.glob("*.n4p"))
+        return sorted(layout.packs.glob(f"*{PACK_SUFFIX}"))
     chosen: list[Path] = []
     for name, file in zip(packs, files, strict=True):
-        path = file if file.is_file() else layout.pack(name.removesuffix(".n4p"))
+        path = file if file.is_file() else layout.pack(name.removesuffix(PACK_SUFFIX))
         if not path.is_file():
             raise errors.ObjectNotFoundError(
                 f"no pack is called '{name}'", hint="'n4a-store verify-pack' checks all of them"
