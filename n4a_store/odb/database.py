@@ -11,7 +11,9 @@ one by one until a repack merges them.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
@@ -65,6 +67,8 @@ class ObjectDatabase:
         self._in_table: set[str] = set()
         self._searched: list[str] = []
         self._damaged: dict[str, str] = {}
+        self._snapshots: dict[int, set[str]] = {}
+        _databases.add(self)
 
     def __contains__(self, pack_id: str) -> bool:
         return pack_id in self._packs
@@ -84,10 +88,29 @@ class ObjectDatabase:
                 else:
                     self._packs[row.id] = row
 
-    def retain(self, pack_ids: Container[str]) -> None:
-        """Forget every pack that is not among ``pack_ids``."""
+    def hold(self, snapshot: set[str]) -> None:
+        """Keep the packs of ``snapshot``, and what is added to it later, until it is let go.
+
+        A transaction's lease keeps them on the disk although gc may have condemned them, and it
+        must be able to read what it relies on.
+        """
         with self._mutex:
-            gone = [pack_id for pack_id in self._packs if pack_id not in pack_ids]
+            self._snapshots[id(snapshot)] = snapshot
+
+    def let_go(self, snapshot: set[str]) -> None:
+        """End a :meth:`hold`; fine when there is none."""
+        with self._mutex:
+            self._snapshots.pop(id(snapshot), None)
+
+    def retain(self, pack_ids: Container[str]) -> None:
+        """Forget every pack that is neither among ``pack_ids`` nor held."""
+        with self._mutex:
+            held = list(self._snapshots.values())
+            gone = [
+                pack_id
+                for pack_id in self._packs
+                if pack_id not in pack_ids and not any(pack_id in packs for packs in held)
+            ]
             if not gone:
                 return
             for pack_id in gone:
@@ -262,3 +285,21 @@ class ObjectDatabase:
             self._packs.clear()
             self._damaged.clear()
             self._searched.clear()
+
+    def _forget_threads(self) -> None:
+        """In a forked child: a thread that is not here may have been in the middle of a change."""
+        self._mutex = threading.RLock()
+        self._table = {}
+        self._in_table = set()
+        self._searched = list(self._packs)
+
+
+_databases: weakref.WeakSet[ObjectDatabase] = weakref.WeakSet()
+
+
+def _forget_parents_threads() -> None:
+    for database in list(_databases):
+        database._forget_threads()
+
+
+os.register_at_fork(after_in_child=_forget_parents_threads)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from n4a_store.errors import ConflictError, StoreError
+from n4a_store.errors import ConflictError, InvalidInputError, StoreError
 from n4a_store.objects.model import TreeEntry
 from n4a_store.refs.refs import RefChange, apply
 from n4a_store.repo.packing import PackBuilder
@@ -55,6 +55,12 @@ class CommitPlan:
     held_for: str = ""
     adopts_held: set[str] = field(default_factory=set)
     undoes: list[ReflogRow] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        try:
+            self.message.encode()
+        except (AttributeError, UnicodeEncodeError):
+            raise InvalidInputError(f"a message is text, not {self.message!r:.80}") from None
 
     @property
     def is_empty(self) -> bool:
@@ -130,13 +136,14 @@ def _bring_back(store: Store, writer: CatalogWriter, plan: CommitPlan) -> None:
                 writer.set_pack_state(row, PackState.LIVE, gc_gen=0)
     for pack_id in plan.adopts_held:
         held = writer.pack(pack_id)
-        if held is None or held.state not in (PackState.HELD, PackState.LIVE):
+        if held is None or held.state is PackState.DROPPING:
             raise ConflictError(
                 f"pack {pack_id}, which a worker wrote for this run, is gone",
                 hint="its run was taken for dead: run it again",
             )
-        if held.state is PackState.HELD:
-            writer.set_pack_state(held, PackState.LIVE, owner="")
+        if held.state is not PackState.LIVE:
+            # Condemned: the run's lock was taken for a dead one's. Our lease kept the pack.
+            writer.set_pack_state(held, PackState.LIVE, gc_gen=0, owner="")
 
 
 def _still_holds(writer: CatalogWriter, ref: str, root: bytes) -> bool:

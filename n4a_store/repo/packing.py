@@ -7,6 +7,10 @@ transaction's protocol: fsync each file, rename it, fsync the folder.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from n4a_store.errors import BackendError
 from n4a_store.objects.oid import BytesLike
 from n4a_store.packs.entry import decode_header
 from n4a_store.packs.format import HEADER_BYTES
@@ -49,6 +53,7 @@ class PackBuilder:
         self._sealed: list[PackRow] = []
         self._readers: dict[str, PackReader] = {}
         self._published: list[str] = []
+        self._broken = False
 
     def _pack_id(self) -> str:
         return f"{self._owner}-{self._count}"
@@ -69,18 +74,39 @@ class PackBuilder:
 
     def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
         """Append an object that is in none of these packs."""
-        writer = self._begin()
-        writer.add(oid, kind, data, item_size)
-        self._seal_when_full(writer)
+        with self._whole():
+            writer = self._begin()
+            writer.add(oid, kind, data, item_size)
+            self._seal_when_full(writer)
 
     def add_stored(self, entry: StoredObject) -> None:
         """Append an object as it is encoded in another pack."""
         header = entry.header
-        writer = self._begin()
-        writer.add_stored(
-            header.oid, header.kind, header.codec, header.item_size, entry.stored, header.raw_length
-        )
-        self._seal_when_full(writer)
+        with self._whole():
+            writer = self._begin()
+            writer.add_stored(
+                header.oid,
+                header.kind,
+                header.codec,
+                header.item_size,
+                entry.stored,
+                header.raw_length,
+            )
+            self._seal_when_full(writer)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """A write that failed half-way, or was interrupted, leaves a pack that must not be used."""
+        if self._broken:
+            raise BackendError(
+                f"a write to {self.folder} failed before: this transaction cannot go on",
+                hint="abort it and begin another",
+            )
+        try:
+            yield
+        except BaseException:
+            self._broken = True
+            raise
 
     def _seal_when_full(self, writer: PackWriter) -> None:
         if (
@@ -112,7 +138,8 @@ class PackBuilder:
             if found is not None:
                 offset, length = found
                 if offset + length > self._writer.flushed:
-                    self._writer.flush()
+                    with self._whole():
+                        self._writer.flush()
                 entry = memoryview(self._file.read_at(offset, length))
                 # The header counts from the start of its pack, the bytes at hand from its own.
                 header = decode_header(entry, 0, length)
@@ -136,7 +163,8 @@ class PackBuilder:
         """
         if self._writer is not None and self._writer.size == HEADER_BYTES:
             self.close()
-        self._seal()
+        with self._whole():
+            self._seal()
         for row in self._sealed:
             move_file(self.folder / self._path(row.id), self._layout.pack(row.id))
             self._published.append(row.id)

@@ -63,7 +63,6 @@ class ReadSessions:
         self._shared_group = settings.shared_group
         self._leaseless = leaseless
         self._mutex = threading.RLock()
-        self._pid = os.getpid()
         self._lease: Lease | None = None
         self._users = 0
         self._idle_since = 0.0
@@ -75,19 +74,23 @@ class ReadSessions:
     def session(self) -> Iterator[None]:
         """Hold the lease for the length of the block; blocks may nest and run in threads."""
         self._enter()
+        pid = os.getpid()
         try:
             yield
         finally:
-            self._leave()
+            if pid == os.getpid():  # a child that was forked inside the block never entered it
+                self._leave()
+
+    def _forget_parent(self) -> None:
+        """In a forked child: the lease is the parent's, and so is whoever held the lock."""
+        self._mutex = threading.RLock()
+        self._lease = None  # closed by the fork handler of leases
+        self._users = 0
+        self._reaper = None
+        self._loaded = False
 
     def _enter(self) -> None:
         with self._mutex:
-            if self._pid != os.getpid():
-                self._pid = os.getpid()
-                self._users = 0
-                self._lease = None  # closed by the fork handler: it is the parent's
-                self._reaper = None
-                self._loaded = False
             if not self._loaded or (self._lease is None and not self._leaseless):
                 self._begin()
             self._users += 1
@@ -125,8 +128,6 @@ class ReadSessions:
 
     def _leave(self) -> None:
         with self._mutex:
-            if self._pid != os.getpid():
-                return
             self._users -= 1
             if self._users == 0 and self._lease is not None:
                 self._idle_since = time.monotonic()
@@ -140,7 +141,7 @@ class ReadSessions:
         while True:
             time.sleep(IDLE_SECONDS / 4)
             with self._mutex:
-                if self._lease is None or self._pid != os.getpid():
+                if self._lease is None:
                     self._reaper = None
                     return
                 idle = time.monotonic() - self._idle_since
@@ -160,12 +161,19 @@ class ReadSessions:
     def drop_idle(self) -> None:
         """Give up the lease now, if nobody is reading."""
         with self._mutex:
-            if self._users == 0 and self._pid == os.getpid():
+            if self._users == 0:
                 self._drop()
 
     def close(self) -> None:
         """End all sessions of this process."""
         with self._mutex:
-            if self._pid == os.getpid():
-                self._drop()
+            self._drop()
             self._loaded = False
+
+
+def _forget_parents_sessions() -> None:
+    for sessions in list(_all_sessions):
+        sessions._forget_parent()
+
+
+os.register_at_fork(after_in_child=_forget_parents_sessions)

@@ -108,6 +108,7 @@ class Transaction(ObjectReader):
             self._plan.generation = generation
             self._live = {row.id for row in rows}
             store.odb.add(rows)
+            store.odb.hold(self._live)
             self._packs = PackBuilder(
                 store.layout, store.settings, f"{epoch.hex()}-{self._lease.lease_id}"
             )
@@ -460,6 +461,7 @@ class Transaction(ObjectReader):
 
     def _end(self) -> None:
         self._open = False
+        self._store.odb.let_go(self._live)
         own = self._lease.held
         if own:
             try:

@@ -1,0 +1,102 @@
+"""Worker packs: held for a run, adopted by its next commit, garbage when it dies first."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from n4a_store import ConflictError, InvalidInputError, ObjectId, Store
+from n4a_store.repo.fsck import fsck
+from n4a_store.repo.gc import collect
+from n4a_store.storage.rows import PackState
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.init(tmp_path / "store")
+
+
+def _work(path: str, run_lock: str, number: int) -> bytes:
+    with Store.open(path) as store, store.transaction(hold_for=run_lock) as txn:
+        blob = txn.put_blob(f"worker {number}".encode() * 50)
+        return txn.put_tree({"result": blob}).raw
+
+
+def test_real_workers_write_and_their_run_adopts(store: Store) -> None:
+    lock = store.lock_run()
+    jobs = [(str(store.path), lock.lease_id, number) for number in range(4)]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        trees = [ObjectId(raw) for raw in pool.starmap(_work, jobs)]
+    # Nothing names them yet, but their run is alive.
+    assert collect(store, expire_now=True).dropped == ()
+    with store.transaction("adopt") as txn:
+        assert len(txn.adopt_held(lock.lease_id)) == 4
+        tree = txn.put_tree({str(number): tree for number, tree in enumerate(trees)})
+        txn.set_ref("refs/runs/r1", tree)
+    lock.release()
+    collect(store)
+    assert store.get(store.resolve("r1:3/result")) == b"worker 3" * 50
+    with store.catalog.read() as reader:
+        assert {row.state for row in reader.packs()} == {PackState.LIVE}
+    assert fsck(store, full=True).problems == ()
+
+
+def test_a_dead_runs_packs_are_garbage(store: Store) -> None:
+    lock = store.lock_run()
+    _work(str(store.path), lock.lease_id, 1)
+    lock.release()
+    report = collect(store)
+    assert len(report.dropped) == 1
+    assert list(store.layout.packs.iterdir()) == []
+
+
+def test_packs_of_another_run_are_not_adopted(store: Store) -> None:
+    mine, other = store.lock_run(), store.lock_run()
+    _work(str(store.path), other.lease_id, 1)
+    with store.transaction() as txn:
+        assert txn.adopt_held(mine.lease_id) == ()
+    with store.catalog.read() as reader:
+        assert [row.owner for row in reader.packs((PackState.HELD,))] == [other.lease_id]
+    mine.release()
+    other.release()
+
+
+def test_a_worker_changes_no_refs(store: Store) -> None:
+    lock = store.lock_run()
+    with store.transaction(hold_for=lock.lease_id) as txn:
+        oid = txn.put_blob(b"x")
+        with pytest.raises(InvalidInputError, match="worker"):
+            txn.set_ref("refs/tags/x", oid)
+    lock.release()
+
+
+def test_an_adopter_keeps_packs_whose_run_is_taken_for_dead(store: Store) -> None:
+    lock = store.lock_run()
+    trees = [ObjectId(_work(str(store.path), lock.lease_id, number)) for number in range(2)]
+    txn = store.transaction()
+    txn.adopt_held(lock.lease_id)
+    lock.release()
+    assert len(collect(store).pending) == 2
+    txn.set_ref("refs/tags/x", trees[0])  # of the other pack nothing is named
+    txn.commit()
+    with store.catalog.read() as reader:
+        assert [row.state for row in reader.packs()] == [PackState.LIVE] * 2
+    assert fsck(store, full=True).ok
+
+
+def test_what_is_gone_before_it_is_adopted_is_a_conflict(store: Store) -> None:
+    lock = store.lock_run()
+    _work(str(store.path), lock.lease_id, 1)
+    txn = store.transaction()
+    txn.adopt_held(lock.lease_id)
+    with store.catalog.write() as writer:
+        for row in writer.packs((PackState.HELD,)):
+            writer.delete(row)
+    oid = txn.put_blob(b"mine")
+    txn.set_ref("refs/tags/x", oid)
+    with pytest.raises(ConflictError, match="gone"):
+        txn.commit()
+    lock.release()
+    assert not store.has(oid)

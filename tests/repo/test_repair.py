@@ -1,0 +1,104 @@
+"""Repair saves every object that still hashes to its id, and says exactly which do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from n4a_store import InvalidInputError, NotFoundError, ObjectId, Store
+from n4a_store.packs.format import FOOTER_BYTES
+from n4a_store.repo.fsck import fsck
+from n4a_store.repo.repair import adopt_unlisted_packs, salvage_pack
+from tests.repo.objects import tag_blobs
+
+BLOBS = {f"b{number}": bytes([number]) * 100 + b"x" * number for number in range(20)}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store.init(tmp_path / "store")
+    tag_blobs(store, "all", BLOBS)
+    return store
+
+
+def damage(store: Store, at: int, *, times: int = 1) -> str:
+    """Flip bytes of the store's only pack; its id."""
+    path = next(store.layout.packs.iterdir())
+    data = bytearray(path.read_bytes())
+    for offset in range(times):
+        data[at + offset] ^= 0xFF
+    path.write_bytes(data)
+    return path.stem
+
+
+def position(store: Store, name: str) -> int:
+    path = next(store.layout.packs.iterdir())
+    return path.read_bytes().index(BLOBS[name])
+
+
+def test_one_damaged_object_is_lost_and_named(store: Store) -> None:
+    hurt = store.resolve("all:b7")
+    pack_id = damage(store, position(store, "b7"))
+    again = Store.open(store.path)
+    report = salvage_pack(again, pack_id)
+    assert [ObjectId(oid) for oid in report.lost] == [hurt]
+    assert (report.objects, report.index_was_damaged) == (len(BLOBS), False)
+    for name, data in BLOBS.items():
+        if name != "b7":
+            assert again.get(again.resolve(f"all:{name}")) == data
+    (problem,) = fsck(again, full=True).problems
+    assert (problem.code, problem.subject) == ("object-missing", hurt.hex)
+    assert "refs/tags/all:b7" in problem.hurts
+
+
+def test_a_lost_index_loses_no_object(store: Store) -> None:
+    size = next(store.layout.packs.iterdir()).stat().st_size
+    pack_id = damage(store, size - FOOTER_BYTES - 400, times=300)
+    assert not fsck(Store.open(store.path)).ok
+    again = Store.open(store.path)
+    report = salvage_pack(again, pack_id)
+    assert (report.objects, report.lost, report.index_was_damaged) == (len(BLOBS) + 1, (), True)
+    assert fsck(again, full=True).problems == ()
+    assert (again.layout.quarantine / f"{pack_id}.n4p").exists()
+
+
+def test_a_pack_cut_short_gives_what_is_left(store: Store) -> None:
+    path = next(store.layout.packs.iterdir())
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    again = Store.open(store.path)
+    report = salvage_pack(again, path.stem)
+    assert 0 < report.objects < len(BLOBS)
+    assert report.index_was_damaged
+    assert len([p for p in fsck(again).problems if p.code == "object-missing"]) >= 1
+
+
+def test_a_damaged_length_costs_one_object(store: Store) -> None:
+    """The scan finds the next header although this one's length is wrong."""
+    hurt = store.resolve("all:b3")
+    pack_id = damage(store, position(store, "b3") - 56)
+    again = Store.open(store.path)
+    report = salvage_pack(again, pack_id)
+    assert [ObjectId(oid) for oid in report.lost] == [hurt]
+
+
+def test_what_is_not_there_cannot_be_salvaged(store: Store) -> None:
+    with pytest.raises(NotFoundError):
+        salvage_pack(store, "no-such-pack")
+    path = next(store.layout.packs.iterdir())
+    path.unlink()
+    with pytest.raises(NotFoundError, match="missing"):
+        salvage_pack(Store.open(store.path), path.stem)
+
+
+def test_a_damaged_pack_is_not_adopted(store: Store) -> None:
+    path = next(store.layout.packs.iterdir())
+    stray = store.layout.packs / path.name.replace("-0.n4p", "-7.n4p")
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    stray.write_bytes(data)
+    with pytest.raises(InvalidInputError, match="no pack was entered"):
+        adopt_unlisted_packs(store)
+    stray.write_bytes(path.read_bytes())
+    assert adopt_unlisted_packs(store) == [stray.stem]
+    assert fsck(store, full=True).problems == ()
