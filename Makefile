@@ -52,7 +52,8 @@ $(VENV)/installed-bench: $(VENV)/installed-dev
 venv: $(VENV)/installed-dev
 
 demo: $(VENV)/installed-demo
-	$(BIN)/n4a-store -w $(DEMO_WORKSPACE) demo
+	@$(BIN)/n4a-store -w $(DEMO_WORKSPACE) demo
+	@echo 'The command n4a-store is in $(BIN): source $(BIN)/activate'
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q --cov
