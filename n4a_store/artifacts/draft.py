@@ -177,8 +177,7 @@ class PipelineDraft:
         entries = {RECORD: blob, PAYLOAD: payload}
         if deps:
             numbered = {
-                ordered_key(place): TreeEntry(Kind.TREE, dep.tree)
-                for place, dep in enumerate(deps)
+                ordered_key(place): TreeEntry(Kind.TREE, dep.tree) for place, dep in enumerate(deps)
             }
             entries[DEPS] = TreeEntry(Kind.TREE, self.txn.put_tree(numbered))
         return ArtifactNode.over(artifact_id, self.txn.put_tree(entries), deps)
@@ -207,9 +206,7 @@ class PipelineDraft:
         self._replace(key, artifact.node, rebuilt)
         return rebuilt.record
 
-    def _with_deps(
-        self, artifact: DraftArtifact, deps: Sequence[ArtifactNode]
-    ) -> DraftArtifact:
+    def _with_deps(self, artifact: DraftArtifact, deps: Sequence[ArtifactNode]) -> DraftArtifact:
         record = artifact.record
         node = self._put_tree(record.artifact_id, artifact.blob, artifact.payload, deps)
         names = Ids(dep.artifact_id for dep in deps)

@@ -89,4 +89,3 @@ def _check_trust(serializer: Serializer, name: str, origin: str, *, trust: bool)
             f"artifact {name} was imported from {origin}, and loading it can run any code in it",
             hint="pass trust=True (--trust) when you know who made it",
         )
-

@@ -111,9 +111,7 @@ class View:
         open_run: Gives the open run, or None.
     """
 
-    def __init__(
-        self, store: Callable[[], Store], open_run: Callable[[], OpenRun | None]
-    ) -> None:
+    def __init__(self, store: Callable[[], Store], open_run: Callable[[], OpenRun | None]) -> None:
         self._store = store
         self._open_run = open_run
         self._manifests: OrderedDict[ObjectId, StoredPipeline] = OrderedDict()
@@ -270,4 +268,3 @@ def unknown_artifact(artifact_id: str) -> ArtifactNotFoundError:
         f"there is no artifact {artifact_id}",
         hint="n4a-store artifacts log lists runs and pipelines, show lists a pipeline's artifacts",
     )
-

@@ -134,9 +134,7 @@ class ArtifactRegistry(RegistryQueries):
                     f"run {self._run.id} is open already",
                     hint="end_run() or cleanup_failed_run() first",
                 )
-            self._run = OpenRun(
-                self._created_store, self.dataset, message=message, details=details
-            )
+            self._run = OpenRun(self._created_store, self.dataset, message=message, details=details)
             self._implicit = None
             return RunHandle(self, self._run)
 

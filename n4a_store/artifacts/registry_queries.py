@@ -157,9 +157,7 @@ class RegistryQueries:
         name = parse_artifact_id(artifact_id).artifact_id
         with self._mutex:
             return Ids(
-                record.artifact_id
-                for record in self._view.records()
-                if name in record.depends_on
+                record.artifact_id for record in self._view.records() if name in record.depends_on
             )
 
     def resolve_dependencies(self, artifact_id: str) -> list[ArtifactRecord]:
@@ -192,6 +190,4 @@ class RegistryQueries:
             found = self._view.find(record.artifact_id)
             reader = self.store if found is None else found.reader
             origin = "" if found is None else found.origin
-            return load_record(
-                reader, record, self.table, origin=origin, mmap=mmap, trust=trust
-            )
+            return load_record(reader, record, self.table, origin=origin, mmap=mmap, trust=trust)

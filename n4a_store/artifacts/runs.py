@@ -143,7 +143,7 @@ class OpenRun:
         try:
             current = current_manifest(store, pipeline_id)
             kept = current if self.implicit else None
-            if pipeline_id in self.completed:
+            if pipeline_id in self.completed and not self.implicit:
                 kept = read_manifest(store, self.id, pipeline_id)
             if kept is not None:
                 ref, names = PIPELINES + pipeline_id, [ARTIFACTS]
@@ -295,4 +295,3 @@ def _newest_run(store: Store) -> tuple[ObjectId, ...]:
     day = max(ref.name for ref in refs).partition("_")[0]
     of_day = [ref.oid for ref in refs if ref.name.startswith(day)]
     return (max(of_day, key=lambda oid: store.get_run(oid).created_at),)
-

@@ -90,9 +90,7 @@ def _nearest(
     for name, path in found:
         depth[name] = max(depth.get(name, 0), len(path))
     return {
-        (name, path): records
-        for (name, path), records in found.items()
-        if len(path) == depth[name]
+        (name, path): records for (name, path), records in found.items() if len(path) == depth[name]
     }
 
 

@@ -190,9 +190,11 @@ values = st.recursive(
     | st.binary()
     | st.complex_numbers()
     | st.decimals(),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.integers() | st.text("abc"), inner, max_size=4)
-    | st.sets(st.integers(), max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.integers() | st.text("abc"), inner, max_size=4)
+        | st.sets(st.integers(), max_size=4)
+    ),
     max_leaves=12,
 )
 

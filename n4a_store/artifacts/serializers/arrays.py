@@ -41,9 +41,7 @@ class ArraySerializer:
 
     def handles(self, obj: Any) -> bool:
         """Exact arrays of a plain dtype."""
-        return (
-            type(obj) is np.ndarray and obj.dtype.kind in _KINDS and obj.dtype.metadata is None
-        )
+        return type(obj) is np.ndarray and obj.dtype.kind in _KINDS and obj.dtype.metadata is None
 
     def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:
         """The payload of an array, in C order unless it is Fortran-contiguous."""

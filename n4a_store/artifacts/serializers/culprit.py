@@ -15,9 +15,7 @@ _MAX_DEPTH = 32
 _MAX_CHILDREN = 10_000
 
 
-def describe_failure(
-    obj: Any, error: Exception, fails: Callable[[Any], Exception | None]
-) -> str:
+def describe_failure(obj: Any, error: Exception, fails: Callable[[Any], Exception | None]) -> str:
     """One sentence with the class, the attribute path and the reason.
 
     Args:

@@ -21,10 +21,12 @@ objects = st.recursive(
     | st.text(alphabet="ab", max_size=3)
     | st.text()
     | st.binary(),
-    lambda inner: st.lists(inner)
-    | st.dictionaries(st.text(alphabet="ab", max_size=2), inner)
-    | st.tuples(inner, inner)
-    | st.builds(bytearray, st.binary()),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.text(alphabet="ab", max_size=2), inner)
+        | st.tuples(inner, inner)
+        | st.builds(bytearray, st.binary())
+    ),
     max_leaves=30,
 )
 

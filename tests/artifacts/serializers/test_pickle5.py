@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def spectra() -> tuple[np.ndarray, np.ndarray]:
     return X, X[:, :3].sum(axis=1) + 0.1 * rng.normal(size=40)
 
 
-def reload(payload: Payload, *, writable: bool = True) -> object:
+def reload(payload: Payload, *, writable: bool = True) -> Any:
     make = bytearray if writable else bytes
     return S.loads(payload.skeleton, [make(buffer.data) for buffer in payload.buffers])
 
@@ -147,7 +148,7 @@ def test_a_numpy_scalar_stays_a_numpy_scalar() -> None:
 
 def test_sharing_inside_one_object_survives() -> None:
     shared, array = [1, 2], np.arange(1000.0)
-    a, b = reload(S.dumps([{"x": shared, "z": array}, {"y": shared, "z": array}]))  # type: ignore
+    a, b = reload(S.dumps([{"x": shared, "z": array}, {"y": shared, "z": array}]))
     assert a["x"] is b["y"]
     assert a["z"] is b["z"]
 
