@@ -114,6 +114,14 @@ class Run:
     details: Mapping[str, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # What cannot be read back must not be written.
+        for name in ("dataset", "created_at", "message"):
+            if type(getattr(self, name)) is not str:
+                raise InvalidInputError(f"the {name} of a run is text")
+        try:
+            object.__setattr__(self, "status", RunStatus(self.status))
+        except ValueError:
+            raise InvalidInputError(f"no status of a run: {self.status!r}") from None
         if self.status is RunStatus.INTERRUPTED:
             raise InvalidInputError(
                 "a run is not stored as interrupted", hint="store it as running or failed"

@@ -208,6 +208,10 @@ def iter_entries(
 
 def lookup(node: TreeNode, name: str, load: Callable[[ObjectId], TreeNode]) -> TreeEntry | None:
     """The entry called ``name`` below ``node``, reading only the shards on its path."""
+    try:
+        check_entry_name(name)
+    except InvalidInputError:
+        return None  # no tree holds such a name
     while node.depth is not None:
         entry = node.entries.get(shard_digit(name, node.depth))
         if entry is None:
