@@ -9,8 +9,9 @@ SQLite 3.40 of current interpreters can corrupt a WAL that is reset beside a rea
 not work on network file systems. Not ``DELETE``: a crash after the commit can resurrect the
 journal. Reads are short: an open read transaction would make a commit wait.
 
-After a fork the child must not touch the inherited connection (closing it would truncate the
-parent's journal): a :class:`Catalog` notices the new pid, leaks the old one and opens its own.
+After a fork the child must not touch the inherited connection, not even to free its memory:
+closing it would truncate the parent's journal, and a commit that was acknowledged would be lost.
+A handler that runs in the child leaks it for good; the next use opens another.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import logging
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,7 +29,7 @@ from urllib.parse import quote
 from n4a_store.errors import (
     BackendError,
     CorruptionError,
-    StoreNotFoundError,
+    InvalidInputError,
     UnsupportedFormatError,
 )
 from n4a_store.settings import Durability
@@ -43,7 +45,7 @@ log = logging.getLogger(__name__)
 CATALOG_VERSION = 1
 _BUSY_SECONDS = 30.0
 _SYNCHRONOUS = {Durability.FULL: "FULL", Durability.RELAXED: "NORMAL", Durability.NONE: "OFF"}
-_leaked: list[sqlite3.Connection] = []
+_catalogs: weakref.WeakSet[Catalog] = weakref.WeakSet()
 
 
 class Catalog:
@@ -72,7 +74,8 @@ class Catalog:
         self._shared_group = shared_group
         self._mutex = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._pid = os.getpid()
+        self._depth = 0
+        _catalogs.add(self)
         with self.read():
             pass  # what cannot be opened should say so now
 
@@ -103,18 +106,25 @@ class Catalog:
                 connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        if self._connection is not None and self._pid != os.getpid():
-            # Closing would touch the parent's journal and drop its locks: leak it on purpose.
-            _leaked.append(self._connection)
-            self._connection = None
         if self._connection is None:
             self._connection = self._open()
-            self._pid = os.getpid()
         return self._connection
+
+    def _forget_parent(self) -> None:
+        """In a forked child: let go of the parent's connection without freeing it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # One reference too many, so that not even the end of the interpreter closes it.
+            import ctypes
+
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        # A thread that exists in the parent only may have held it.
+        self._mutex = threading.RLock()
+        self._depth = 0
 
     def _open(self) -> sqlite3.Connection:
         if not self._path.is_file():
-            raise StoreNotFoundError(
+            raise CorruptionError(
                 f"the catalog {self._path} is missing",
                 hint="restore it from a backup; it is never created anew over existing packs",
             )
@@ -161,17 +171,17 @@ class Catalog:
 
     @contextmanager
     def read(self) -> Iterator[CatalogReader]:
-        """One consistent look at the catalog; keep it short."""
+        """One consistent look at the catalog; keep it short. A look within a look is the same."""
         with self._mutex:
             connection = self._connect()
+            if self._depth:
+                yield CatalogReader(connection, self._path)
+                return
             system.step("catalog-read", str(self._path))
             with sqlite_errors(self._path):
                 connection.execute("BEGIN")
-            try:
+            with self._transaction(connection):
                 yield CatalogReader(connection, self._path)
-            finally:
-                with suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
 
     @contextmanager
     def write(self) -> Iterator[CatalogWriter]:
@@ -183,27 +193,47 @@ class Catalog:
         """
         if self._read_only:
             raise BackendError(f"the catalog {self._path} is open read-only")
-        with (
-            self._mutex,
-            FileLock(self._commit_lock, shared_group=self._shared_group) as lock,
-        ):
-            connection = self._connect()
-            system.step("catalog-begin", str(self._path))
-            with sqlite_errors(self._path):
-                connection.execute("BEGIN IMMEDIATE")
-            writer = CatalogWriter(connection, self._path)
-            try:
-                yield writer
-                writer.finish()
-                sequence = writer.sequence()
-                system.step("catalog-commit", str(self._path))
+        with self._mutex:
+            if self._depth:
+                raise InvalidInputError("a catalog transaction cannot begin within another")
+            with FileLock(self._commit_lock, shared_group=self._shared_group) as lock:
+                connection = self._connect()
+                system.step("catalog-begin", str(self._path))
                 with sqlite_errors(self._path):
-                    connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
-            self._note_sequence(lock, sequence)
+                    connection.execute("BEGIN IMMEDIATE")
+                with self._transaction(connection):
+                    writer = CatalogWriter(connection, self._path)
+                    yield writer
+                    if connection is not self._connection:
+                        raise BackendError("a commit cannot be finished in a forked child")
+                    writer.finish()
+                    sequence = writer.sequence()
+                    system.step("catalog-commit", str(self._path))
+                    with sqlite_errors(self._path):
+                        connection.execute("COMMIT")
+                self._note_sequence(lock, sequence)
+
+    @contextmanager
+    def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Whatever has begun on ``connection`` ends with this block."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            if connection is self._connection:  # not in a child that was forked meanwhile
+                self._depth -= 1
+                self._roll_back(connection)
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        """End a transaction that has not been committed; does nothing to one that has."""
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            # What cannot be rolled back must not be taken for the next transaction.
+            log.warning("the catalog %s cannot roll back: it is opened anew", self._path)
+            self._connection = None
+            connection.close()
 
     def _note_sequence(self, lock: FileLock, sequence: int) -> None:
         """Leave the number of this commit outside the catalog, so that an older one is noticed.
@@ -225,12 +255,16 @@ class Catalog:
         return int(note) if note.isascii() and note.isdigit() else None
 
     def close(self) -> None:
-        """Close the connection, unless it was inherited over a fork."""
+        """Close the connection; a catalog that is used again opens another."""
         with self._mutex:
             connection, self._connection = self._connection, None
-            if connection is None:
-                return
-            if self._pid != os.getpid():
-                _leaked.append(connection)
-                return
-            connection.close()
+            if connection is not None:
+                connection.close()
+
+
+def _forget_parents_catalogs() -> None:
+    for catalog in list(_catalogs):
+        catalog._forget_parent()
+
+
+os.register_at_fork(after_in_child=_forget_parents_catalogs)

@@ -31,6 +31,10 @@ from n4a_store.storage.rows import (
 __all__ = ["CatalogReader", "CatalogWriter", "sqlite_errors"]
 
 AnyRow = TypeVar("AnyRow", bound=Row)
+_DAMAGE = tuple(
+    f"SQLITE_{name}"
+    for name in ("CORRUPT", "NOTADB", "FORMAT", "TOOBIG", "MISMATCH", "MISUSE", "ERROR")
+)
 
 
 @contextmanager
@@ -40,9 +44,11 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorname", "") or ""
-        if code.startswith("SQLITE_BUSY"):
+        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise LockedError(f"the catalog {path} is busy", hint="try again") from error
-        if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_MISUSE", "SQLITE_ERROR")):
+        # Text that is not UTF-8 is found by Python, not by SQLite, and comes without a code.
+        undecodable = not code and isinstance(error, sqlite3.OperationalError)
+        if undecodable or code.startswith(_DAMAGE):
             raise CorruptionError(
                 f"the catalog {path} is damaged: {error}",
                 hint="run: n4a-store fsck; restore catalog.db from a backup",
@@ -73,7 +79,14 @@ class CatalogReader:
                         f"({fields[0]!r:.80}) fails its checksum",
                         hint="run: n4a-store fsck",
                     )
-                yield kind.from_record(fields)
+                try:
+                    row = kind.from_record(fields)
+                except ValueError as error:
+                    raise CorruptionError(
+                        f"the catalog {self._path} holds a row of {kind.TABLE} that this program "
+                        f"could never have written: {error}"
+                    ) from error
+                yield row
 
     def _one(self, kind: type[AnyRow], where: str, values: Iterable[object]) -> AnyRow | None:
         return next(self._rows(kind, where, values), None)

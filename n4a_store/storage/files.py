@@ -52,6 +52,7 @@ class AppendFile:
     def __init__(self, path: Path, *, shared_group: bool = False) -> None:
         self.path = path
         self._name = str(path)
+        self._fd = -1
         with backend_errors(f"create {path}"):
             self._fd = system.open_new(self._name, file_mode(shared_group))
 
@@ -78,6 +79,9 @@ class AppendFile:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def sync_folder(folder: Path) -> None:

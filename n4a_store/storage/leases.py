@@ -90,6 +90,7 @@ class Lease:
         self.role = role
         self.generation: int | None = None
         self._pid = os.getpid()
+        self._fd = -1
         with backend_errors(f"take a lease in {folder}"):
             for _ in range(_ATTEMPTS):
                 self.lease_id = uuid.uuid4().hex
@@ -149,6 +150,12 @@ class Lease:
         finally:
             os.close(fd)
 
+    def __del__(self) -> None:
+        # Whoever loses a transaction without ending it must not pin garbage for good.
+        if getattr(self, "_fd", -1) >= 0 and self._pid == os.getpid():
+            log.warning("lease %s was never released", self.path.name)
+            self.release()
+
 
 _open_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
 
@@ -193,7 +200,7 @@ def probe_lease(path: Path, *, remove_dead: bool = False) -> LeaseInfo | None:
         and zlib.crc32(data[: _FIELDS.size]) == _CRC.unpack_from(data, _FIELDS.size)[0]
     ):
         magic, version, role_number, _, generation, created, pid, _, _ = _FIELDS.unpack_from(data)
-        if magic == _MAGIC and version == _VERSION:
+        if magic == _MAGIC and version == _VERSION and role_number in tuple(LeaseRole):
             role = LeaseRole(role_number)
         else:
             generation = pid = created = None

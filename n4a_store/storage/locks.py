@@ -21,6 +21,7 @@ __all__ = ["FileLock"]
 
 _NOTE_BYTES = 64
 _in_process: dict[str, threading.Lock] = {}
+_held: set[FileLock] = set()
 
 
 class FileLock:
@@ -53,6 +54,7 @@ class FileLock:
         try:
             with backend_errors(f"lock {self._path}"):
                 self._fd = system.open_or_create(str(self._path), self._mode)
+                _held.add(self)
                 if self._wait:
                     system.lock(self._fd, str(self._path))
                 elif not system.try_lock(self._fd, str(self._path)):
@@ -73,10 +75,17 @@ class FileLock:
         self._close()
 
     def _close(self) -> None:
+        _held.discard(self)
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
         self._threads.release()
+
+    def _close_in_child(self) -> None:
+        # The child's copy would keep the lock for as long as the child lives.
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def _locked(self, holder: str) -> LockedError:
         return LockedError(
@@ -96,7 +105,10 @@ class FileLock:
 
 
 def forget_in_child() -> None:
-    """After a fork: thread locks that another thread of the parent held are held for ever."""
+    """After a fork: whatever a thread of the parent held is neither held nor waited for here."""
+    for lock in list(_held):
+        lock._close_in_child()
+    _held.clear()
     for name in list(_in_process):
         _in_process[name] = threading.Lock()
 
