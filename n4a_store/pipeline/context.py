@@ -84,16 +84,6 @@ class ArtifactSink(Protocol):
     ) -> Any:
         """Keep ``obj`` under ``artifact_id``."""
 
-    def register_meta_model(
-        self,
-        obj: Any,
-        artifact_id: str,
-        source_model_ids: Any,
-        feature_columns: Any = None,
-        params: Any = None,
-    ) -> Any:
-        """Keep a meta-model with its ordered sources."""
-
     def name_branch(self, pipeline_id: str, branch_path: Any, name: str) -> None:
         """Give a branch a name."""
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from n4a_store.artifacts.types import ArtifactType, MetaModelConfig, SourceModelRef
 from n4a_store.errors import InvalidInputError
 from n4a_store.pipeline.context import DataSelector
 from n4a_store.pipeline.controllers.base import Controller
@@ -90,7 +91,8 @@ class StackingController(Controller):
     ) -> TrainedModel:
         context = orchestrator.context
         data = context.training
-        rows, X, names = _features(step, sources)
+        rows, X, widths = _features(step, sources)
+        names = column_names(sources, widths)
         operator = step.operators[0]
         meta = clone_estimator(operator)
         meta.fit(X, data.y[rows])
@@ -104,11 +106,9 @@ class StackingController(Controller):
             seen.test(predict(meta, np.hstack(tests), ()), alone=True)
         place = selector.at(step.index)
         artifact_id = place.artifact_id(context.pipeline_id)
-        context.artifact_registry.register_meta_model(
-            meta,
-            artifact_id,
-            [source_id for source in sources for source_id in source.artifact_ids],
-            feature_columns=names,
+        config = MetaModelConfig(_columns_of(sources, widths), tuple(names))
+        context.artifact_registry.register(
+            meta, artifact_id, ArtifactType.META_MODEL, config.source_ids, meta_config=config
         )
         return seen.close(place, step.name, class_name(operator), [artifact_id], is_stack=True)
 
@@ -171,8 +171,9 @@ def column_names(sources: Sequence[TrainedModel], widths: Sequence[int]) -> list
     return columns
 
 
-def _features(step: Step, sources: list[TrainedModel]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """The rows that every source has a prediction for, their features, the columns' names."""
+def _features(step: Step, sources: list[TrainedModel]) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """The rows that every source has a prediction for, their features, and how many columns
+    each source fills."""
     rows = sources[0].rows
     for source in sources[1:]:
         rows = np.intersect1d(rows, source.rows)
@@ -182,8 +183,17 @@ def _features(step: Step, sources: list[TrainedModel]) -> tuple[np.ndarray, np.n
     for source in sources:
         columns = as_columns(_present(source.held), step.where)
         blocks.append(columns[np.searchsorted(source.rows, rows)])
-    names = column_names(sources, [block.shape[1] for block in blocks])
-    return rows, np.hstack(blocks), names
+    return rows, np.hstack(blocks), [block.shape[1] for block in blocks]
+
+
+def _columns_of(sources: list[TrainedModel], widths: list[int]) -> tuple[SourceModelRef, ...]:
+    """Every model that feeds the stack with its first column; the folds of one share it."""
+    refs: list[SourceModelRef] = []
+    first = 0
+    for source, width in zip(sources, widths, strict=True):
+        refs.extend(SourceModelRef(name, first) for name in source.artifact_ids)
+        first += width
+    return tuple(refs)
 
 
 def _refolded(source: TrainedModel, rows: np.ndarray, X: np.ndarray) -> Any:
