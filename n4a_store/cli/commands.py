@@ -10,7 +10,8 @@ from n4a_store.cli.command import Entry
 
 
 def _entry(package: str, name: str, summary: str) -> Entry:
-    return Entry(f"n4a_store.cli.{package}.{name.replace('-', '_')}", summary)
+    module = name.replace("-", "_") + "_" * (name == "import")  # a keyword names no module
+    return Entry(f"n4a_store.cli.{package}.{module}", summary)
 
 
 def _table(package: str, summaries: dict[str, str]) -> dict[str, Entry]:
@@ -39,14 +40,18 @@ _PLUMBING = _table(
         "for-each-ref": "List refs in a format of your own.",
         "fsck": "Check that a store is whole.",
         "hash-object": "Compute the id of an object, and store it with -w.",
+        "index-pack": "Rebuild the index of a damaged pack.",
         "init": "Create an empty store.",
         "ls-tree": "List the entries of a tree.",
         "mktree": "Make a tree of entries read from stdin.",
+        "pack-objects": "Write objects as one pack.",
         "prune": "Drop what nothing reaches any more.",
         "reflog": "Show where refs have pointed before.",
+        "repack": "Merge packs so that few remain.",
         "rev-list": "List runs and, with --objects, all that refs reach.",
         "rev-parse": "Turn names into object ids.",
         "show-ref": "List refs and the objects they name.",
+        "unpack-objects": "Put the objects of a pack into the store.",
         "update-ref": "Move, create or delete refs, safely.",
         "verify-pack": "Check packs and list their objects.",
     },
@@ -66,10 +71,12 @@ _QUERIES = _table(
 _EXPLAIN = _table(
     "porcelain",
     {
+        "diff": "Say what changed between two runs, pipelines or models.",
         "find": "Find artifacts by what they are.",
         "graph": "Draw what a result was made from.",
         "why": "Say what keeps an object.",
         "du": "Say what deleting would free.",
+        "manifest": "Print a pipeline's manifest as YAML.",
         "verify": "Check every byte of results and of all that they need.",
     },
 )
@@ -93,11 +100,20 @@ _RECLAIM = _table(
     },
 )
 
+_EXCHANGE = _table(
+    "porcelain",
+    {
+        "export": "Write results with all that they need into one file.",
+        "import": "Take a bundle into a dataset.",
+    },
+)
+
 PORCELAIN = {
     "Look": _QUERIES,
     "Explain": _EXPLAIN,
     "Keep and remove": _KEEP,
     "Reclaim": _RECLAIM,
+    "Exchange": _EXCHANGE,
 }
 
 # What people type without `artifacts`, and where it is.

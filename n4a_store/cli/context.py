@@ -157,6 +157,14 @@ class App:
             raise _empty(workspace)
         return [self._named(workspace, name) for name in names]
 
+    def named_dataset(self, name: str) -> Dataset:
+        """A dataset of the workspace by its name."""
+        return self._named(self.workspace(), name)
+
+    def opened(self, store: Store) -> Store:
+        """A store that was opened elsewhere, to be closed when the program ends."""
+        return self._open.enter_context(store)
+
     def _named(self, workspace: Workspace, name: str) -> Dataset:
         try:
             store = workspace.store(name)

@@ -9,10 +9,21 @@ import click
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.porcelain.look import shown_time
-from n4a_store.cli.render import Column
+from n4a_store.cli.render import Column, Span
 
 if TYPE_CHECKING:
     from n4a_store.artifacts.overview import RunSummary
+
+
+_COLUMNS = (
+    Column("RUN", style="yellow"),
+    Column("STATUS"),
+    Column("DATE"),
+    Column("PIPELINES", right=True),
+    Column("ARTIFACTS", right=True),
+    Column("NEW", right=True),
+    Column("MESSAGE", flexible=True),
+)
 
 
 @porcelain("log")
@@ -26,32 +37,29 @@ def command(app: App, count: int | None, pipeline: str | None) -> None:
     """
     from n4a_store.artifacts.overview import summarize_runs
 
-    found = [
-        (dataset, summary)
-        for dataset in app.datasets()
-        for summary in summarize_runs(dataset.store)
-        if pipeline is None or dataset.store.get_entry(summary.entry.run.pipelines, pipeline)
-    ]
-    found.sort(key=lambda item: (item[1].entry.run.created_at, item[1].entry.run_id), reverse=True)
-    found = found[:count]
+    datasets = app.datasets()
+    found: list[tuple[Dataset, list[RunSummary]]] = []
+    for dataset in datasets:
+        summaries = [
+            summary
+            for summary in summarize_runs(dataset.store)
+            if pipeline is None or dataset.store.get_entry(summary.entry.run.pipelines, pipeline)
+        ]
+        found.append((dataset, summaries[:count]))
     if app.json:
-        app.out.json("artifacts log", {"runs": [_fields(*item) for item in found]})
+        rows = [_fields(dataset, summary) for dataset, held in found for summary in held]
+        app.out.json("artifacts log", {"runs": rows})
         return
-    if not found:
+    shown = [(dataset, held) for dataset, held in found if held]
+    if not shown:
         app.out.note("no runs yet")
-        return
-    columns = [
-        Column("RUN", style="yellow"),
-        Column("DATASET", flexible=True),
-        Column("STATUS"),
-        Column("DATE"),
-        Column("PIPELINES", right=True),
-        Column("ARTIFACTS", right=True),
-        Column("NEW", right=True),
-        Column("MESSAGE", flexible=True),
-    ]
-    app.out.table(columns, [_row(*item) for item in found])
-    gone = sum(bool(summary.entry.missing_parents) for _, summary in found)
+    for number, (dataset, held) in enumerate(shown):
+        if len(datasets) > 1:
+            if number:
+                app.out.line("")
+            app.out.line(Span(dataset.name, "bold"))
+        app.out.table(_COLUMNS, [_row(dataset, summary) for summary in held])
+    gone = sum(bool(s.entry.missing_parents) for _, held in shown for s in held)
     if gone:
         app.out.note(f"{gone} of these runs followed one that has been deleted")
 
@@ -82,7 +90,6 @@ def _row(dataset: Dataset, summary: RunSummary) -> list[str]:
     first_line = next(iter(entry.run.message.splitlines()), "")
     return [
         entry.run_id,
-        dataset.name,
         str(shown_status(dataset.store, entry.run)),
         shown_time(entry.run.created_at),
         str(summary.pipelines),

@@ -10,7 +10,7 @@ from n4a_store import errors
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App
 from n4a_store.cli.porcelain.removing import show_removal
-from n4a_store.cli.terminal import human_size, safe
+from n4a_store.cli.terminal import safe
 
 
 @porcelain("purge")
@@ -39,9 +39,7 @@ def command(app: App, force: bool, yes: bool, now: bool) -> None:
         fields = {"dataset": dataset.name, "dry_run": not force, "removal": removal}
         app.out.json("artifacts purge", fields | {"gc": report})
         return
-    show_removal(app, dataset, removal)
-    if report is not None:
-        app.out.line(f"freed {human_size(report.bytes_freed)} now")
+    show_removal(app, dataset, removal, freed_now=report.bytes_freed if report else None)
 
 
 def _ask(dataset: str) -> None:

@@ -37,7 +37,9 @@ def show_orphans(app: App, orphans: list[Orphan]) -> None:
 
 def show_preview(app: App, dataset: Dataset, report: GcReport, orphans: OrphanReport) -> None:
     """What a gc would do, and with which artifacts."""
-    app.out.line(f"mark    {human_count(report.reachable)} objects from {report.roots} refs")
+    app.out.line(
+        f"mark    {human_count(report.reachable)} objects from {report.roots} refs and undo entries"
+    )
     app.out.line(f"would drop {_amount(report.unreachable)}")
     show_orphans(app, [orphan for orphan in orphans.artifacts if not orphan.undoable])
     until = datetime.now(UTC) + timedelta(days=dataset.store.settings.undo_window_days)
@@ -50,7 +52,9 @@ def show_preview(app: App, dataset: Dataset, report: GcReport, orphans: OrphanRe
 
 def show_done(app: App, report: GcReport) -> None:
     """What a gc did."""
-    app.out.line(f"mark    {human_count(report.reachable)} objects from {report.roots} refs")
+    app.out.line(
+        f"mark    {human_count(report.reachable)} objects from {report.roots} refs and undo entries"
+    )
     app.out.line(f"dropped {_amount(report.unreachable)}; {human_size(report.bytes_freed)} freed")
     app.out.line(f"kept    {_amount(report.undoable)} for undo")
     if report.rewritten:

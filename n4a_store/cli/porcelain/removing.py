@@ -13,14 +13,19 @@ if TYPE_CHECKING:
     from n4a_store.artifacts.removal import Removal
 
 
-def show_removal(app: App, dataset: Dataset, removal: Removal) -> None:
-    """What a removal did, or would do."""
+def show_removal(
+    app: App, dataset: Dataset, removal: Removal, *, freed_now: int | None = None
+) -> None:
+    """What a removal did, or would do; `freed_now` when its space was freed at once."""
     done = removal.op is not None
     for move in removal.moves:
         if move.new is None:
             app.out.line(Span("removed" if done else "would remove", "red"), f"  {move.ref}")
         else:
             app.out.line(Span("changed" if done else "would change", "yellow"), f"  {move.ref}")
+    if freed_now is not None:
+        app.out.line(f"freed {human_size(freed_now)}; undo cannot take this back")
+        return
     app.out.line(
         f"{'frees' if done else 'would free'} {removal.freed_objects} objects, "
         f"{human_size(removal.freed_bytes)}, with the first gc after the undo window"

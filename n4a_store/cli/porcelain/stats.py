@@ -119,7 +119,10 @@ def _show(app: App, stats: ArtifactStats, garbage: GcReport | None) -> None:
 
 
 def _times(more: int, less: int, what: str) -> str:
-    return f"  ({what} {more / less:.1f}×)" if less else ""
+    if not less:
+        return ""
+    # Records and manifests are objects too: in a tiny store they outweigh what sharing saves.
+    return f"  ({what} {more / less:.1f}×)" if more > less else f"  (no {what} yet)"
 
 
 def _orphans(stats: ArtifactStats, garbage: GcReport | None) -> str:

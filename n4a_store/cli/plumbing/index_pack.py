@@ -1,0 +1,58 @@
+"""`index-pack`: save what can be read of a damaged pack, or enter packs nobody lists."""
+
+from __future__ import annotations
+
+import click
+
+from n4a_store.cli.command import HintedUsageError, plumbing
+from n4a_store.cli.context import App
+from n4a_store.cli.exit_codes import ExitCode
+
+
+@plumbing("index-pack")
+@click.option("--unlisted", is_flag=True, help="Enter the packs that the catalog does not list.")
+@click.argument("packs", metavar="[PACK]...", nargs=-1)
+def command(app: App, unlisted: bool, packs: tuple[str, ...]) -> None:
+    """Rebuild the index of a damaged pack.
+
+    A forward scan of the PACK finds every object that can still be read; they go into a new
+    pack with a new index, and the damaged file is kept in quarantine/. Ids that are lost are
+    printed, 'lost <id>' a line, and the exit code is 4.
+
+    --unlisted enters sound packs that stand in packs/ and not in the catalog: the way on after
+    a catalog was restored from a backup.
+    """
+    from n4a_store.repo.repair import adopt_unlisted_packs, salvage_pack
+
+    if unlisted == bool(packs):
+        raise HintedUsageError("name packs, or pass --unlisted", "fsck says which are damaged")
+    store = app.store()
+    if unlisted:
+        entered = adopt_unlisted_packs(store)
+        if app.json:
+            app.out.json("index-pack", {"entered": entered})
+        for pack in () if app.json else entered:
+            app.out.fields(f"entered {pack}")
+        return
+    saved = [salvage_pack(store, pack.removesuffix(".n4p")) for pack in packs]
+    if any(salvaged.lost or salvaged.index_was_damaged for salvaged in saved):
+        lost = sum(len(salvaged.lost) for salvaged in saved)
+        app.exit_code = ExitCode.FINDINGS if lost else ExitCode.OK
+    if app.json:
+        rows = [
+            {
+                "pack": s.pack,
+                "into": s.into,
+                "objects": s.objects,
+                "lost": [oid.hex() for oid in s.lost],
+                "index_was_damaged": s.index_was_damaged,
+            }
+            for s in saved
+        ]
+        app.out.json("index-pack", {"salvaged": rows})
+        return
+    for salvaged in saved:
+        into = " ".join(salvaged.into) or "-"
+        app.out.fields(f"{salvaged.pack} {salvaged.objects} objects into {into}")
+        for oid in salvaged.lost:
+            app.out.fields(f"lost {oid.hex()}")

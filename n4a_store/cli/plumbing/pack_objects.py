@@ -1,0 +1,43 @@
+"""`pack-objects`: objects as one pack on stdout or in a file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from n4a_store import errors
+from n4a_store.cli.bulk import records
+from n4a_store.cli.command import plumbing
+from n4a_store.cli.context import App
+
+
+@plumbing("pack-objects")
+@click.option("--revs", is_flag=True, help="Names on stdin stand for all that they reach.")
+@click.option("-z", "nul", is_flag=True, help="Names on stdin end with NUL.")
+@click.argument("file", type=click.Path(dir_okay=False), required=False)
+def command(app: App, revs: bool, nul: bool, file: str | None) -> None:
+    """Write objects as one pack.
+
+    Object ids or names come on stdin, one a line (a path after the id, as rev-list --objects
+    writes it, is ignored). The pack goes to FILE, or to stdout when that is no terminal.
+    """
+    from n4a_store.cli.resolve import resolve_entry
+    from n4a_store.repo.exchange import write_pack
+    from n4a_store.repo.history import reach
+
+    if file is None and app.out.is_terminal():
+        raise errors.InvalidInputError("a pack is no text for a terminal", hint="name a FILE")
+    store = app.store()
+    entries = [resolve_entry(store, line.split(" ")[0]) for line in records(nul=nul) if line]
+    oids = [found.oid for found in reach(store, entries)] if revs else [e.oid for e in entries]
+    if file is None:
+        count = write_pack(store, oids, sys.stdout.buffer.write)
+    else:
+        with Path(file).open("xb") as target:
+            count = write_pack(store, oids, target.write)
+    if app.json and file is not None:
+        app.out.json("pack-objects", {"objects": count, "file": file})
+    else:
+        app.out.note(f"packed {count} objects")

@@ -1,0 +1,34 @@
+"""`repack`: merge packs."""
+
+from __future__ import annotations
+
+import click
+
+from n4a_store.cli.command import plumbing
+from n4a_store.cli.context import App
+
+
+@plumbing("repack")
+@click.option("-a", "--all", "everything", is_flag=True, help="Rewrite all packs.")
+def command(app: App, everything: bool) -> None:
+    """Merge packs so that few remain.
+
+    Small packs are merged until sizes grow geometrically; -a rewrites all of them. Safe beside
+    running writers and readers. Prints 'key: value' lines; sizes are in bytes.
+    """
+    from n4a_store.repo.repack import repack
+
+    report = repack(app.store(), everything=everything)
+    if app.json:
+        app.out.json("repack", {"report": report})
+        return
+    rows = {
+        "packs-before": report.packs_before,
+        "packs-after": report.packs_after,
+        "packs-merged": len(report.merged),
+        "packs-dropped": len(report.dropped),
+        "size-read": report.bytes_read,
+        "size-written": report.bytes_written,
+    }
+    for key, value in rows.items():
+        app.out.fields(f"{key}: {value}")
