@@ -8,7 +8,7 @@ it holds whatever becomes of that one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from n4a_store.artifacts.execution_path import ExecutionPath, parse_key
 from n4a_store.artifacts.graph import ArtifactNode, check_depth, closure, walk
@@ -37,13 +37,19 @@ __all__ = ["DraftArtifact", "NewArtifact", "PipelineDraft", "copy_closure"]
 
 @dataclass(frozen=True, slots=True)
 class NewArtifact:
-    """What is about to be registered: serialised, described, and not yet anywhere."""
+    """What is about to be registered: serialised, described, and not yet anywhere.
+
+    ``origin`` says where it came from when it was not made here; ``notes`` are what its runner
+    calls it.
+    """
 
     path: ExecutionPath
     payload: Payload
     blob: RecordBlob
     sources: tuple[str, ...]
     producer: str
+    origin: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ class DraftArtifact:
     blob: TreeEntry
     sources: tuple[str, ...]
     bumps: int
+    origin: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 class PipelineDraft:
@@ -106,9 +114,16 @@ class PipelineDraft:
 
     def origin(self, key: str) -> str:
         """Where an artifact came from; empty when it was made here."""
-        if key in self.artifacts or self.kept is None:
-            return ""
-        return self.kept.links.keys[key].origin
+        if key in self.artifacts:
+            return self.artifacts[key].origin
+        return "" if self.kept is None else self.kept.links.keys[key].origin
+
+    def notes(self, key: str) -> Mapping[str, str]:
+        """What the runner calls the artifact under ``key``, which the draft holds."""
+        if key in self.artifacts:
+            return self.artifacts[key].notes
+        assert self.kept is not None
+        return self.kept.links.keys[key].notes
 
     def record(self, key: str) -> ArtifactRecord:
         """The record under ``key``, which the draft holds."""
@@ -160,7 +175,7 @@ class PipelineDraft:
             created_at=self.created_at,
         )
         self.artifacts[new.path.key] = DraftArtifact(
-            record, node, payload, blob, new.sources, bumps
+            record, node, payload, blob, new.sources, bumps, new.origin, new.notes
         )
         return record
 
@@ -230,6 +245,20 @@ class PipelineDraft:
                 changed = True
         self.artifacts.update(planned)
 
+    def annotate(self, key: str, notes: Mapping[str, str]) -> None:
+        """Keep notes with an artifact of this draft, in the place of those it had.
+
+        Raises:
+            ArtifactNotFoundError: It was not registered in this draft.
+        """
+        artifact = self.artifacts.get(key)
+        if artifact is None:
+            raise ArtifactNotFoundError(
+                f"{self.pipeline_id}:{key} is not in the open pipeline",
+                hint="notes are made before complete_pipeline",
+            )
+        self.artifacts[key] = replace(artifact, notes=dict(notes))
+
     # --- the end ------------------------------------------------------------------------------
 
     def finish(self, current: PipelineManifest | None) -> ObjectId:
@@ -276,6 +305,8 @@ class PipelineDraft:
                 inner=names.missing(artifact.node),
                 sources=artifact.sources,
                 producer=artifact.record.producer_version,
+                origin=artifact.origin,
+                notes=artifact.notes,
             )
         return keys
 

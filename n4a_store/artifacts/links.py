@@ -3,7 +3,8 @@
 Canonical msgpack of a map::
 
     "schema"    1
-    "keys"      {key: {"since", ["deps"], ["inner"], ["sources"], ["producer"], ["origin"]}}
+    "keys"      {key: {"since", ["deps"], ["inner"], ["sources"], ["producer"], ["origin"],
+                       ["notes"]}}
     "branches"  {"0:2": name}          names of branches; left out when nobody named one
     "retired"   {key: last version}    of keys that earlier manifests had; left out when empty
 
@@ -43,6 +44,7 @@ class KeyLinks:
         sources: For a meta-model, the ids of its sources, in order.
         producer: What registered it.
         origin: Where it came from when it was not made here; empty when it was.
+        notes: What its runner calls it, text by name. Nothing here interprets them.
     """
 
     since: int
@@ -51,6 +53,7 @@ class KeyLinks:
     sources: tuple[str, ...] = ()
     producer: str = ""
     origin: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ def _encode_key(entry: KeyLinks) -> dict[str, Any]:
         value["producer"] = entry.producer
     if entry.origin:
         value["origin"] = entry.origin
+    if entry.notes:
+        value["notes"] = dict(entry.notes)
     return value
 
 
@@ -130,7 +135,7 @@ def decode_links(data: BytesLike) -> Links:
 def _decode_key(key: str, value: Any) -> KeyLinks:
     if not isinstance(value, dict) or type(value.get("since")) is not int:
         raise CorruptionError(f"not the links of a pipeline manifest: {key!r:.80}")
-    inner = value.get("inner", {})
+    inner, notes = value.get("inner", {}), value.get("notes", {})
     lists = [value.get("deps", []), value.get("sources", [])]
     if isinstance(inner, dict):
         lists.extend(inner.values())
@@ -140,6 +145,8 @@ def _decode_key(key: str, value: Any) -> KeyLinks:
         and all(isinstance(name, str) for ids in lists for name in ids)
         and isinstance(value.get("producer", ""), str)
         and isinstance(value.get("origin", ""), str)
+        and isinstance(notes, dict)
+        and all(isinstance(text, str) for text in notes.values())
     ):
         raise CorruptionError(f"not the links of a pipeline manifest: {key!r:.80}")
     return KeyLinks(
@@ -149,4 +156,5 @@ def _decode_key(key: str, value: Any) -> KeyLinks:
         tuple(value.get("sources", ())),
         value.get("producer", ""),
         value.get("origin", ""),
+        notes,
     )

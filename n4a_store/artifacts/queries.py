@@ -7,7 +7,7 @@ object id, and never creates anything.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from n4a_store.artifacts.draft import PipelineDraft
@@ -69,6 +69,10 @@ class StoredPipeline:
         """Where an artifact came from; empty when it was made here."""
         return self.manifest.links.keys[key].origin
 
+    def notes(self, key: str) -> Mapping[str, str]:
+        """What the runner calls an artifact."""
+        return self.manifest.links.keys[key].notes
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -101,6 +105,11 @@ class Found:
     def origin(self) -> str:
         """Where it came from; empty when it was made here."""
         return self.pipeline.origin(self.path.key)
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """What its runner calls it; empty when it never said."""
+        return self.pipeline.notes(self.path.key)
 
 
 class View:

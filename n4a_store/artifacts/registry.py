@@ -316,6 +316,24 @@ class ArtifactRegistry(RegistryQueries):
             draft = self._need_run("name_branch").draft(check_pipeline_id(pipeline_id))
             draft.branches[":".join(branch)] = text
 
+    def annotate(self, artifact_id: str, notes: Mapping[str, str]) -> None:
+        """Note what the runner calls an artifact of the open run's unfinished pipeline.
+
+        Notes stand in the manifest, so they must be what an identical training notes again.
+
+        Raises:
+            InvalidInputError: No run is open, or a note is not text.
+            ArtifactNotFoundError: The artifact is not in the open pipeline.
+        """
+        path = parse_artifact_id(artifact_id)
+        if not all(isinstance(text, str) for item in notes.items() for text in item):
+            raise InvalidInputError(f"{artifact_id}: notes are text by name, not {notes!r:.80}")
+        with self._mutex:
+            draft = self._need_run("annotate").drafts.get(path.pipeline_id)
+            if draft is None:
+                raise ArtifactNotFoundError(f"{artifact_id} is not in an open pipeline")
+            draft.annotate(path.key, notes)
+
     def _threshold(self) -> int:
         with self._mutex:
             settings = self._store.settings if self._store is not None else None

@@ -87,6 +87,15 @@ class RegistryQueries:
             found = self._view.find(artifact_id, run)
             return None if found is None else found.record
 
+    def get_notes(self, artifact_id: str, run: str | None = None) -> dict[str, str]:
+        """What the runner noted about an artifact; empty when nothing.
+
+        Raises:
+            ArtifactNotFoundError: There is no such artifact.
+        """
+        with self._mutex:
+            return dict(self._view.get(artifact_id, run).notes)
+
     def resolve_by_hash(self, content_hash: str) -> list[ArtifactRecord]:
         """Every record with this content, sorted by id.
 
