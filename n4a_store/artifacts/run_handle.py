@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from n4a_store.artifacts.runs import OpenRun
@@ -55,6 +55,15 @@ class RunHandle:
         """
         self._run.check_open()
         return self._registry.register(obj, artifact_id, *args, **kwargs)
+
+    def adopt_pipelines(self, pipeline_ids: Iterable[str]) -> None:
+        """Hold pipelines that earlier runs completed, as they are: the run goes on from there.
+
+        Raises:
+            RefNotFoundError: One of them is not complete.
+            TransactionClosedError: The run has ended.
+        """
+        self._run.adopt(pipeline_ids)
 
     def note(self, details: Mapping[str, Any]) -> None:
         """Add canonical values to the run object's details, kept from the next commit on.

@@ -8,7 +8,7 @@ its process holds a lock; a run that is stored as running and whose lock is free
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from n4a_store.artifacts.draft import PipelineDraft
@@ -251,6 +251,19 @@ class OpenRun:
             self.release()
         if self._store is not None and not self.implicit:
             maintain(self._store)
+
+    def adopt(self, pipeline_ids: Iterable[str]) -> None:
+        """Hold pipelines that are complete already, as they are, in one commit.
+
+        Raises:
+            RefNotFoundError: One of them is not complete.
+        """
+        self.check_open()
+        with self.store.transaction(f"run {self.id} goes on", action="run") as txn:
+            pipelines = self._pipelines(txn)
+            for pipeline_id in pipeline_ids:
+                pipelines[pipeline_id] = txn.adopt_path(PIPELINES + pipeline_id)
+            self.set_run(txn, pipelines, RunStatus.RUNNING)
 
     def note(self, details: Mapping[str, Any]) -> None:
         """Add to the run object's details, from the next commit on."""

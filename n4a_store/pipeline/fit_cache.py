@@ -15,19 +15,32 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from n4a_store.pipeline.controllers.transform import fit_transform
 from n4a_store.pipeline.estimators import params_of
 from n4a_store.pipeline.fingerprint import Describer, Uncertain, data_id, digest
 
-__all__ = ["FitCache", "FitReport", "fit_key"]
+__all__ = ["FitCache", "FitReport", "StoredFits", "fit_key"]
 
 _log = logging.getLogger(__name__)
 
 DEFAULT_BYTES = 128 * 1024 * 1024
+
+# A fit that takes less is not worth a word in the run object.
+_WORTH_NOTING = 0.001
+_MOST_NOTED = 1_000
+
+
+class StoredFits(Protocol):
+    """Where fits of earlier runs are found."""
+
+    def load(self, key: str) -> Any | None:
+        """The fitted transformer, or None."""
+
+    def seconds(self, key: str) -> float:
+        """How long it took to fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +52,8 @@ class FitReport:
         reused: How many were found in memory, fitted earlier in this run.
         loaded: How many were loaded from earlier runs.
         seconds_fitting: The time that fitting took.
-        seconds_saved: The time that the reused ones took when they were fitted; for loaded ones
-            nothing is counted, since records hold no clock.
+        seconds_saved: The time that the reused and loaded ones took when they were fitted. Of
+            the loaded ones only the slower fits are counted, which their run has noted.
     """
 
     fitted: int = 0
@@ -72,21 +85,23 @@ class FitCache:
     """The fits of one process.
 
     Args:
-        stored: Asked for a fit of an earlier run by its key; None when there is none.
+        index: The fits of earlier runs; None asks nobody.
         max_bytes: How much transformed data to keep; 0 keeps nothing.
     """
 
     def __init__(
         self,
-        stored: Callable[[str], Any | None] | None = None,
+        index: StoredFits | None = None,
         max_bytes: int = DEFAULT_BYTES,
     ) -> None:
-        self._stored = stored
+        self._index = index
         self._max_bytes = max_bytes
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
         self.made: dict[str, str] = {}
         """The fits of the current pipeline: key to artifact id."""
+        self.slow: dict[str, float] = {}
+        """How long the slower fits of this process took, by key."""
         self.report = FitReport()
 
     def begin(self) -> None:
@@ -106,11 +121,13 @@ class FitCache:
             return kept.fitted, kept.transformed
         loaded = self._load(key, operator)
         if loaded is not None:
-            transformed, seconds = loaded.transform(X), 0.0
-            self._count(loaded=1)
+            transformed, seconds = loaded.transform(X), self._stored_seconds(key)
+            self._count(loaded=1, seconds_saved=seconds)
             fitted = loaded
         else:
             fitted, transformed, seconds = self._fit(operator, X, y)
+            if seconds > _WORTH_NOTING and len(self.slow) < _MOST_NOTED:
+                self.slow[key] = seconds
         self._keep(key, _Kept(fitted, transformed, seconds, getattr(transformed, "nbytes", 0)))
         return fitted, transformed
 
@@ -122,13 +139,16 @@ class FitCache:
         return fitted, transformed, seconds
 
     def _load(self, key: str, operator: Any) -> Any | None:
-        if self._stored is None or not _fit_then_transform(operator):
+        if self._index is None or not _fit_then_transform(operator):
             return None
-        found = self._stored(key)
+        found = self._index.load(key)
         if found is not None and type(found) is not type(operator):
             _log.warning("the fit %.8s is stored as %s: fitting anew", key, type(found).__name__)
             return None
         return found
+
+    def _stored_seconds(self, key: str) -> float:
+        return 0.0 if self._index is None else self._index.seconds(key)
 
     def _keep(self, key: str, kept: _Kept) -> None:
         if kept.size > self._max_bytes:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from n4a_store.artifacts.types import ArtifactType, register_artifact_type
-from n4a_store.errors import InvalidInputError, StoreError
+from n4a_store.errors import InvalidInputError, SerializationError, StoreError
 from n4a_store.pipeline.context import RuntimeContext
 from n4a_store.pipeline.controllers import CONTROLLERS, Controller
 from n4a_store.pipeline.data import PathState, initial_state
@@ -23,7 +23,7 @@ from n4a_store.pipeline.model_facts import ModelFacts
 from n4a_store.pipeline.results import ResultRow
 from n4a_store.pipeline.steps import Program, Step
 
-__all__ = ["PREDICTIONS", "Orchestrator", "PipelineStepError"]
+__all__ = ["OF_THE_PIPELINE", "PREDICTIONS", "Orchestrator", "PipelineStepError"]
 
 PREDICTIONS: ArtifactType = register_artifact_type("predictions")
 """Held-out and test predictions, numpy arrays with the scores beside them."""
@@ -31,6 +31,11 @@ PREDICTIONS: ArtifactType = register_artifact_type("predictions")
 
 class PipelineStepError(StoreError):
     """An estimator failed in a step; the cause stands behind it."""
+
+
+# What a pipeline may raise without ending the run: its estimators' errors, data that do not fit
+# one of its steps, an object that cannot be stored. Any other error of the store ends the run.
+OF_THE_PIPELINE = (PipelineStepError, InvalidInputError, SerializationError)
 
 
 class Orchestrator:

@@ -1,0 +1,158 @@
+"""The pipelines of one run, trained here or in workers, each completed or dropped."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from n4a_store.artifacts.registry import ArtifactRegistry, RunHandle
+from n4a_store.pipeline.context import RuntimeContext
+from n4a_store.pipeline.controllers import Controller
+from n4a_store.pipeline.data import TrainingData
+from n4a_store.pipeline.fit_cache import FitCache, FitReport
+from n4a_store.pipeline.fit_index import FIT_SECONDS, FitIndex
+from n4a_store.pipeline.orchestrator import OF_THE_PIPELINE, Orchestrator
+from n4a_store.pipeline.parallel import Trained, train_in_workers
+from n4a_store.pipeline.plan import PipelinePlan, data_identity
+from n4a_store.pipeline.progress import Progress, ProgressCallback
+from n4a_store.pipeline.results import ResultRow, Results
+from n4a_store.pipeline.resume import completed_rows
+from n4a_store.pipeline.run_result import Outcome, PipelineOutcome, RunResult
+
+__all__ = ["Sweep"]
+
+_log = logging.getLogger(__name__)
+
+# The run object is written anew with each pipeline: it must not grow with a sweep that fails.
+_MOST_NOTED = 100
+_LONGEST_REASON = 300
+
+
+class Sweep:
+    """Trains plans into an open run.
+
+    Args:
+        registry: Whose run is open.
+        run: That run.
+        data: What to train on.
+        controllers: The kinds of steps.
+        reuse_fits: Whether fits of earlier runs are loaded.
+    """
+
+    def __init__(
+        self,
+        registry: ArtifactRegistry,
+        run: RunHandle,
+        data: TrainingData,
+        controllers: Sequence[Controller],
+        *,
+        reuse_fits: bool,
+    ) -> None:
+        self._registry = registry
+        self._run = run
+        self._data = data
+        self._data_id = data_identity(data)
+        self._controllers = controllers
+        index = FitIndex(lambda: registry.store) if reuse_fits else None
+        self._fits = FitCache(index)
+        self._elsewhere = FitReport()
+        self._rows: list[ResultRow] = []
+        self._outcomes: list[PipelineOutcome] = []
+        self._failures: dict[str, str] = {}
+        self._begun = time.perf_counter()
+
+    def result(self, dataset: str) -> RunResult:
+        """What is to be said about it."""
+        return RunResult(
+            self._run.id,
+            dataset,
+            tuple(self._outcomes),
+            Results(self._rows),
+            self._fits.report.plus(self._elsewhere),
+            time.perf_counter() - self._begun,
+        )
+
+    def train(
+        self,
+        plans: Sequence[PipelinePlan],
+        workers: int,
+        progress: ProgressCallback | None,
+        *,
+        resume: bool,
+    ) -> None:
+        """Train all plans; with ``resume`` those that are not complete yet."""
+        done = self._resume(plans) if resume else {}
+
+        def report(outcome: PipelineOutcome) -> None:
+            self._outcomes.append(outcome)
+            if progress is not None:
+                progress(Progress(len(self._outcomes), len(plans), outcome))
+
+        for pipeline_id, rows in done.items():
+            self._rows.extend(rows)
+            report(PipelineOutcome(pipeline_id, Outcome.RESUMED))
+        todo = [plan for plan in plans if plan.pipeline_id not in done]
+        if workers > 1 and len(todo) > 1:
+            facts = {"data": self._data_id}
+            trained = train_in_workers(
+                todo, self._data, facts, self._run.id, workers, self._controllers
+            )
+            for one in trained:
+                report(self._take(one))
+        else:
+            for plan in todo:
+                report(self._train_here(plan))
+        if self._fits.slow:
+            self._run.note({FIT_SECONDS: dict(self._fits.slow)})
+
+    def _resume(self, plans: Sequence[PipelinePlan]) -> dict[str, list[ResultRow]]:
+        done = completed_rows(self._registry, plans, self._data_id, self._run.id)
+        if done:
+            self._run.adopt_pipelines(list(done))
+        return done
+
+    def _train_here(self, plan: PipelinePlan) -> PipelineOutcome:
+        begun = time.perf_counter()
+        context = RuntimeContext(
+            self._registry,
+            plan.pipeline_id,
+            self._data,
+            self._fits,
+            self._run.id,
+            facts={"definition": plan.definition, "data": self._data_id},
+        )
+        try:
+            rows = Orchestrator(context, self._controllers).train(plan.program)
+            outcome = self._complete(plan, rows)
+        except OF_THE_PIPELINE as error:
+            outcome = self._drop(plan, str(error))
+        return replace(outcome, seconds=time.perf_counter() - begun)
+
+    def _take(self, trained: Trained) -> PipelineOutcome:
+        """Store what a worker has trained."""
+        self._elsewhere = self._elsewhere.plus(trained.fits)
+        self._fits.slow.update(trained.slow)
+        try:
+            if trained.error is not None:
+                raise trained.error
+            trained.journal.play(self._registry)
+            outcome = self._complete(trained.plan, trained.rows)
+        except OF_THE_PIPELINE as error:
+            outcome = self._drop(trained.plan, str(error))
+        return replace(outcome, seconds=trained.seconds)
+
+    def _complete(self, plan: PipelinePlan, rows: list[ResultRow]) -> PipelineOutcome:
+        self._registry.complete_pipeline(plan.pipeline_id)
+        self._rows.extend(rows)
+        return PipelineOutcome(plan.pipeline_id, Outcome.COMPLETE)
+
+    def _drop(self, plan: PipelinePlan, reason: str) -> PipelineOutcome:
+        """Leave nothing of a failed pipeline but a note in the run that says why."""
+        self._registry.discard_pipeline(plan.pipeline_id)
+        _log.warning("pipeline %s failed: %s", plan.pipeline_id, reason)
+        self._failures[plan.pipeline_id] = reason[:_LONGEST_REASON]
+        if len(self._failures) <= _MOST_NOTED:
+            self._run.note({"failures": dict(self._failures)})
+        return PipelineOutcome(plan.pipeline_id, Outcome.FAILED, reason)
