@@ -15,6 +15,7 @@ says so in its manifest's links, outside of any artifact's id, and loading it as
 from __future__ import annotations
 
 import struct
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,7 +49,13 @@ from n4a_store.repo.history import RUN_REFS, reach
 from n4a_store.repo.store import Store
 from n4a_store.repo.tags import TAGS
 from n4a_store.repo.transaction import Transaction
-from n4a_store.storage.files import map_file
+from n4a_store.storage.files import (
+    AppendFile,
+    map_file,
+    move_file,
+    remove_file,
+    sync_folder,
+)
 
 __all__ = ["Bundle", "Exported", "Imported", "export_bundle", "import_bundle", "open_bundle"]
 
@@ -125,16 +132,20 @@ def export_bundle(
             {"schema": SCHEMA, "dataset": dataset, "created_at": now(), "refs": packed}
         )
         head = _HEAD.pack(MAGIC, VERSION, len(header)) + header
-        draft = path.with_name(f".{path.name}.part")
         if path.exists():
             raise InvalidInputError(f"{path} exists already", hint="choose another name")
+        # Under another name until it is whole: a torn bundle never has the name asked for.
+        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        file = AppendFile(draft)
         try:
-            with draft.open("xb") as file:
-                file.write(head + blake3(head).digest())
-                objects = write_pack(store, oids, file.write, extra)
-            draft.rename(path)
+            file.write(head + blake3(head).digest())
+            objects = write_pack(store, oids, file.write, extra)
+            file.sync()
+            move_file(draft, path)
+            sync_folder(path.absolute().parent)
         finally:
-            draft.unlink(missing_ok=True)
+            file.close()
+            remove_file(draft)
     return Exported(str(path), tuple(refs), objects, path.stat().st_size)
 
 

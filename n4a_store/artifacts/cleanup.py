@@ -1,21 +1,153 @@
 """Cleaning up: every deletion is a change of refs, and gc does the rest.
 
 Nothing here looks at files. What no ref reaches is an orphan; what the reflog can still bring
-back is kept until the undo window has passed. Content that anything else references stays.
+back is kept until the undo window has passed. Content that anything else references stays. If
+one root cannot be read, nothing is deleted. What is removed is logged.
 """
 
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
-from n4a_store.artifacts.manifest_tree import PIPELINES, PipelineManifest
-from n4a_store.artifacts.runs import OpenRun
-from n4a_store.errors import ObjectNotFoundError
+from n4a_store.artifacts.manifest_tree import (
+    PAYLOAD,
+    PIPELINES,
+    PipelineManifest,
+    StoredArtifact,
+)
+from n4a_store.artifacts.orphans import Orphan, find_orphans
+from n4a_store.artifacts.removal import remove, remove_everything
+from n4a_store.artifacts.runs import OpenRun, current_manifest
+from n4a_store.artifacts.serializers.table import extension_of
+from n4a_store.artifacts.types import short_hash
+from n4a_store.errors import ArtifactNotFoundError, InvalidInputError, ObjectNotFoundError
 from n4a_store.objects.model import RunStatus
+from n4a_store.repo.gc import collect
+from n4a_store.repo.store import Store
 
-__all__ = ["drop_completed"]
+__all__ = [
+    "Deleted",
+    "Purged",
+    "delete_orphans",
+    "delete_pipeline",
+    "drop_completed",
+    "orphan_names",
+    "purge",
+]
 
 log = logging.getLogger(__name__)
+
+
+class Deleted(NamedTuple):
+    """What a deletion took away, or would."""
+
+    names: list[str]
+    """Files' names of artifacts, ``model_PLSRegression_9f2c1a44.pkl``."""
+    bytes: int
+    """Bytes in packs."""
+
+
+class Purged(NamedTuple):
+    """What a purge took away."""
+
+    artifacts: int
+    """Names of artifacts."""
+    bytes: int
+    """Bytes in packs: freed, or to be freed when the undo window has passed."""
+
+
+def check_expire(expire: str | None) -> bool:
+    """Whether the undo window is dropped.
+
+    Raises:
+        InvalidInputError: Neither None nor "now".
+    """
+    if expire not in (None, "now"):
+        raise InvalidInputError(
+            f"expire={expire!r:.80} is not known", hint='None keeps the undo window, "now" drops it'
+        )
+    return expire == "now"
+
+
+def orphan_names(store: Store) -> list[str]:
+    """The names of the artifacts that no ref reaches, those included that undo can bring back.
+
+    Raises:
+        CorruptionError: A root cannot be read: then nothing is known to be an orphan.
+    """
+    return [_name(store, orphan) for orphan in find_orphans(store).artifacts]
+
+
+def delete_orphans(store: Store, *, dry_run: bool, expire: str | None) -> Deleted:
+    """Drop what nothing reaches and, unless ``expire`` is "now", undo cannot bring back.
+
+    Raises:
+        InvalidInputError: ``expire`` is not known.
+        LockedError: Another gc is running.
+        CorruptionError: A root cannot be read; nothing was deleted.
+    """
+    now = check_expire(expire)
+    report = find_orphans(store, expire_now=now)
+    going = [orphan for orphan in report.artifacts if now or not orphan.undoable]
+    deleted = Deleted([_name(store, orphan) for orphan in going], report.unreachable.stored_bytes)
+    if not dry_run:
+        collect(store, expire_now=now, thorough=True)
+        for name in deleted.names:
+            log.info("%s: deleted orphan %s", store.path, name)
+        log.info("%s: %d bytes deleted", store.path, deleted.bytes)
+    return deleted
+
+
+def _name(store: Store, orphan: Orphan) -> str:
+    blob = StoredArtifact.read(store, orphan.tree, orphan.tree.short()).blob
+    digest = short_hash(store.node(orphan.tree).entries[PAYLOAD].oid.hex)
+    return f"{blob.type}_{blob.class_name}_{digest}.{extension_of(blob.format)}"
+
+
+def delete_pipeline(store: Store, pipeline_id: str) -> int:
+    """Take a pipeline away, out of every run that holds it; the number of its artifacts.
+
+    What other pipelines depend on or share stays.
+
+    Raises:
+        ArtifactNotFoundError: There is no such pipeline.
+        ConflictError: Another process changed a run meanwhile; nothing changed.
+    """
+    manifest = current_manifest(store, pipeline_id)
+    if manifest is None:
+        raise ArtifactNotFoundError(
+            f"there is no pipeline {pipeline_id!r}", hint="n4a-store artifacts log lists them"
+        )
+    removal = remove(store, [PIPELINES + pipeline_id], dry_run=False)
+    log.info(
+        "%s: deleted pipeline %s with %d artifacts; %d bytes can be freed",
+        store.path,
+        pipeline_id,
+        len(manifest.artifacts),
+        removal.freed_bytes,
+    )
+    return len(manifest.artifacts)
+
+
+def purge(store: Store, *, expire: str | None) -> Purged:
+    """Take every ref of the store away, and collect.
+
+    Raises:
+        InvalidInputError: ``expire`` is not known.
+        ConflictError: Another process changed a ref meanwhile; nothing changed.
+    """
+    now = check_expire(expire)
+    names = 0
+    for ref in store.refs(PIPELINES):
+        pipeline_id = ref.name.removeprefix(PIPELINES)
+        names += len(PipelineManifest.read(store, pipeline_id, ref.oid).artifacts)
+    if not store.refs():
+        return Purged(0, 0)
+    removal = remove_everything(store, dry_run=False)
+    collect(store, expire_now=now, thorough=True)
+    log.info("%s: purged %d artifacts, %d bytes", store.path, names, removal.freed_bytes)
+    return Purged(names, removal.freed_bytes)
 
 
 def drop_completed(run: OpenRun) -> int:

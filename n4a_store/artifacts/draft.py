@@ -98,6 +98,10 @@ class PipelineDraft:
         self.artifacts: dict[str, DraftArtifact] = {}
         self.branches: dict[str, str] = dict(kept.links.branches) if kept else {}
 
+    @property
+    def oid(self) -> None:
+        """The id of its manifest: an unfinished pipeline has none."""
+
     def __contains__(self, key: str) -> bool:
         return key in self.artifacts or (self.kept is not None and key in self.kept.artifacts)
 
@@ -131,6 +135,10 @@ class PipelineDraft:
             return self.artifacts[key].record
         assert self.kept is not None
         return self.kept.record(self.txn, key)
+
+    def records(self) -> list[ArtifactRecord]:
+        """All records that it holds, in order of execution."""
+        return [self.record(path.key) for path in self.paths()]
 
     def tree(self, key: str) -> ObjectId:
         """The id of the tree under ``key``, which the draft holds."""
@@ -178,6 +186,41 @@ class PipelineDraft:
             record, node, payload, blob, new.sources, bumps, new.origin, new.notes
         )
         return record
+
+    def name_existing(
+        self,
+        path: ExecutionPath,
+        record: ArtifactRecord,
+        node: ArtifactNode,
+        links: KeyLinks,
+    ) -> ArtifactRecord:
+        """Name an artifact that stands already, adopted by the transaction.
+
+        Args:
+            path: Where it is to be.
+            record: Its record in the place where it stands.
+            node: It, with what it depends on.
+            links: Its links in that place: sources, origin and notes come along.
+        """
+        entries = self.txn.get_tree(node.tree).entries
+        named = replace(
+            record,
+            artifact_id=path.artifact_id,
+            **path._asdict(),
+            created_at=self.created_at,
+            version=self._last_version(path.key) + 1,
+        )
+        self.artifacts[path.key] = DraftArtifact(
+            named,
+            ArtifactNode(path.artifact_id, node.tree, node.children, node.depth),
+            entries[PAYLOAD],
+            entries[RECORD],
+            links.sources,
+            1,
+            links.origin,
+            links.notes,
+        )
+        return named
 
     def _last_version(self, key: str) -> int:
         return 0 if self.current is None else self.current.last_version(key)

@@ -46,6 +46,26 @@ class StoredPipeline:
         """Its id."""
         return self.manifest.pipeline_id
 
+    @property
+    def run_id(self) -> str:
+        """The run that made it."""
+        return self.manifest.run_id
+
+    @property
+    def created_at(self) -> str:
+        """When it began in its run."""
+        return self.manifest.created_at
+
+    @property
+    def oid(self) -> ObjectId:
+        """The id of its manifest."""
+        return self.manifest.oid
+
+    @property
+    def branches(self) -> Mapping[str, str]:
+        """The names of its branches."""
+        return self.manifest.links.branches
+
     def __contains__(self, key: str) -> bool:
         return key in self.manifest.artifacts
 

@@ -24,9 +24,10 @@ from n4a_store.artifacts.execution_path import (
 )
 from n4a_store.artifacts.graph import ArtifactNode
 from n4a_store.artifacts.incoming import artifact_ids, meta_model_config, prepare
-from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES
+from n4a_store.artifacts.manifest_files import write_rendition
+from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, PipelineManifest
 from n4a_store.artifacts.queries import Found
-from n4a_store.artifacts.registry_queries import RegistryQueries
+from n4a_store.artifacts.registry_upkeep import RegistryStats, RegistryUpkeep
 from n4a_store.artifacts.run_handle import RunHandle
 from n4a_store.artifacts.runs import OpenRun
 from n4a_store.artifacts.serializers.table import SerializerTable
@@ -47,7 +48,7 @@ from n4a_store.refs.names import check_name_component
 from n4a_store.repo.store import Store
 from n4a_store.settings import Settings
 
-__all__ = ["ArtifactRegistry", "DependencyNotFoundError", "RunHandle"]
+__all__ = ["ArtifactRegistry", "DependencyNotFoundError", "RegistryStats", "RunHandle"]
 
 _ATTEMPTS = 50
 
@@ -56,7 +57,7 @@ class DependencyNotFoundError(ArtifactNotFoundError, InvalidInputError):
     """Something is registered as depending on an artifact that does not exist."""
 
 
-class ArtifactRegistry(RegistryQueries):
+class ArtifactRegistry(RegistryUpkeep):
     """The artifacts of one dataset.
 
     Args:
@@ -76,7 +77,6 @@ class ArtifactRegistry(RegistryQueries):
         table: SerializerTable | None = None,
     ) -> None:
         super().__init__(workspace, dataset, table=table)
-        self._implicit: OpenRun | None = None
         self._implicit_ids: set[str] = set()
 
     def _created_store(self) -> Store:
@@ -152,7 +152,19 @@ class ArtifactRegistry(RegistryQueries):
         """
         name = check_pipeline_id(pipeline_id)
         with self._mutex:
-            self._need_run("complete_pipeline").complete(name)
+            self._complete(self._need_run("complete_pipeline"), name)
+
+    def _complete(self, run: OpenRun, pipeline_id: str) -> None:
+        draft = run.drafts.get(pipeline_id)
+        records = [] if draft is None else draft.records()
+        if run.complete(pipeline_id) is not None:
+            self._write_rendition(run, pipeline_id, records)
+
+    def _write_rendition(
+        self, run: OpenRun, pipeline_id: str, records: list[ArtifactRecord]
+    ) -> None:
+        manifest = PipelineManifest.read(self.store, pipeline_id, run.completed[pipeline_id])
+        write_rendition(self.workspace.layout, self.dataset, manifest, records)
 
     def discard_pipeline(self, pipeline_id: str) -> int:
         """Drop a pipeline of the open run that is not complete; the run goes on.
@@ -177,7 +189,7 @@ class ArtifactRegistry(RegistryQueries):
             run = self._need_run("end_run")
             try:
                 for pipeline_id in list(run.drafts):
-                    run.complete(pipeline_id)
+                    self._complete(run, pipeline_id)
             except BaseException:
                 self.cleanup_failed_run()
                 raise
@@ -384,6 +396,7 @@ class ArtifactRegistry(RegistryQueries):
             draft = run.begin(new.path.pipeline_id)
             try:
                 record = draft.add(new, [self._adopted(draft, dep) for dep in deps])
+                records = draft.records()
                 run.commit(draft, draft.current, RunStatus.COMPLETE, strict=True)
             except ConflictError:
                 # Another process has registered into this pipeline: start from what it left.
@@ -393,6 +406,7 @@ class ArtifactRegistry(RegistryQueries):
             finally:
                 draft.txn.abort()
             self._implicit_ids.add(name)
+            self._write_rendition(run, new.path.pipeline_id, records)
             return record
         raise AssertionError("unreachable")
 

@@ -46,6 +46,7 @@ class RegistryQueries:
         self._mutex = threading.RLock()
         self._store: Store | None = None
         self._run: OpenRun | None = None
+        self._implicit: OpenRun | None = None
         self._view = View(lambda: self.store, lambda: self._run)
 
     def __repr__(self) -> str:

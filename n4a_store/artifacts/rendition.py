@@ -28,22 +28,22 @@ _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 def manifest_document(
     *,
     dataset: str,
-    run_id: str,
-    pipeline_id: str,
-    created_at: str,
-    manifest: str,
+    run_id: str | None,
+    pipeline_id: str | None,
+    created_at: str | None,
+    manifest: str | None,
     records: Iterable[ArtifactRecord],
     branches: Mapping[str, str],
 ) -> dict[str, Any]:
     """The manifest as plain values."""
-    document: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "dataset": dataset,
+    document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "dataset": dataset}
+    stated = {
         "run_id": run_id,
         "pipeline_id": pipeline_id,
         "created_at": created_at,
         "manifest": manifest,
     }
+    document.update((name, value) for name, value in stated.items() if value is not None)
     if branches:
         document["branches"] = dict(branches)
     document["items"] = [record.to_dict() for record in records]
