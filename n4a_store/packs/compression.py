@@ -19,7 +19,15 @@ from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import BytesLike
 from n4a_store.packs.entry import Codec
 
-__all__ = ["MAX_RATIO", "compress", "decompress", "shuffle", "unshuffle"]
+__all__ = [
+    "FREE_INFLATION",
+    "MAX_RATIO",
+    "compress",
+    "decompress",
+    "frame_size",
+    "shuffle",
+    "unshuffle",
+]
 
 MAX_RATIO = 16_384
 DEFAULT_LEVEL = 1
@@ -27,7 +35,7 @@ _MIN_BYTES = 192  # below, a zstd frame's own header eats what it saves
 _PROBE_FROM = 16_384  # below, compressing all of it costs no more than a probe
 _PROBE_BYTES = 4_096
 _KEEP = 0.875
-_FREE_INFLATION = 1024 * 1024  # below this raw length no ratio can hurt
+FREE_INFLATION = 1024 * 1024  # below this raw length no ratio can hurt
 _MAX_ITEM = 16
 
 
@@ -108,21 +116,29 @@ def compress(
     return Codec.ZSTD, 0, stored
 
 
+def frame_size(stored: BytesLike) -> int:
+    """How many bytes a zstd frame says that it holds; nothing is inflated.
+
+    Raises:
+        CorruptionError: It is not a zstd frame.
+    """
+    try:
+        size: int = zstandard.get_frame_parameters(stored).content_size
+    except zstandard.ZstdError as error:
+        raise CorruptionError(f"not a zstd frame: {error}") from error
+    return size
+
+
 def check_frame(stored: BytesLike, raw_length: int) -> None:
     """Refuse a zstd frame that does not declare ``raw_length`` or inflates beyond reason.
 
     Raises:
         CorruptionError: So it is.
     """
-    try:
-        frame = zstandard.get_frame_parameters(stored)
-    except zstandard.ZstdError as error:
-        raise CorruptionError(f"not a zstd frame: {error}") from error
-    if frame.content_size != raw_length:
-        raise CorruptionError(
-            f"a zstd frame declares {frame.content_size} bytes, its entry {raw_length}"
-        )
-    if raw_length > _FREE_INFLATION and raw_length > MAX_RATIO * len(stored):
+    declared = frame_size(stored)
+    if declared != raw_length:
+        raise CorruptionError(f"a zstd frame declares {declared} bytes, its entry {raw_length}")
+    if raw_length > FREE_INFLATION and raw_length > MAX_RATIO * len(stored):
         raise CorruptionError(
             f"a zstd frame of {len(stored)} bytes would inflate to {raw_length}: refused"
         )

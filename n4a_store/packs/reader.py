@@ -15,6 +15,7 @@ from blake3 import blake3
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import BytesLike, raw_hash
 from n4a_store.packs.compression import decompress
+from n4a_store.packs.delta import decode_delta
 from n4a_store.packs.entry import Codec, EntryHeader, decode_header
 from n4a_store.packs.format import (
     FOOTER_BYTES,
@@ -26,6 +27,10 @@ from n4a_store.packs.format import (
 from n4a_store.packs.index import PackIndex
 
 __all__ = ["PackReader", "StoredObject", "decode_entry", "scan_entries"]
+
+
+_KEPT_BASES = 8
+_KEPT_BASE_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,24 @@ class StoredObject:
     stored: memoryview
 
 
-def decode_entry(header: EntryHeader, stored: BytesLike) -> BytesLike:
+def decode_entry(
+    header: EntryHeader, stored: BytesLike, base: BytesLike | None = None
+) -> BytesLike:
     """The raw bytes of an entry, verified against its id.
+
+    Args:
+        header: Its header.
+        stored: Its stored bytes.
+        base: Of a delta, the raw bytes of its base.
 
     Raises:
         CorruptionError: They are not what was stored.
     """
     try:
-        raw = decompress(header.codec, header.item_size, stored, header.raw_length)
+        if header.codec == Codec.DELTA and base is not None:
+            raw: BytesLike = decode_delta(stored, base, header.raw_length)
+        else:
+            raw = decompress(header.codec, header.item_size, stored, header.raw_length)
     except CorruptionError as error:
         raise CorruptionError(f"object {header.oid.hex()[:12]} is damaged: {error}") from error
     if raw_hash(header.kind, raw) != header.oid:
@@ -82,12 +97,13 @@ class PackReader:
         UnsupportedFormatError: It is of a later version.
     """
 
-    __slots__ = ("_index_verified", "data", "footer", "index", "name")
+    __slots__ = ("_bases", "_index_verified", "data", "footer", "index", "name")
 
     def __init__(self, data: memoryview, name: str) -> None:
         self.name = name
         self.data = data
         self._index_verified = False
+        self._bases: dict[bytes, BytesLike] = {}
         try:
             check_header(bytes(data[:HEADER_BYTES]))
             if len(data) < HEADER_BYTES + FOOTER_BYTES:
@@ -173,12 +189,42 @@ class PackReader:
         """
         entry = self.stored_at(position)
         try:
-            raw = decode_entry(entry.header, entry.stored)
+            raw = decode_entry(entry.header, entry.stored, self._base_of(entry.header))
         except CorruptionError as error:
             raise CorruptionError(
                 f"{error} (pack {self.name})", hint="run: n4a-store fsck --full"
             ) from error
         return entry.header.kind, raw
+
+    def _base_of(self, header: EntryHeader) -> BytesLike | None:
+        """The raw bytes of the object that a delta was made against; the last few are kept.
+
+        They need no check of their own: a wrong base gives bytes that fail the delta's own id.
+        """
+        if header.codec != Codec.DELTA:
+            return None
+        assert header.base is not None
+        kept = self._bases.get(header.base)
+        if kept is not None:
+            return kept
+        position = self.find(header.base)
+        if position < 0:
+            raise CorruptionError(
+                f"object {header.oid.hex()[:12]} is damaged: its base is not in its pack"
+            )
+        base = self.stored_at(position)
+        if base.header.codec == Codec.DELTA:
+            raise CorruptionError(
+                f"object {header.oid.hex()[:12]} is damaged: its base is a delta itself"
+            )
+        raw = decompress(
+            base.header.codec, base.header.item_size, base.stored, base.header.raw_length
+        )
+        if len(raw) <= _KEPT_BASE_BYTES:
+            self._bases[header.base] = raw
+            while len(self._bases) > _KEPT_BASES:
+                self._bases.pop(next(iter(self._bases)), None)
+        return raw
 
     def is_raw(self, position: int) -> bool:
         """Whether the object at ``position`` can be mapped in place."""

@@ -69,12 +69,19 @@ class PackWriter:
         item_size: int,
         stored: BytesLike,
         raw_length: int,
+        base: bytes | None = None,
     ) -> None:
-        """Append an object that is already encoded, as it stands in another pack."""
+        """Append an object that is already encoded, as it stands in another pack.
+
+        Args:
+            base: Of a delta, the object that it was made against, which is in this pack.
+        """
         if oid in self._entries:
             return
+        if base is not None and base not in self._entries:
+            raise ValueError(f"the base {base.hex()[:12]} of a delta must be in its pack")
         offset = self.size
-        header = encode_header(offset, kind, codec, item_size, len(stored), raw_length, oid)
+        header = encode_header(offset, kind, codec, item_size, len(stored), raw_length, oid, base)
         self._append(header)
         self._append(stored)
         self._entries[oid] = (offset, len(header) + len(stored), kind)

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n4a_store.errors import CorruptionError
+from n4a_store.repo.copying import copy_objects
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.repo.reachability import (
     Garbage,
@@ -385,11 +386,7 @@ def copy_marked(builder: PackBuilder, found: Reachability, pack_id: str) -> NDAr
         CorruptionError: One of them is damaged: then its pack must not go.
     """
     marks = found.kept.marks(pack_id).copy()
-    reader = found.kept.reader(pack_id)
-    for position in np.flatnonzero(marks).tolist():
-        entry = reader.stored_at(position)
-        reader.read_at(position)  # verifies it against its id, or raises
-        builder.add_stored(entry)
+    copy_objects(builder, found.kept.reader(pack_id), np.flatnonzero(marks).tolist())
     return marks
 
 

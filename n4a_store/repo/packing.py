@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from n4a_store.errors import BackendError
 from n4a_store.objects.oid import BytesLike
-from n4a_store.packs.entry import decode_header
+from n4a_store.packs.entry import Codec, EntryHeader, decode_header
 from n4a_store.packs.format import HEADER_BYTES
 from n4a_store.packs.reader import PackReader, StoredObject, decode_entry
 from n4a_store.packs.writer import PackWriter
@@ -91,6 +91,30 @@ class PackBuilder:
                 header.item_size,
                 entry.stored,
                 header.raw_length,
+            )
+            self._seal_when_full(writer)
+
+    def holds(self, oid: bytes) -> bool:
+        """Whether the pack that is being written holds an object, so that a delta may use it."""
+        return self._writer is not None and oid in self._writer
+
+    def add_delta(self, header: EntryHeader, stored: BytesLike, base: bytes) -> None:
+        """Append an object as a delta against ``base``, which :meth:`holds`.
+
+        Args:
+            header: Of the object as it stands elsewhere, however encoded.
+            stored: The delta.
+        """
+        with self._whole():
+            writer = self._begin()
+            writer.add_stored(
+                header.oid,
+                header.kind,
+                Codec.DELTA,
+                header.item_size,
+                stored,
+                header.raw_length,
+                base,
             )
             self._seal_when_full(writer)
 

@@ -11,12 +11,16 @@ Repack keeps garbage; gc is what drops it.
 
 from __future__ import annotations
 
+import enum
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from n4a_store.errors import CorruptionError
+from n4a_store.packs.reader import PackReader
+from n4a_store.repo.compaction import compact_objects
+from n4a_store.repo.copying import copy_objects
 from n4a_store.repo.gc import check_catalog_age
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.repo.session import drop_idle_sessions
@@ -28,7 +32,7 @@ from n4a_store.storage.rows import PackRow, PackState
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
-__all__ = ["RepackReport", "choose_geometric", "repack"]
+__all__ = ["RepackMode", "RepackReport", "choose_geometric", "repack"]
 
 FACTOR = 2
 _BATCH_BYTES = 256 * 1024 * 1024
@@ -67,12 +71,25 @@ def choose_geometric(rows: list[PackRow], factor: int = FACTOR) -> list[PackRow]
     return ordered[:chosen]
 
 
-def repack(store: Store, *, everything: bool = False) -> RepackReport:
+class RepackMode(enum.StrEnum):
+    """What a repack rewrites, and how."""
+
+    GEOMETRIC = "geometric"
+    """Only the small packs that geometry asks for, each object as it is."""
+
+    ALL = "all"
+    """All packs, each object as it is."""
+
+    COMPACT = "compact"
+    """All packs, near-duplicates as deltas: smallest, and somewhat slower to read."""
+
+
+def repack(store: Store, mode: RepackMode = RepackMode.GEOMETRIC) -> RepackReport:
     """Merge packs.
 
     Args:
         store: The store.
-        everything: Rewrite all packs, not only those that geometry asks for.
+        mode: What is rewritten, and how.
 
     Raises:
         LockedError: Another gc or repack is running.
@@ -95,7 +112,7 @@ def repack(store: Store, *, everything: bool = False) -> RepackReport:
             epoch = reader.epoch().hex()
         limit = min(_BATCH_BYTES, store.settings.pack_max_bytes)
         mergeable = [row for row in before if row.stored_bytes < limit]
-        chosen = before if everything else choose_geometric(mergeable)
+        chosen = choose_geometric(mergeable) if mode is RepackMode.GEOMETRIC else before
         merged: list[PackRow] = []
         dropped: list[PackRow] = []
         written = 0
@@ -106,7 +123,7 @@ def repack(store: Store, *, everything: bool = False) -> RepackReport:
                 builder = PackBuilder(
                     store.layout, store.settings, f"{epoch}-{own.lease_id}", first=number
                 )
-                rows = _merge(store, builder, batch)
+                rows = _merge(store, builder, batch, mode)
                 merged += batch
                 written += sum(row.stored_bytes for row in rows)
                 remove_tree(builder.folder)
@@ -138,17 +155,17 @@ def _batches(rows: list[PackRow], limit: int) -> Iterator[list[PackRow]]:
         yield batch
 
 
-def _merge(store: Store, builder: PackBuilder, batch: list[PackRow]) -> list[PackRow]:
+def _merge(
+    store: Store, builder: PackBuilder, batch: list[PackRow], mode: RepackMode
+) -> list[PackRow]:
     """Copy all objects of ``batch``, publish the copy and condemn the originals in one commit."""
     try:
-        for row in batch:
-            reader = store.odb.reader(row.id)
-            if len(reader) != row.objects:
-                raise CorruptionError(f"pack {row.id} is not the one that the catalog lists")
-            reader.verify_index()
-            for position in range(len(reader)):
-                reader.read_at(position)  # verifies it against its id, or raises
-                builder.add_stored(reader.stored_at(position))
+        readers = [_checked_reader(store, row) for row in batch]
+        if mode is RepackMode.COMPACT:
+            compact_objects(builder, readers)
+        else:
+            for reader in readers:
+                copy_objects(builder, reader, range(len(reader)))
         rows = builder.publish()
         with store.catalog.write() as writer:
             generation = writer.next_generation()
@@ -165,3 +182,11 @@ def _merge(store: Store, builder: PackBuilder, batch: list[PackRow]) -> list[Pac
         raise
     store.odb.add(rows)
     return rows
+
+
+def _checked_reader(store: Store, row: PackRow) -> PackReader:
+    reader = store.odb.reader(row.id)
+    if len(reader) != row.objects:
+        raise CorruptionError(f"pack {row.id} is not the one that the catalog lists")
+    reader.verify_index()
+    return reader

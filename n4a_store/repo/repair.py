@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from n4a_store.errors import CorruptionError, InvalidInputError, NotFoundError, StoreError
-from n4a_store.packs.entry import ENTRY_HEADER_BYTES, EntryHeader, decode_header
+from n4a_store.packs.entry import ENTRY_HEADER_BYTES, Codec, EntryHeader, decode_header
 from n4a_store.packs.format import HEADER_BYTES
 from n4a_store.packs.reader import PackReader, StoredObject, decode_entry
 from n4a_store.repo.packing import PackBuilder
@@ -135,14 +135,30 @@ def salvage_pack(store: Store, pack_id: str) -> Salvaged:
 
 
 def _copy_sound(builder: PackBuilder, data: memoryview) -> tuple[set[bytes], set[bytes]]:
-    saved: set[bytes] = set()
+    sound: dict[bytes, StoredObject] = {}
     broken: set[bytes] = set()
+    deltas: list[EntryHeader] = []
     for found in sound_entries(data):
-        if isinstance(found, EntryHeader):
-            broken.add(found.oid)
-        else:
+        if not isinstance(found, EntryHeader):
             builder.add_stored(found)
-            saved.add(found.header.oid)
+            sound[found.header.oid] = found
+        elif found.codec == Codec.DELTA:
+            deltas.append(found)  # cannot be told from a broken one before its base is found
+        else:
+            broken.add(found.oid)
+    saved = set(sound)
+    for header in deltas:
+        base = sound.get(header.base or b"")
+        try:
+            if base is None:
+                raise CorruptionError("its base is lost")
+            base_raw = decode_entry(base.header, base.stored)
+            raw = decode_entry(header, data[header.payload : header.end], base_raw)
+        except CorruptionError:
+            broken.add(header.oid)
+            continue
+        builder.add(header.oid, header.kind, raw, max(header.item_size, 1))
+        saved.add(header.oid)
     return saved, broken
 
 

@@ -4,7 +4,9 @@ A session holds a reader's lease, so gc drops nothing that was reachable when th
 Its list of packs only grows: a pack that is compacted away stays known, because its content may
 have been promised to a caller already. Single reads open a session by themselves and leave it
 open for a moment, so that a loop of reads does not pay for a lease each; after
-:data:`IDLE_SECONDS` without a read it is closed, so that a notebook left open pins nothing.
+:data:`IDLE_SECONDS` without a read it is closed, so that a notebook left open pins nothing, and
+the next read after :data:`IDLE_SECONDS` of reading takes a new one, so that a busy process pins
+no more than that either.
 """
 
 from __future__ import annotations
@@ -65,6 +67,7 @@ class ReadSessions:
         self._mutex = threading.RLock()
         self._lease: Lease | None = None
         self._users = 0
+        self._began = 0.0
         self._idle_since = 0.0
         self._reaper: threading.Thread | None = None
         self._loaded = False
@@ -91,6 +94,9 @@ class ReadSessions:
 
     def _enter(self) -> None:
         with self._mutex:
+            if self._users == 0 and time.monotonic() - self._began >= IDLE_SECONDS:
+                # A process that never stops reading must not pin what was garbage hours ago.
+                self._drop()
             if not self._loaded or (self._lease is None and not self._leaseless):
                 self._begin()
             self._users += 1
@@ -112,6 +118,7 @@ class ReadSessions:
         self._odb.add(rows)
         self._odb.retain({row.id for row in rows})
         self._lease = lease
+        self._began = time.monotonic()
         self._loaded = True
 
     def refresh(self) -> None:

@@ -9,16 +9,23 @@ from n4a_store.cli.context import App
 
 
 @plumbing("repack")
-@click.option("-a", "--all", "everything", is_flag=True, help="Rewrite all packs.")
-def command(app: App, everything: bool) -> None:
+@click.option("-a", "--all", "mode", flag_value="all", help="Rewrite all packs.")
+@click.option(
+    "--compact",
+    "mode",
+    flag_value="compact",
+    help="Rewrite all packs, near-duplicates as deltas: smallest.",
+)
+def command(app: App, mode: str | None) -> None:
     """Merge packs so that few remain.
 
-    Small packs are merged until sizes grow geometrically; -a rewrites all of them. Safe beside
-    running writers and readers. Prints 'key: value' lines; sizes are in bytes.
+    Small packs are merged until sizes grow geometrically; -a rewrites all of them, and --compact
+    also writes models that are nearly equal as differences of each other. Safe beside running
+    writers and readers. Prints 'key: value' lines; sizes are in bytes.
     """
-    from n4a_store.repo.repack import repack
+    from n4a_store.repo.repack import RepackMode, repack
 
-    report = repack(app.store(), everything=everything)
+    report = repack(app.store(), RepackMode(mode or "geometric"))
     if app.json:
         app.out.json("repack", {"report": report})
         return

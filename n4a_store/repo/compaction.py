@@ -1,0 +1,111 @@
+"""Compaction: write a batch of packs anew as small as it gets, near-duplicates as deltas.
+
+Models that were fitted alike share bytes without being equal: PLS with 8 and with 10 components
+share the leading ones, nearest-neighbour models share training rows, forests share trees. Objects
+are taken largest first, so that a base comes before what is written against it; the base is the
+earlier object that shares the most features (``packs.delta.sketch``); the delta is kept only when
+it saves a tenth of what the object takes now. Ids never change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from n4a_store.objects.oid import BytesLike, Kind
+from n4a_store.packs.delta import encode_delta, sketch
+from n4a_store.packs.entry import Codec
+from n4a_store.packs.reader import PackReader
+from n4a_store.repo.copying import copy_objects
+from n4a_store.repo.packing import PackBuilder
+
+__all__ = ["compact_objects"]
+
+_SMALLEST = 1_024
+_FEWEST_SHARED = 2
+_CANDIDATES = 2
+_KEEP = 0.9
+_MOST_OF_A_FEATURE = 64
+
+
+@dataclass(slots=True)
+class _Bases:
+    """Objects that later ones may be written against, found by the features they share."""
+
+    by_feature: dict[int, list[tuple[PackReader, int]]] = field(default_factory=dict)
+
+    def add(self, features: Iterable[int], place: tuple[PackReader, int]) -> None:
+        for feature in features:
+            places = self.by_feature.setdefault(feature, [])
+            # A feature of everything (a page of zeros) tells nothing.
+            if len(places) < _MOST_OF_A_FEATURE:
+                places.append(place)
+
+    def like(self, features: Iterable[int]) -> list[tuple[PackReader, int]]:
+        """The objects that share the most of ``features``, best first."""
+        votes: Counter[tuple[int, int]] = Counter()
+        places: dict[tuple[int, int], tuple[PackReader, int]] = {}
+        for feature in features:
+            for reader, position in self.by_feature.get(feature, ()):
+                key = (id(reader), position)
+                votes[key] += 1
+                places[key] = (reader, position)
+        best = votes.most_common(_CANDIDATES)
+        return [places[key] for key, count in best if count >= _FEWEST_SHARED]
+
+
+def compact_objects(builder: PackBuilder, readers: Iterable[PackReader]) -> int:
+    """Write all objects of ``readers`` into new packs, near-duplicates as deltas.
+
+    Returns:
+        How many became deltas.
+
+    Raises:
+        CorruptionError: One of them is damaged; what has been written so far must not be used.
+    """
+    large: list[tuple[int, PackReader, int]] = []
+    for reader in readers:
+        small = []
+        for position in range(len(reader)):
+            header = reader.header_at(position)
+            if header.kind == Kind.BLOB and header.raw_length >= _SMALLEST:
+                large.append((header.raw_length, reader, position))
+            else:
+                small.append(position)
+        copy_objects(builder, reader, small)
+    large.sort(key=lambda item: -item[0])
+    bases = _Bases()
+    return sum(
+        _write(builder, bases, reader, position)
+        for _, reader, position in large
+        if not builder.holds(reader.index.oid_at(position))
+    )
+
+
+def _write(builder: PackBuilder, bases: _Bases, reader: PackReader, position: int) -> bool:
+    """Write one object; whether it became a delta."""
+    entry = reader.stored_at(position)
+    header = entry.header
+    kind, raw = reader.read_at(position)
+    features = sketch(raw)
+    # What it takes without a delta; one that is a delta already must be found a base again.
+    plain = header.stored_length if header.codec != Codec.DELTA else header.raw_length
+    best: tuple[bytes, bytes] | None = None
+    for base_reader, base_position in bases.like(features):
+        base_oid = base_reader.index.oid_at(base_position)
+        if not builder.holds(base_oid):
+            continue  # it went into a pack that is full by now
+        base_raw: BytesLike = base_reader.read_at(base_position)[1]
+        delta = encode_delta(raw, base_raw)
+        if len(delta) < _KEEP * plain and (best is None or len(delta) < len(best[0])):
+            best = (delta, base_oid)
+    if best is not None:
+        builder.add_delta(header, *best)
+        return True
+    if header.codec == Codec.DELTA:
+        builder.add(header.oid, kind, raw, max(header.item_size, 1))
+    else:
+        builder.add_stored(entry)
+    bases.add(features, (reader, position))
+    return False

@@ -1,0 +1,39 @@
+"""Copying objects from pack to pack, each verified on the way.
+
+What is copied keeps its encoding. A delta stays one only if its base has come into the same new
+pack before it; otherwise it is expanded, so that no pack ever needs another to be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from n4a_store.packs.entry import Codec
+from n4a_store.packs.reader import PackReader
+from n4a_store.repo.packing import PackBuilder
+
+__all__ = ["copy_objects"]
+
+
+def copy_objects(builder: PackBuilder, reader: PackReader, positions: Iterable[int]) -> None:
+    """Copy the objects at ``positions`` of a pack.
+
+    Raises:
+        CorruptionError: One of them is damaged; what has been copied so far must not be used.
+    """
+    deltas = []
+    for position in positions:
+        entry = reader.stored_at(position)
+        if entry.header.codec == Codec.DELTA:
+            deltas.append(position)  # their bases come first
+            continue
+        reader.read_at(position)  # verifies it against its id, or raises
+        builder.add_stored(entry)
+    for position in deltas:
+        entry = reader.stored_at(position)
+        header = entry.header
+        kind, raw = reader.read_at(position)
+        if header.base is not None and builder.holds(header.base):
+            builder.add_delta(header, entry.stored, header.base)
+        else:
+            builder.add(header.oid, kind, raw, max(header.item_size, 1))

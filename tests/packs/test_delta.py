@@ -1,0 +1,117 @@
+"""Deltas come back exactly, find their base by content, and are refused when they lie."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from n4a_store import CorruptionError, Kind
+from n4a_store.objects.oid import raw_hash
+from n4a_store.packs.delta import decode_delta, encode_delta, sketch
+from n4a_store.packs.entry import Codec
+from n4a_store.packs.reader import PackReader
+from n4a_store.packs.writer import PackWriter
+
+RNG = np.random.default_rng(7)
+BASE = RNG.normal(size=(300, 10)).tobytes()
+
+
+@given(st.binary(max_size=2_000), st.binary(max_size=2_000))
+def test_round_trip(data: bytes, base: bytes) -> None:
+    assert decode_delta(encode_delta(data, base), base, len(data)) == data
+
+
+@given(st.integers(0, 400), st.integers(1, 255))
+def test_damage_is_noticed_or_harmless_never_a_crash(at: int, flip: int) -> None:
+    data = BASE[:3_000] + b"tail"
+    stored = bytearray(encode_delta(data, BASE))
+    stored[at % len(stored)] ^= flip
+    with contextlib.suppress(CorruptionError):
+        assert len(decode_delta(bytes(stored), BASE, len(data))) == len(data)
+
+
+def test_what_is_shared_costs_little() -> None:
+    data = BASE[800:20_000] + RNG.normal(size=20).tobytes()
+    assert len(encode_delta(data, BASE)) < 400
+
+
+def test_features_are_shared_wherever_the_content_stands() -> None:
+    moved = RNG.normal(size=50).tobytes() + BASE[:20_000]
+    stranger = RNG.normal(size=(300, 10)).tobytes()
+    mine = set(sketch(BASE))
+    assert len(mine & set(sketch(moved))) >= 12
+    assert not mine & set(sketch(stranger))
+
+
+def test_repeated_words_do_not_crowd_out_the_others() -> None:
+    sparse = RNG.normal(size=2_000)
+    sparse[RNG.random(2_000) < 0.6] = 0.0
+    assert len(sketch(sparse.tobytes())) >= 20
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"12345678", bytes(8_000)])
+def test_small_and_dull_content_has_few_features(data: bytes) -> None:
+    assert len(sketch(data)) <= 1
+
+
+def test_a_declared_length_is_checked_before_anything_is_inflated() -> None:
+    bomb = zstandard.ZstdCompressor(level=19).compress(bytes(80_000_000))
+    with pytest.raises(CorruptionError, match="refused"):
+        decode_delta(bomb, b"base", 80_000_000)
+    with pytest.raises(CorruptionError, match="declares"):
+        decode_delta(encode_delta(b"abc" * 100, b"base"), b"base", 1 << 40)
+    with pytest.raises(CorruptionError, match="not a zstd frame"):
+        decode_delta(b"nonsense", b"base", 8)
+
+
+def pack(base_is_there: bool = True) -> tuple[PackReader, bytes, bytes]:
+    """A pack of a base and a delta; the reader, and the ids of both."""
+    sink = bytearray()
+    writer = PackWriter(sink.extend)
+    data = BASE[:15_000] + b"and more"
+    base_oid, oid = raw_hash(Kind.BLOB, BASE), raw_hash(Kind.BLOB, data)
+    writer.add(base_oid, Kind.BLOB, BASE, 8)
+    writer.add_stored(oid, Kind.BLOB, Codec.DELTA, 8, encode_delta(data, BASE), len(data), base_oid)
+    writer.seal()
+    return PackReader(memoryview(bytes(sink)), "test"), base_oid, oid
+
+
+def test_a_delta_in_a_pack() -> None:
+    reader, base_oid, oid = pack()
+    header = reader.header_at(reader.find(oid))
+    assert (header.codec, header.base, header.item_size) == (Codec.DELTA, base_oid, 8)
+    for _ in range(2):
+        assert bytes(reader.read_at(reader.find(oid))[1]) == BASE[:15_000] + b"and more"
+    assert len(reader.data) < len(BASE) + 3_000
+
+
+def test_a_base_must_be_in_the_pack() -> None:
+    writer = PackWriter(bytearray().extend)
+    with pytest.raises(ValueError, match="base"):
+        writer.add_stored(b"1" * 32, Kind.BLOB, Codec.DELTA, 1, b"", 0, b"2" * 32)
+
+
+def test_every_flipped_byte_of_a_delta_or_its_base_is_noticed() -> None:
+    reader, base_oid, oid = pack()
+    header = reader.header_at(reader.find(oid))
+    start = header.offset
+    right = bytes(reader.read_at(reader.find(oid))[1])
+    for at in range(start, header.end):
+        data = bytearray(reader.data)
+        data[at] ^= 0x10
+        hurt = PackReader(memoryview(bytes(data)), "hurt")
+        with pytest.raises(CorruptionError, match="bytes have changed"):
+            hurt.verify_bytes()
+        # Some bits of a zstd frame decide nothing; but wrong bytes never come back.
+        with contextlib.suppress(CorruptionError):
+            assert bytes(hurt.read_at(hurt.find(oid))[1]) == right
+    data = bytearray(reader.data)
+    data[reader.header_at(reader.find(base_oid)).payload + 9] ^= 1
+    hurt = PackReader(memoryview(bytes(data)), "hurt")
+    with pytest.raises(CorruptionError, match=oid.hex()[:12]):
+        hurt.read_at(hurt.find(oid))
