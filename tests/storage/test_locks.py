@@ -1,0 +1,89 @@
+"""Locks between processes and threads, held by a file that stays."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from n4a_store.errors import BackendError, LockedError
+from n4a_store.storage.locks import FileLock
+
+HOLDER = """
+import sys
+from pathlib import Path
+from n4a_store.storage.locks import FileLock
+with FileLock(Path(sys.argv[1]), note="gc, pid 4711"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_another_process_holds_it_and_says_who_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "gc.lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    with holder.stdin, holder.stdout:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match="gc, pid 4711") as caught:
+            FileLock(path, wait=False).__enter__()
+        assert caught.value.hint
+        holder.kill()
+        holder.wait()
+    with FileLock(path, wait=False):
+        pass
+    assert path.exists()
+
+
+def test_threads_of_one_process_exclude_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work() -> None:
+        for _ in range(50):
+            with FileLock(path):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    with FileLock(path), pytest.raises(LockedError, match="another thread"):
+        FileLock(path, wait=False).__enter__()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+
+
+def test_a_failed_attempt_leaves_no_descriptor_and_no_lock_behind(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(BackendError):
+        FileLock(tmp_path / "missing" / "lock").__enter__()
+    path = tmp_path / "lock"
+    with FileLock(path), pytest.raises(ValueError, match="boom"), FileLock(tmp_path / "other"):
+        raise ValueError("boom")
+    with FileLock(tmp_path / "other", wait=False), FileLock(path, wait=False):
+        pass
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_note_is_of_one_length_so_that_a_shorter_one_hides_the_longer(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    for note in ("a long note about something", "7", "x" * 100):
+        with FileLock(path, note=note) as lock:
+            assert lock.read_note() == note[:64]
+    path.write_bytes(b"\xff\xfe not text")
+    with FileLock(path) as lock:
+        assert "not text" in lock.read_note()
