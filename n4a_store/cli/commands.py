@@ -21,7 +21,7 @@ def _table(package: str, summaries: dict[str, str]) -> dict[str, Entry]:
 _FIRST = _table(
     "porcelain",
     {
-        "completion": "Print the script that completes commands, refs and ids in a shell.",
+        "completion": "Print the script for completion in a shell.",
         "demo": "Train real models on real spectra, and look at what was stored.",
     },
 ) | {

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
 DEFAULT_WORKSPACE = "workspace"
-_BINARIES = "binaries"
 _MAKE_ONE = "'n4a-store demo' makes one to explore; -w PATH or $N4A_WORKSPACE names another"
 
 
@@ -88,12 +87,14 @@ class App:
         """
         from pathlib import Path
 
+        from n4a_store.storage.layout import WorkspaceLayout
+
         named = self.options.workspace or os.environ.get("N4A_WORKSPACE")
         if named:
             return Path(named)
         here = Path.cwd()
         for folder in (here, *here.parents):
-            if (folder / _BINARIES).is_dir():
+            if WorkspaceLayout(folder).binaries.is_dir():
                 return folder
         return Path(DEFAULT_WORKSPACE)
 
@@ -102,13 +103,15 @@ class App:
         path = self.workspace_path()
         if not path.is_dir():
             raise errors.StoreNotFoundError(f"no workspace at '{path}'", hint=_MAKE_ONE)
-        if not (path / _BINARIES).is_dir():
-            raise errors.StoreNotFoundError(
-                f"'{path}' is not a workspace: it has no folder '{_BINARIES}'", hint=_MAKE_ONE
-            )
         from n4a_store.artifacts.workspace import Workspace
 
-        return Workspace(path)
+        workspace = Workspace(path)
+        binaries = workspace.layout.binaries
+        if not binaries.is_dir():
+            raise errors.StoreNotFoundError(
+                f"'{path}' is not a workspace: it has no folder '{binaries.name}'", hint=_MAKE_ONE
+            )
+        return workspace
 
     def store(self) -> Store:
         """The one store that plumbing works on.
@@ -187,10 +190,10 @@ class App:
 
 def _store_around(folder: Path) -> Path | None:
     """The store that `folder` lies in, if any (a workspace nearer than a store wins)."""
-    from n4a_store.storage.layout import StoreLayout
+    from n4a_store.storage.layout import StoreLayout, WorkspaceLayout
 
     for candidate in (folder, *folder.parents):
-        if (candidate / _BINARIES).is_dir():
+        if WorkspaceLayout(candidate).binaries.is_dir():
             return None
         layout = StoreLayout(candidate)
         if layout.format.is_file() and layout.catalog.is_file():

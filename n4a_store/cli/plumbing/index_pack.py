@@ -23,6 +23,7 @@ def command(app: App, unlisted: bool, packs: tuple[str, ...]) -> None:
     a catalog was restored from a backup.
     """
     from n4a_store.repo.repair import adopt_unlisted_packs, salvage_pack
+    from n4a_store.storage.layout import PACK_SUFFIX
 
     if unlisted == bool(packs):
         raise HintedUsageError("name packs, or pass --unlisted", "fsck says which are damaged")
@@ -34,7 +35,7 @@ def command(app: App, unlisted: bool, packs: tuple[str, ...]) -> None:
         for pack in () if app.json else entered:
             app.out.fields(f"entered {pack}")
         return
-    saved = [salvage_pack(store, pack.removesuffix(".n4p")) for pack in packs]
+    saved = [salvage_pack(store, pack.removesuffix(PACK_SUFFIX)) for pack in packs]
     if any(salvaged.lost or salvaged.index_was_damaged for salvaged in saved):
         lost = sum(len(salvaged.lost) for salvaged in saved)
         app.exit_code = ExitCode.FINDINGS if lost else ExitCode.OK

@@ -13,7 +13,9 @@ COMPLETE_VARIABLE = "_N4A_STORE_COMPLETE"
 @porcelain("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(app: App, shell: str) -> None:
-    """Print the script that completes commands, refs and ids in a shell.
+    """Print the script for completion in a shell.
+
+    Commands, options, refs, datasets and ids are completed.
 
     \b
     ~/.bashrc                    eval "$(n4a-store completion bash)"

@@ -1,0 +1,233 @@
+"""artifacts tag, rm, undo, gc, list-orphaned, cleanup and purge; prune and repack."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import EXECUTABLE, Cli, Trained
+
+
+@pytest.fixture
+def corn(trained_own: Trained) -> tuple[str | Path, ...]:
+    return ("-w", trained_own.path, "-d", "corn", "artifacts")
+
+
+def refs(cli: Cli, corn: tuple[str]) -> str:
+    return cli(*corn[:-1], "show-ref").ok().out
+
+
+def test_a_tag_moves_remembers_and_rolls_back(executable: Cli, cli: Cli, corn: tuple[str]) -> None:
+    executable(*corn, "tag", "production", "0001_pls:1:0").ok()
+    cli(*corn, "tag", "production", "0002_stack").failed(2, "exists already", "--force")
+    cli(*corn, "tag", "production", "0002_stack", "--force").ok()
+    history = cli(*corn, "tag", "production", "--history").ok().lines
+    assert history[1].endswith("tag production -> 0002_stack")
+    assert history[2].endswith("tag production -> 0001_pls:1:0")
+    cli(*corn, "tag", "production", "--rollback").ok()
+    tree = cli(*corn[:-1], "rev-parse", "production", "0001_pls:1:0").ok().lines
+    assert tree[0] == tree[1]
+    assert "artifact 0001_pls:1:0" in cli(*corn, "show", "production").ok().out
+    (tag,) = cli(*corn, "tag", "--json").ok().json["tags"]
+    assert (tag["tag"], tag["ref"]["kind"]) == ("production", "tree")
+    assert "production" in cli(*corn, "tag").ok().out
+    assert cli(*corn, "tag", "production").ok().out.startswith("tag 'production' at: tree ")
+    cli(*corn, "tag", "production", "--delete").ok()
+    assert "no tags yet" in cli(*corn, "tag").ok().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (["x", "0002_stak"], 13, "did you mean '0002_stack'?"),
+        (["x y", "0002_stack"], 2, "white space"),
+        (["prod", "--history"], 13, "no tag is or was called 'prod'"),
+        (["prod", "--rollback"], 13, "no tag is or was called 'prod'"),
+        (["prod", "--delete"], 13, "no ref refs/tags/prod"),
+        (["prod", "x", "--delete"], 2, "too much at once"),
+    ],
+)
+def test_tag_refuses(cli: Cli, corn: tuple[str], argv: list[str], code: int, said: str) -> None:
+    cli(*corn, "tag", *argv).failed(code, said)
+
+
+def test_rm_previews_then_removes_then_undo_brings_back(
+    executable: Cli, cli: Cli, corn: tuple[str], trained_own: Trained
+) -> None:
+    before = refs(cli, corn)
+    names = ("0002_stack", trained_own.runs[0])
+    preview = executable(*corn, "rm", *names).ok()
+    assert "would remove  refs/pipelines/0002_stack" in preview.lines
+    assert f"would change  refs/runs/{trained_own.runs[1]}" in preview.lines
+    assert "Nothing was changed" in preview.err
+    assert refs(cli, corn) == before
+    executable(*corn, "rm", *names, "--force").ok()
+    shown = cli(*corn, "log", "--json").ok().json["runs"]
+    assert [(run["run"], run["pipelines"]) for run in shown] == [
+        (trained_own.runs[2], 1), (trained_own.runs[1], 1),
+    ]  # fmt: skip
+    assert shown[1]["missing_parents"] == []  # the reflog still keeps the run before
+    # The models of the other pipeline are whole, and so is the store.
+    cli(*corn, "verify").ok()
+    cli(*corn[:-1], "fsck", "--full").ok()
+    preview = cli(*corn, "undo", "-n").ok()
+    assert "refs/pipelines/0002_stack  gone → " in preview.out
+    cli(*corn, "undo").ok()
+    assert refs(cli, corn) == before
+    cli(*corn, "undo").ok()
+    assert "0002_stack" not in refs(cli, corn)
+    cli(*corn, "rm", "0001_plz").failed(13, "did you mean '0001_pls'?")
+    cli(*corn, "rm").failed(2, "missing argument")
+
+
+def test_undo_by_operation_by_ref_and_its_list(cli: Cli, corn: tuple[str]) -> None:
+    cli(*corn, "tag", "a", "0001_pls").ok()
+    cli(*corn, "tag", "b", "0001_pls").ok()
+    listed = cli(*corn, "undo", "--list").ok().lines
+    assert listed[1].split()[4] == "refs/tags/b"
+    assert cli(*corn, "undo", "a", "--json").ok().json["refs"][0]["ref"] == "refs/tags/a"
+    assert "refs/tags/b" in refs(cli, corn)
+    operation = int(listed[1].split()[0])
+    cli(*corn, "undo", "--op", str(operation)).ok()
+    assert "refs/tags/b" not in refs(cli, corn)
+    cli(*corn, "undo", "--op", "9999").failed(13, "operation 9999")
+    cli(*corn, "undo", "nowhere").failed(13, "is or was called")
+    assert cli(*corn, "undo", "--list", "--json").ok().json["moves"]
+
+
+def test_gc_previews_names_and_drops(executable: Cli, cli: Cli, corn: tuple[str]) -> None:
+    cli(*corn, "gc", "-f").ok()
+    cli(*corn, "rm", "0002_stack", "-f").ok()
+    preview = executable(*corn, "gc").ok()
+    assert "would drop        0 objects  0 B" in preview.lines
+    assert "undo can still bring them back (until " in preview.out
+    assert "meta_model Ridge" in preview.out
+    assert "Nothing was changed. Run again with --force." in preview.err
+    orphans = cli(*corn, "list-orphaned").ok()
+    assert len(orphans.lines) == 3
+    assert "0002_stack:0:all in refs/" in orphans.out
+    (listed,) = cli(*corn, "list-orphaned", "--json").ok().json["datasets"]
+    assert [orphan["undoable"] for orphan in listed["orphans"]["artifacts"]] == [True, True]
+    assert cli(*corn, "cleanup").ok().out.startswith("would delete 0 artifacts")
+    kept = cli(*corn[:-1], "count-objects").out
+    cli(*corn, "gc").ok()
+    assert cli(*corn[:-1], "count-objects").out == kept
+    done = executable(*corn, "gc", "--now", "--force").ok()
+    assert any(line.startswith("dropped") and "freed" in line for line in done.lines)
+    assert cli(*corn, "list-orphaned").ok().err == "no orphaned artifacts\n"
+    cli(*corn, "verify").ok()
+    cli(*corn, "undo").failed(13, "undo reaches back")
+
+
+def test_gc_of_all_datasets_and_as_json(cli: Cli, trained_own: Trained) -> None:
+    said = cli("-w", trained_own.path, "artifacts", "gc", "--json").ok().json
+    assert [row["dataset"] for row in said["datasets"]] == ["corn", "fermentation"]
+    assert said["dry_run"] is True
+    assert said["datasets"][0]["report"]["unreachable"]["objects"] > 0
+
+
+def test_cleanup_names_what_goes(executable: Cli, cli: Cli, corn: tuple[str]) -> None:
+    cli(*corn, "rm", "0002_stack", "-f").ok()
+    preview = cli(*corn, "cleanup", "--now").ok()
+    assert preview.out.count("meta_model Ridge") == 2
+    assert "would delete 2 artifacts" in preview.out
+    assert (
+        executable(*corn, "cleanup", "--now", "-f").ok().lines[-1].startswith("deleted 2 artifacts")
+    )
+    assert cli(*corn, "cleanup", "--json").ok().json["artifacts"] == []
+
+
+def test_purge_is_careful(
+    executable: Cli, cli: Cli, corn: tuple[str], trained_own: Trained
+) -> None:
+    before = refs(cli, corn)
+    cli("-w", trained_own.path, "artifacts", "purge", "-f", "-y").failed(2, "by name")
+    executable(*corn, "purge", "-f").failed(2, "not a terminal", "-y")
+    assert "would remove" in executable(*corn, "purge").ok().out
+    assert refs(cli, corn) == before
+    executable(*corn, "purge", "-f", "-y").ok()
+    assert refs(cli, corn) == ""
+    other = ("-w", trained_own.path, "-d", "fermentation", "artifacts", "verify")
+    assert cli(*other).ok().out.startswith("fermentation: ok")
+    cli(*corn, "undo").ok()
+    assert refs(cli, corn) == before
+    gone = cli(*corn, "purge", "-f", "-y", "--now", "--json").ok().json
+    assert gone["gc"]["bytes_freed"] > 0
+    assert cli(*corn[:-1], "count-objects").out == "0 objects in 0 packs, 0 bytes\n"
+
+
+def test_purge_asks_on_a_terminal(corn: tuple[str], cli: Cli) -> None:
+    said, code = on_terminal([*corn, "purge", "-f"], answer=b"n\n")
+    assert "Remove everything of dataset 'corn'? [y/N]:" in said
+    assert code == 2
+    assert "refs/pipelines/0001_pls" in refs(cli, corn)
+
+
+def on_terminal(argv: list[str | Path], answer: bytes = b"", columns: int = 80) -> tuple[str, int]:
+    """What the executable shows on a terminal of so many columns, and its exit code."""
+    master, slave = pty.openpty()
+    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
+    os.set_inheritable(slave, True)
+    import fcntl
+    import struct
+    import termios
+
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [EXECUTABLE, *map(str, argv)], stdin=slave, stdout=slave, stderr=slave,
+        env=env | {"TERM": "xterm"},
+    )  # fmt: skip
+    os.close(slave)
+    os.write(master, answer)
+    said = b""
+    while select.select([master], [], [], 60)[0]:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        said += piece
+    os.close(master)
+    return said.decode(), process.wait(60)
+
+
+def test_on_a_terminal_it_is_coloured_and_fits(trained_own: Trained) -> None:
+    for command in ("log", "stats", "find", "gc"):
+        said, code = on_terminal(["-w", trained_own.path, "artifacts", *command.split()])
+        assert code == 0, said
+        plain = said.replace("\x1b[0m", "")
+        for style in ("1", "2", "31", "32", "33", "36"):
+            plain = plain.replace(f"\x1b[{style}m", "")
+        assert "\x1b" not in plain
+        assert max(map(len, plain.splitlines())) <= 80, (command, plain)
+
+
+def test_prune_and_repack(executable: Cli, cli: Cli, corn: tuple[str]) -> None:
+    at = corn[:-1]
+    dry = dict(line.split(": ") for line in cli(*at, "prune", "-n").ok().lines)
+    assert int(dry["unreachable"]) > 0
+    assert dry["size-freed"] == "0"
+    done = dict(line.split(": ") for line in executable(*at, "prune", "--now").ok().lines)
+    assert done["unreachable"] == dry["unreachable"]
+    assert int(done["size-freed"]) > 0
+    assert cli(*at, "prune", "--json").ok().json["report"]["unreachable"]["objects"] == 0
+    packed = dict(line.split(": ") for line in executable(*at, "repack", "-a").ok().lines)
+    assert packed["packs-after"] == "1"
+    assert cli(*at, "repack", "--json").ok().json["report"]["packs_after"] == 1
+    cli(*at, "repack", "--compact").ok()
+    cli(*at, "fsck", "--full").ok()
+
+
+def test_reclaiming_an_empty_store(cli: Cli, empty: Path) -> None:
+    at = ("--store", empty)
+    assert "0 objects" in cli(*at, "artifacts", "gc").ok().out
+    assert cli(*at, "artifacts", "list-orphaned").ok().out == ""
+    assert "0 artifacts" in cli(*at, "artifacts", "cleanup").ok().out
+    cli(*at, "artifacts", "rm", "x").failed(13, "called 'x'")
+    cli(*at, "artifacts", "undo").failed(13, "no change")

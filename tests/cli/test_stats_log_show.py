@@ -1,0 +1,143 @@
+"""artifacts stats, log and show: looking, without loading anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli, Trained
+
+
+def test_stats_tell_dedupe_from_compression(executable: Cli, trained: Trained) -> None:
+    result = executable("-w", trained.path, "artifacts", "stats").ok()
+    assert result.err == ""
+    assert "corn\nartifacts       12 names for 7 artifacts\n" in result.out
+    assert "fermentation\nartifacts       4 names for 4 artifacts\n" in result.out
+    for word in ("as files", "unique objects", "on disk", "dedupe", "compression", "orphans"):
+        assert word in result.out
+    assert "never collected" in result.out
+
+
+def test_stats_json_and_deep(cli: Cli, trained: Trained) -> None:
+    at = ("artifacts", "stats", "-w", trained.path, "-d", "corn", "--json")
+    (dataset,) = cli(*at).ok().json["datasets"]
+    total, by_type = dataset["stats"]["total"], dataset["stats"]["by_type"]
+    assert (total["references"], total["unique"]) == (12, 7)
+    assert total["logical_bytes"] > total["unique_bytes"] > 0
+    # Two of the three runs are alike: their scaler and models are one object each.
+    assert by_type["transformer"]["references"] == 3
+    assert by_type["transformer"]["unique"] == 1
+    assert by_type["model"]["unique"] == 4
+    assert [run["new"] for run in dataset["stats"]["runs"]] == [3, 0, 4]
+    assert dataset["garbage"] is None
+    (deep,) = cli(*at, "--deep").ok().json["datasets"]
+    assert deep["garbage"]["reachable"] > 0
+
+
+def test_log_lists_runs_newest_first(executable: Cli, trained: Trained) -> None:
+    lines = executable("artifacts", "log", "-w", trained.path, "-d", "corn").ok().lines
+    assert lines[0].split()[0] == "RUN"
+    assert [line.split()[0] for line in lines[1:]] == list(reversed(trained.runs))
+    assert lines[1].endswith("three components")
+    assert lines[2].split()[-2:] == ["0", "again"]
+
+
+def test_log_of_all_datasets_of_some_runs_and_as_json(cli: Cli, trained: Trained) -> None:
+    both = cli("artifacts", "log", "-w", trained.path).ok()
+    assert "corn" in both.lines
+    assert "fermentation" in both.lines
+    runs = cli("artifacts", "log", "-n1", "-w", trained.path, "--json").ok().json["runs"]
+    assert [run["run"] for run in runs] == [trained.runs[2], trained.other]
+    assert runs[0]["status"] == "complete"
+    assert runs[0]["missing_parents"] == []
+    none = cli("artifacts", "log", "--pipeline", "0009", "-w", trained.path).ok()
+    assert (none.out, none.err) == ("", "no runs yet\n")
+
+
+def test_show_the_newest_run(executable: Cli, trained: Trained) -> None:
+    result = executable("artifacts", "show", "-w", trained.path).ok()
+    assert result.lines[0] == f"run {trained.other}"
+    assert any(line.split()[0] == "0002_stack" for line in result.lines if line)
+
+
+def test_show_a_run_a_pipeline_and_an_artifact(cli: Cli, trained: Trained) -> None:
+    at = ("artifacts", "show", "-w", trained.path, "-d", "corn")
+    run = cli(*at, trained.runs[0], "-v").ok()
+    assert "message  first" in run.out
+    assert "python" in run.out
+    pipeline = cli(*at, "0001_pls").ok()
+    assert "times trained  3" in pipeline.out
+    assert [line.split()[0] for line in pipeline.lines[-3:]] == ["0:all", "1:0", "1:1"]
+    artifact = cli(*at, "0001_pls:1:0").ok()
+    for line in ("type     model", "version  3", "needs    0001_pls:0:all", "n_components = 3"):
+        assert line in artifact.out
+    assert any(line.split() == ["x_weights_", "131×3", "float64"] for line in artifact.lines)
+
+
+def test_show_what_was_in_an_earlier_run(cli: Cli, trained: Trained) -> None:
+    at = ("artifacts", "show", "-w", trained.path, "-d", "corn", "--json")
+    earlier = cli(*at, "0001_pls:1:0", "--run", trained.runs[0]).ok().json
+    assert earlier["params"] == {"n_components": 2}
+    assert earlier["record"]["version"] == 1
+    assert earlier["arrays"]["x_weights_"] == {"shape": [131, 2], "dtype": "float64"}
+    by_tree = cli(*at, earlier["tree"]).ok().json
+    assert by_tree["record"]["artifact_id"] == "0001_pls:1:0"
+    pipeline = cli(*at, f"{trained.runs[0]}:0001_pls").ok().json
+    assert pipeline["run"] == trained.runs[0]
+    assert [item["version"] for item in pipeline["artifacts"]] == [1, 1, 1]
+    blob = cli(*at, "0001_pls:artifacts/1:0/record").ok().json
+    assert blob["kind"] == "blob"
+    assert "class: sklearn" in cli(*at[:-1], "0001_pls:artifacts/1:0/record").ok().out
+    assert "tree" in cli(*at[:-1], "0001_pls:artifacts").ok().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (["show", "0001_pls"], 13, "is in 2 datasets: corn, fermentation"),
+        (["show", "0001_pls:1:7", "-d", "corn"], 13, "did you mean '0001_pls:1:"),
+        (["show", "0001_pls:1", "-d", "corn"], 2, "malformed artifact id '0001_pls:1'"),
+        (["show", "0001_psl", "-d", "corn"], 13, "did you mean '0001_pls'?"),
+        (["show", "0001_pls:1:0", "--run", "0001_pls", "-d", "corn"], 2, "is not a run"),
+        (["show", "9:1", "--run", "RUN", "-d", "corn"], 13, "holds no pipeline '9'"),
+        (["show", "0001_pls:9:0", "--run", "RUN", "-d", "corn"], 13, "holds no artifact"),
+        (["stats", "-d", "cron"], 10, "did you mean 'corn'?"),
+        (["stats", "-d", "../x"], 2, "cannot be a dataset"),
+        (["log", "-d", "wheat"], 10, "the workspace holds: corn, fermentation"),
+        (["log", "-n", "x"], 2, "'-n'"),
+    ],
+)
+def test_bad_input(cli: Cli, trained: Trained, argv: list[str], code: int, said: str) -> None:
+    argv = [trained.runs[0] if word == "RUN" else word for word in argv]
+    cli("artifacts", *argv, "-w", trained.path).failed(code, "hint: ", said)
+
+
+@pytest.mark.parametrize("command", ["stats", "log", "show", "list-orphaned", "gc", "find"])
+def test_no_workspace_no_dataset_and_nothing_is_created(
+    cli: Cli, tmp_path: Path, command: str
+) -> None:
+    cli("artifacts", command, cwd=tmp_path).failed(10, "no workspace at 'workspace'", "hint: ")
+    cli("artifacts", command, "-w", tmp_path).failed(10, "is not a workspace", "hint: ")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "binaries").mkdir()
+    cli("artifacts", command, cwd=tmp_path).failed(10, "holds no dataset", "hint: ")
+
+
+def test_an_empty_store(cli: Cli, empty: Path) -> None:
+    at = ("--store", empty, "artifacts")
+    assert "0 names for 0 artifacts" in cli(*at, "stats").ok().out
+    assert cli(*at, "log").ok().err == "no runs yet\n"
+    cli(*at, "show").failed(13, "there are no runs yet")
+
+
+def test_the_workspace_is_found_from_below_and_by_the_environment(
+    cli: Cli, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = trained.path / "binaries" / "corn" / "packs"
+    assert "fermentation" in cli("artifacts", "stats", cwd=inside).ok().out
+    monkeypatch.setenv("N4A_WORKSPACE", str(trained.path))
+    assert "fermentation" in cli("artifacts", "stats", cwd=tmp_path).ok().out
+    cli("show-ref", cwd=tmp_path).failed(2, "holds 2 datasets: corn, fermentation", "-d NAME")
+    assert "refs/pipelines/0001_pls" in cli("-d", "corn", "show-ref", cwd=tmp_path).ok().out
+    cli("show-ref", "--store", inside.parent, "-d", "corn").failed(2, "no meaning beside it")
