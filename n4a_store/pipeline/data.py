@@ -11,7 +11,7 @@ that is what makes the numbers equal bit for bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ __all__ = [
     "as_table",
     "check_data",
     "initial_state",
+    "received",
 ]
 
 
@@ -71,16 +72,33 @@ def as_table(X: Any, what: str) -> Any:
         raise InvalidInputError(f"{what} holds objects, not numbers")
     if 0 in table.shape:
         raise InvalidInputError(f"{what} is empty: shape {table.shape}")
-    return table
+    return _plain(table)
 
 
-def _targets(y: Any, rows: int, what: str) -> np.ndarray:
+def _plain(array: Any) -> Any:
+    """The same array with numpy's own dtype object.
+
+    An array that came through a pickle, as in a worker process, has a dtype that equals the
+    usual one without being it; estimators copy it, and their pickles then differ in nothing
+    but that.
+    """
+    if not isinstance(array, np.ndarray) or array.dtype.hasobject:
+        return array
+    return array.view(np.dtype(array.dtype.str))
+
+
+def _targets(y: Any, rows: int, what: str) -> Any:
     targets = np.asarray(y)
     if targets.ndim not in (1, 2) or targets.shape[0] != rows:
         raise InvalidInputError(
             f"{what} must have one entry for each of the {rows} rows, not shape {targets.shape}"
         )
-    return targets
+    return _plain(targets)
+
+
+def received(data: TrainingData) -> TrainingData:
+    """The same data in a process that it was sent to."""
+    return TrainingData(*(_plain(getattr(data, field.name)) for field in fields(data)))
 
 
 def check_data(X: Any, y: Any, X_test: Any, y_test: Any, groups: Any) -> TrainingData:

@@ -43,7 +43,7 @@ class TrainedModel:
         held: What was said about them, in the user's units; None without a splitter.
         folds: Which rows each fold trained on and held out.
         test: What was said about the test rows, if there are any.
-        is_stack: Whether it is a meta-model.
+        sources: Of a meta-model, the models that feed it.
     """
 
     selector: DataSelector
@@ -56,7 +56,12 @@ class TrainedModel:
     held: Prediction | None
     folds: tuple[FoldRows, ...]
     test: Prediction | None = None
-    is_stack: bool = False
+    sources: tuple[TrainedModel, ...] = ()
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether it is a meta-model."""
+        return bool(self.sources)
 
 
 class Evaluation:
@@ -100,8 +105,7 @@ class Evaluation:
         name: str,
         class_name: str,
         artifact_ids: list[str],
-        *,
-        is_stack: bool = False,
+        sources: tuple[TrainedModel, ...] = (),
     ) -> TrainedModel:
         """All of it as a value."""
         rows, held = merge_folds(self._folds, self._held, len(self._y))
@@ -120,7 +124,7 @@ class Evaluation:
             held,
             tuple(self._folds),
             test,
-            is_stack,
+            sources,
         )
 
 

@@ -104,6 +104,10 @@ class FitCache:
         """How long the slower fits of this process took, by key."""
         self.report = FitReport()
 
+    def reset_report(self) -> None:
+        """Count from nothing again; what is kept is kept."""
+        self.report, self.slow = FitReport(), {}
+
     def begin(self) -> None:
         """Start the list of a new pipeline's fits."""
         self.made = {}

@@ -31,7 +31,7 @@ class ModelFacts:
         definition: The content id of the pipeline's definition; empty when it has none.
         data: The content id of what it was trained on; empty when it has none.
         n_features: The number of features that the user's X had.
-        is_stack: Whether it is a meta-model.
+        feeds_stack: Whether a meta-model is fed by it.
         fits: Fits of the pipeline's transformers: key to the artifact's key in the manifest.
     """
 
@@ -44,12 +44,17 @@ class ModelFacts:
     definition: str = ""
     data: str = ""
     n_features: int = 0
-    is_stack: bool = False
+    feeds_stack: bool = False
     fits: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, model: TrainedModel, context: RuntimeContext, fits: Mapping[str, str]
+        cls,
+        model: TrainedModel,
+        context: RuntimeContext,
+        fits: Mapping[str, str],
+        *,
+        feeds_stack: bool,
     ) -> ModelFacts:
         """The facts about a model that has just been trained."""
         prefix = len(context.pipeline_id) + 1
@@ -63,7 +68,7 @@ class ModelFacts:
             str(context.facts.get("definition", "")),
             str(context.facts.get("data", "")),
             int(context.training.X.shape[1]),
-            model.is_stack,
+            feeds_stack,
             # Keys, not ids: the facts of two equal pipelines under two names are equal.
             {key: artifact_id[prefix:] for key, artifact_id in fits.items()},
         )
@@ -109,6 +114,7 @@ class ModelFacts:
                 scores.rmse,
                 scores.r2,
                 scores.accuracy,
+                self.feeds_stack,
             )
             for scores in self.scores
         ]

@@ -73,9 +73,16 @@ class Orchestrator:
         # A model before a fork lies behind every path through it.
         models = {id(model): model for state in ends for model in state.models}
         trained = sorted(models.values(), key=lambda m: m.selector.step_index or 0)
+        fed = {id(source) for model in trained for source in model.sources}
         rows: list[ResultRow] = []
         for place, model in enumerate(trained):
-            rows.extend(self._register(model, program.end, with_fits=place == 0))
+            facts = ModelFacts.of(
+                model,
+                self.context,
+                self.fits.made if place == 0 else {},
+                feeds_stack=id(model) in fed,
+            )
+            rows.extend(self._register(model, facts, program.end))
         return rows
 
     def run_steps(self, steps: Sequence[Step], states: list[PathState]) -> list[PathState]:
@@ -102,14 +109,13 @@ class Orchestrator:
                 said, hint="the estimator's own message says what it did not like"
             ) from error
 
-    def _register(self, model: TrainedModel, end: int, *, with_fits: bool) -> list[ResultRow]:
+    def _register(self, model: TrainedModel, facts: ModelFacts, end: int) -> list[ResultRow]:
         """The predictions of one model as artifacts behind the last step.
 
         Held-out ones stand at step ``end``, test ones at ``end + 1``, each with the model's own
         step as the sub-step. Without either, the scores still need a record to stand in.
         """
         context = self.context
-        facts = ModelFacts.of(model, context, self.fits.made if with_fits else {})
         kept: list[tuple[str, int, Any]] = []
         if model.held is not None or model.test is None:
             kept.append(("val", end, _full_length(model, context.training.rows)))

@@ -1,29 +1,49 @@
-"""Training pipelines in several processes: one worker a pipeline, results as they come.
+"""Training pipelines in several processes, each of which registers straight into the run.
 
 joblib does the work, which is there wherever scikit-learn is: its workers need no guard around
-the main module and get what was defined there. Each worker trains into a journal; the process
-that holds the run stores it and completes the pipeline, in the order of the plans.
+the main module and get what was defined there. A worker commits each pipeline it has finished,
+held for the run and visible to nobody; the process that holds the run adopts it, in the order
+of the plans. A worker that is killed costs the pipeline it was training.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from n4a_store.errors import InvalidInputError, StoreError
+from n4a_store.artifacts.workers import Handover, WorkerRegistry, WorkerTicket
+from n4a_store.errors import BackendError, InvalidInputError, StoreError
 from n4a_store.pipeline.context import RuntimeContext
 from n4a_store.pipeline.controllers import Controller
-from n4a_store.pipeline.data import TrainingData
+from n4a_store.pipeline.data import TrainingData, received
 from n4a_store.pipeline.fit_cache import FitCache, FitReport
-from n4a_store.pipeline.journal import Journal
+from n4a_store.pipeline.fit_index import FitIndex
 from n4a_store.pipeline.orchestrator import OF_THE_PIPELINE, Orchestrator
 from n4a_store.pipeline.plan import PipelinePlan
 from n4a_store.pipeline.results import ResultRow
 
-__all__ = ["Trained", "count_workers", "train_in_workers"]
+__all__ = ["Job", "Trained", "count_workers", "train_in_workers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What all workers of a run are told.
+
+    Args:
+        ticket: Their way into the run.
+        data: What they train on, and its content id.
+        controllers: The kinds of steps.
+        reuse_fits: Whether fits of earlier runs are loaded.
+    """
+
+    ticket: WorkerTicket
+    data: TrainingData
+    data_id: str
+    controllers: Sequence[Controller]
+    reuse_fits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +51,14 @@ class Trained:
     """What comes back from a worker.
 
     Args:
-        journal: What to register.
+        handovers: What the run is to adopt; nothing of a pipeline that failed.
         rows: The scores.
         error: Why it failed; None when it did not.
+        fits, slow: See :class:`~n4a_store.pipeline.fit_cache.FitCache`.
     """
 
     plan: PipelinePlan
-    journal: Journal = field(default_factory=Journal)
+    handovers: list[Handover] = field(default_factory=list)
     rows: list[ResultRow] = field(default_factory=list)
     error: StoreError | None = None
     fits: FitReport = field(default_factory=FitReport)
@@ -60,65 +81,81 @@ def count_workers(n_jobs: int | None) -> int:
     return max(1, len(os.sched_getaffinity(0)) + 1 + n_jobs)
 
 
-def train_in_workers(
-    plans: Sequence[PipelinePlan],
-    data: TrainingData,
-    facts: Mapping[str, Any],
-    run_id: str,
-    workers: int,
-    controllers: Sequence[Controller],
-) -> Iterator[Trained]:
-    """Train every plan in one of ``workers`` processes; in the order of the plans.
+def train_in_workers(plans: Sequence[PipelinePlan], job: Job, workers: int) -> Iterator[Trained]:
+    """Train every plan in one of ``workers`` processes; results in the order of the plans.
 
     Raises:
         InvalidInputError: joblib is not installed.
+        BackendError: A worker died, of memory or by a signal.
     """
     try:
         joblib = importlib.import_module("joblib")
+        died = importlib.import_module("joblib.externals.loky.process_executor")
     except ImportError as error:
         raise InvalidInputError(
             "n_jobs needs joblib, which comes with scikit-learn", hint="pip install joblib"
         ) from error
     pool = joblib.Parallel(n_jobs=workers, return_as="generator")
     task = joblib.delayed(_train)
-    yield from pool(task(plan, data, facts, run_id, controllers) for plan in plans)
+    try:
+        yield from pool(task(plan, job) for plan in plans)
+    except died.TerminatedWorkerError as error:
+        raise BackendError(
+            "a worker process died; what was complete is kept",
+            hint="run it again with resume=True, and fewer n_jobs if memory ran out",
+        ) from error
 
 
-# One cache a process: pipelines that begin alike share their fits within a worker.
-_fits: dict[str, FitCache] = {}
+class _Worker:
+    """What a process keeps between the pipelines of one run."""
+
+    current: _Worker | None = None
+
+    def __init__(self, job: Job) -> None:
+        self.run_id = job.ticket.run_id
+        self.registry = WorkerRegistry(job.ticket)
+        self.fits = FitCache(FitIndex(lambda: self.registry.store) if job.reuse_fits else None)
+
+    @classmethod
+    def of(cls, job: Job) -> _Worker:
+        """The one of the job's run; that of an earlier run is closed."""
+        if cls.current is None or cls.current.run_id != job.ticket.run_id:
+            if cls.current is not None:
+                cls.current.registry.close()
+            cls.current = cls(job)
+        return cls.current
 
 
-def _train(
-    plan: PipelinePlan,
-    data: TrainingData,
-    facts: Mapping[str, Any],
-    run_id: str,
-    controllers: Sequence[Controller],
-) -> Trained:
-    import time
-
+def _train(plan: PipelinePlan, job: Job) -> Trained:
     begun = time.perf_counter()
-    if run_id not in _fits:
-        _fits.clear()
-        _fits[run_id] = FitCache()
-    fits = _fits[run_id]
-    before, fits.report, fits.slow = fits.report, FitReport(), {}
-    journal = Journal()
+    worker = _Worker.of(job)
+    worker.fits.reset_report()
     context = RuntimeContext(
-        journal,
+        worker.registry,
         plan.pipeline_id,
-        data,
-        fits,
-        run_id,
-        facts={**facts, "definition": plan.definition},
+        received(job.data),
+        worker.fits,
+        worker.run_id,
+        facts={"definition": plan.definition, "data": job.data_id},
     )
     rows: list[ResultRow] = []
-    error: StoreError | None = None
+    handovers: list[Handover] = []
+    failure: StoreError | None = None
     try:
-        rows = Orchestrator(context, controllers).train(plan.program)
-    except OF_THE_PIPELINE as failure:
-        # The cause may hold anything; the message has said what matters.
-        failure.__cause__ = None
-        error, journal = failure, Journal()
-    report, fits.report = fits.report, before.plus(fits.report)
-    return Trained(plan, journal, rows, error, report, dict(fits.slow), time.perf_counter() - begun)
+        rows = Orchestrator(context, job.controllers).train(plan.program)
+        made = worker.registry.hand_over()
+        handovers = [one for one in made if one.pipeline_id == plan.pipeline_id]
+    except OF_THE_PIPELINE as error:
+        worker.registry.discard_pipeline(plan.pipeline_id)
+        # The cause may be of a class that the other process cannot even import.
+        error.__cause__ = None
+        failure = error
+    return Trained(
+        plan,
+        handovers,
+        rows,
+        failure,
+        worker.fits.report,
+        dict(worker.fits.slow),
+        time.perf_counter() - begun,
+    )

@@ -45,6 +45,8 @@ class ResultRow:
         n: The number of rows.
         rmse, r2: For regression; r2 is None where it is not defined.
         accuracy: For classification.
+        feeds_stack: Whether a meta-model of the pipeline is fed by this model. It then predicts
+            through that, and is not ranked.
     """
 
     run_id: str
@@ -61,6 +63,7 @@ class ResultRow:
     rmse: float | None = None
     r2: float | None = None
     accuracy: float | None = None
+    feeds_stack: bool = False
 
     @property
     def score(self) -> float | None:
@@ -147,7 +150,7 @@ class ModelScore:
 
 
 def rank_models(rows: Iterable[ResultRow]) -> list[ModelScore]:
-    """The models of some rows, best first.
+    """The models of some rows, best first, without those that feed a stack.
 
     Validated models come before those that held nothing out. Lowest mean validation RMSE, or
     highest accuracy; ties go to the earliest.
@@ -157,6 +160,8 @@ def rank_models(rows: Iterable[ResultRow]) -> list[ModelScore]:
     """
     groups: dict[tuple[str, tuple[int, ...], int], list[ResultRow]] = {}
     for row in rows:
+        if row.feeds_stack:
+            continue
         key = (row.pipeline_id, tuple(row.branch_path), row.step_index)
         groups.setdefault(key, []).append(row)
     scores = [score for group in groups.values() if (score := _mean_score(group)) is not None]

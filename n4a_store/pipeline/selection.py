@@ -8,7 +8,7 @@ several are left, it is an error that lists them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from n4a_store.artifacts.execution_path import parse_key
 from n4a_store.artifacts.manifest_tree import PIPELINES, PipelineManifest
@@ -303,7 +303,8 @@ def _best(
         return fitting[0]
     places = {(m.pipeline_id, h.branch_path, h.step_index): (m, h) for m, h in fitting}
     rows = [
-        row
+        # What was asked for by name competes, also when it feeds a stack.
+        replace(row, feeds_stack=False)
         for manifest, head in fitting
         if head.facts is not None
         for row in head.facts.rows(manifest.run_id, manifest.pipeline_id, head.branch_path)

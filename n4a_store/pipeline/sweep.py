@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from n4a_store.artifacts.registry import ArtifactRegistry, RunHandle
+from n4a_store.artifacts.workers import adopt_handovers, worker_ticket
 from n4a_store.pipeline.context import RuntimeContext
 from n4a_store.pipeline.controllers import Controller
 from n4a_store.pipeline.data import TrainingData
 from n4a_store.pipeline.fit_cache import FitCache, FitReport
 from n4a_store.pipeline.fit_index import FIT_SECONDS, FitIndex
 from n4a_store.pipeline.orchestrator import OF_THE_PIPELINE, Orchestrator
-from n4a_store.pipeline.parallel import Trained, train_in_workers
+from n4a_store.pipeline.parallel import Job, Trained, train_in_workers
 from n4a_store.pipeline.plan import PipelinePlan, data_identity
 from n4a_store.pipeline.progress import Progress, ProgressCallback
 from n4a_store.pipeline.results import ResultRow, Results
@@ -55,6 +56,7 @@ class Sweep:
         self._data = data
         self._data_id = data_identity(data)
         self._controllers = controllers
+        self._reuse_fits = reuse_fits
         index = FitIndex(lambda: registry.store) if reuse_fits else None
         self._fits = FitCache(index)
         self._elsewhere = FitReport()
@@ -95,12 +97,15 @@ class Sweep:
             report(PipelineOutcome(pipeline_id, Outcome.RESUMED))
         todo = [plan for plan in plans if plan.pipeline_id not in done]
         if workers > 1 and len(todo) > 1:
-            facts = {"data": self._data_id}
-            trained = train_in_workers(
-                todo, self._data, facts, self._run.id, workers, self._controllers
+            job = Job(
+                worker_ticket(self._registry),
+                self._data,
+                self._data_id,
+                self._controllers,
+                self._reuse_fits,
             )
-            for one in trained:
-                report(self._take(one))
+            for trained in train_in_workers(todo, job, workers):
+                report(self._take(trained))
         else:
             for plan in todo:
                 report(self._train_here(plan))
@@ -125,26 +130,24 @@ class Sweep:
         )
         try:
             rows = Orchestrator(context, self._controllers).train(plan.program)
-            outcome = self._complete(plan, rows)
+            self._registry.complete_pipeline(plan.pipeline_id)
+            outcome = self._completed(plan, rows)
         except OF_THE_PIPELINE as error:
             outcome = self._drop(plan, str(error))
         return replace(outcome, seconds=time.perf_counter() - begun)
 
     def _take(self, trained: Trained) -> PipelineOutcome:
-        """Store what a worker has trained."""
+        """Let the run adopt what a worker has trained."""
         self._elsewhere = self._elsewhere.plus(trained.fits)
         self._fits.slow.update(trained.slow)
-        try:
-            if trained.error is not None:
-                raise trained.error
-            trained.journal.play(self._registry)
-            outcome = self._complete(trained.plan, trained.rows)
-        except OF_THE_PIPELINE as error:
-            outcome = self._drop(trained.plan, str(error))
+        if trained.error is not None:
+            outcome = self._drop(trained.plan, str(trained.error))
+        else:
+            adopt_handovers(self._registry, trained.handovers)
+            outcome = self._completed(trained.plan, trained.rows)
         return replace(outcome, seconds=trained.seconds)
 
-    def _complete(self, plan: PipelinePlan, rows: list[ResultRow]) -> PipelineOutcome:
-        self._registry.complete_pipeline(plan.pipeline_id)
+    def _completed(self, plan: PipelinePlan, rows: list[ResultRow]) -> PipelineOutcome:
         self._rows.extend(rows)
         return PipelineOutcome(plan.pipeline_id, Outcome.COMPLETE)
 

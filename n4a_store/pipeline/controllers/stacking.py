@@ -110,7 +110,7 @@ class StackingController(Controller):
         context.artifact_registry.register(
             meta, artifact_id, ArtifactType.META_MODEL, config.source_ids, meta_config=config
         )
-        return seen.close(place, step.name, class_name(operator), [artifact_id], is_stack=True)
+        return seen.close(place, step.name, class_name(operator), [artifact_id], tuple(sources))
 
 
 def _present(said: Prediction | None) -> Prediction:

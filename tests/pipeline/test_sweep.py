@@ -1,0 +1,181 @@
+"""Sweeps: workers, resuming, and what a killed process leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from chemotools.scatter import StandardNormalVariate
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from n4a_store.artifacts.runs import shown_status
+from n4a_store.errors import InvalidInputError
+from n4a_store.objects.model import RunStatus
+from n4a_store.objects.oid import Kind
+from n4a_store.pipeline.parallel import count_workers
+from n4a_store.pipeline.run_result import Outcome
+from n4a_store.pipeline.runner import PipelineRunner
+from n4a_store.repo.fsck import fsck
+from tests.pipeline.training import DATASET, added_kinds, objects_of
+
+SIZES = {"_range_": [1, 4], "param": "n_components", "model": PLSRegression()}
+STEPS = [
+    KFold(3),
+    {"branch": {"snv": [StandardNormalVariate()], "scaled": [StandardScaler()]}},
+    {"y_processing": MinMaxScaler()},
+    SIZES,
+    {"stack": Ridge()},
+]
+
+
+class Picky(TransformerMixin, BaseEstimator):
+    def __init__(self, ok: bool = True) -> None:
+        self.ok = ok
+
+    def fit(self, X: Any, y: Any = None) -> Picky:
+        if not self.ok:
+            raise ValueError("not today")
+        return self
+
+    def transform(self, X: Any) -> Any:
+        return X
+
+
+def test_workers_store_what_one_process_stores(
+    train: Any, workspace: Any, open_predictor: Any, fermentation: Any
+) -> None:
+    alone = train(STEPS, fermentation, X_test=fermentation.X[:4])
+    before = objects_of(workspace)
+    runner = PipelineRunner(workspace, n_jobs=2)
+    together = runner.run(STEPS, *fermentation, dataset=DATASET, X_test=fermentation.X[:4])
+    assert together.pipelines == alone.pipelines
+    assert [row.score for row in together.results] == [row.score for row in alone.results]
+    assert added_kinds(before, objects_of(workspace))[Kind.BLOB] == 0
+    assert np.array_equal(
+        open_predictor().predict(together.id, fermentation.X),
+        open_predictor().predict(alone.id, fermentation.X),
+    )
+
+
+def test_a_pipeline_that_fails_in_a_worker_is_named(workspace: Any, fermentation: Any) -> None:
+    steps = [KFold(3), {"_or_": [Picky(), Picky(ok=False), None]}, {"model": Ridge()}]
+    run = PipelineRunner(workspace, n_jobs=2).run(steps, *fermentation, dataset=DATASET)
+    assert [one.outcome for one in run.outcomes] == [
+        Outcome.COMPLETE,
+        Outcome.FAILED,
+        Outcome.COMPLETE,
+    ]
+    assert list(run.failures.values()) == ["step 1: ValueError: not today"]
+    with workspace.store(DATASET) as store:
+        assert len(store.refs("refs/pipelines/")) == 2
+
+
+def test_the_number_of_workers() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert [count_workers(n) for n in (None, 1, 3, -1)] == [1, 1, 3, cores]
+    assert count_workers(-100) == 1
+    for wrong in (0, True, 1.5, "2"):
+        with pytest.raises(InvalidInputError, match="n_jobs"):
+            count_workers(wrong)  # type: ignore[arg-type]
+
+
+def test_resuming_trains_only_the_rest(workspace: Any, train: Any, fermentation: Any) -> None:
+    def stop(progress: Any) -> None:
+        if progress.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        PipelineRunner(workspace, progress=stop).run(STEPS, *fermentation, dataset=DATASET)
+    resumed = train(STEPS, fermentation, resume=True)
+    assert Counter(one.outcome for one in resumed.outcomes) == {
+        Outcome.RESUMED: 2,
+        Outcome.COMPLETE: 2,
+    }
+    whole = train(STEPS, fermentation)
+    assert resumed.pipelines == whole.pipelines
+    assert [row.score for row in resumed.results] == [row.score for row in whole.results]
+    with workspace.store(DATASET) as store:
+        for run in (resumed, whole):
+            kept = store.get_run(store.ref(f"refs/runs/{run.id}").oid)
+            assert set(store.get_tree(kept.pipelines)) == set(whole.pipelines)
+            assert kept.status is RunStatus.COMPLETE
+
+
+def test_resuming_on_other_data_trains_everything(train: Any, fermentation: Any) -> None:
+    train(STEPS, fermentation)
+    other = type(fermentation)(fermentation.X, fermentation.y + 1)
+    again = train(STEPS, other, resume=True)
+    assert {one.outcome for one in again.outcomes} == {Outcome.COMPLETE}
+
+
+def test_resuming_what_is_complete_trains_nothing(
+    train: Any, workspace: Any, open_predictor: Any, fermentation: Any
+) -> None:
+    first = train(STEPS, fermentation)
+    before = objects_of(workspace)
+    again = train(STEPS, fermentation, resume=True)
+    assert {one.outcome for one in again.outcomes} == {Outcome.RESUMED}
+    assert set(added_kinds(before, objects_of(workspace))) == {Kind.RUN}
+    assert again.best.score == first.best.score
+    assert open_predictor().select(None).manifest.pipeline_id == first.best.pipeline_id
+
+
+def test_what_cannot_be_compared_is_trained_again(train: Any, fermentation: Any) -> None:
+    # A class of a test module has no version: nobody knows whether it is still the same.
+    steps = [KFold(3), Picky(), {"model": Ridge()}]
+    train(steps, fermentation)
+    assert {one.outcome for one in train(steps, fermentation, resume=True).outcomes} == {
+        Outcome.COMPLETE
+    }
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.model_selection import KFold
+from n4a_store.pipeline.runner import PipelineRunner
+
+def die(progress):
+    if progress.done == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+workspace, dataset, data = sys.argv[1:]
+with np.load(data) as arrays:
+    X, y = arrays["X"], arrays["y"]
+sizes = {"_range_": [1, 4], "param": "n_components", "model": PLSRegression()}
+PipelineRunner(workspace, progress=die).run([KFold(3), sizes], X, y, dataset)
+"""
+
+
+def test_a_killed_run_keeps_what_was_complete_and_can_be_resumed(
+    train: Any, workspace: Any, fermentation: Any, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "data.npz", X=fermentation.X, y=fermentation.y)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(workspace.path), DATASET, str(tmp_path / "data.npz")],
+        check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    with workspace.store(DATASET) as store:
+        assert fsck(store, full=True).ok
+        (ref,) = store.refs("refs/runs/")
+        run = store.get_run(ref.oid)
+        assert shown_status(store, run) is RunStatus.INTERRUPTED
+        assert len(store.get_tree(run.pipelines)) == 2
+    resumed = train([KFold(3), SIZES], fermentation, resume=True)
+    assert [one.outcome for one in resumed.outcomes] == [
+        *[Outcome.RESUMED] * 2,
+        *[Outcome.COMPLETE] * 2,
+    ]
