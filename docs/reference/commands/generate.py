@@ -8,6 +8,7 @@ click's screen, so that they do not change with click's version.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import cleandoc
 from pathlib import Path
 
 import click
@@ -63,10 +64,11 @@ def _page(path: str, command: click.Command) -> str:
     context = click.Context(command, info_name=path)
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     everywhere = {option.name for option in global_options(store=True)}
-    rows: list[tuple[str, str]] = []
-    for parameter in command.get_params(context):
-        if isinstance(parameter, click.Option) and parameter.name not in everywhere | {"help"}:
-            rows.append((_flags(parameter), parameter.help or ""))
+    rows = [
+        (_flags(option), option.help or "")
+        for option in command.params  # without --help, which click adds
+        if isinstance(option, click.Option) and option.name not in everywhere
+    ]
     lines = [f"# {path}", "", *_prose(command.help or ""), "```text", usage, "```", ""]
     if rows:
         lines += ["| option | meaning |", "| --- | --- |"]
@@ -79,12 +81,13 @@ def _page(path: str, command: click.Command) -> str:
 def _prose(text: str) -> list[str]:
     """The help's paragraphs; one that stands as typed becomes a code block."""
     lines: list[str] = []
-    for paragraph in text.split("\n\n"):
+    for paragraph in cleandoc(text).split("\n\n"):
         if paragraph.startswith(_LITERAL):
             body = paragraph.removeprefix(_LITERAL).strip("\n").splitlines()
             lines += ["```text", *body, "```", ""]
         else:
-            lines += [" ".join(paragraph.split()), ""]
+            # A '<name>' is a placeholder, not HTML.
+            lines += [" ".join(paragraph.split()).replace("<", "\\<"), ""]
     return lines
 
 
