@@ -90,7 +90,9 @@ def delete_orphans(store: Store, *, dry_run: bool, expire: str | None) -> Delete
     now = check_expire(expire)
     report = find_orphans(store, expire_now=now)
     going = [orphan for orphan in report.artifacts if now or not orphan.undoable]
-    deleted = Deleted([_name(store, orphan) for orphan in going], report.unreachable.stored_bytes)
+    # Orphans may share objects with one another: together they are no more than the garbage.
+    size = min(sum(orphan.stored_bytes for orphan in going), report.unreachable.stored_bytes)
+    deleted = Deleted([_name(store, orphan) for orphan in going], size)
     if not dry_run:
         collect(store, expire_now=now, thorough=True)
         for name in deleted.names:

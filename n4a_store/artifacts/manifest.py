@@ -38,7 +38,9 @@ __all__ = [
 ]
 
 MAX_BYTES = 64 * 1024 * 1024
-MAX_EVENTS = 1_500_000
+MAX_EVENTS = 1_000_000
+MAX_SEPARATORS = 500_000
+MAX_DEPTH = 64
 MAX_ITEMS = 100_000
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WAY_OUT = (
@@ -69,15 +71,10 @@ def load_yaml(text: str, what: str) -> Any:
     Raises:
         InvalidInputError: It is not YAML, or uses tags or aliases, or is too large.
     """
+    if text.count(",") + text.count("\n") > MAX_SEPARATORS:
+        raise InvalidInputError(f"{what} has more than {MAX_SEPARATORS} lines and items")
     try:
-        for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
-            if count > MAX_EVENTS:
-                raise InvalidInputError(f"{what} has more than {MAX_EVENTS} parts")
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise InvalidInputError(f"{what} uses a YAML alias: {_place(event)}")
-            tag = getattr(event, "tag", None)
-            if tag is not None:
-                raise InvalidInputError(f"{what} uses a YAML tag {tag!r}: {_place(event)}")
+        _check_events(text, what)
         return yaml.load(text, Loader=_LOADER)  # a safe loader: plain values only
     except yaml.YAMLError as error:
         raise InvalidInputError(
@@ -89,6 +86,23 @@ def load_yaml(text: str, what: str) -> Any:
         if isinstance(error, StoreError):
             raise
         raise InvalidInputError(f"{what} holds a malformed value: {error}") from error
+
+
+def _check_events(text: str, what: str) -> None:
+    """Look at the stream before anything is built from it: it may be small and mean much."""
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if count > MAX_EVENTS:
+            raise InvalidInputError(f"{what} has more than {MAX_EVENTS} parts")
+        if depth > MAX_DEPTH:
+            raise InvalidInputError(f"{what} is nested deeper than {MAX_DEPTH} levels")
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise InvalidInputError(f"{what} uses a YAML alias: {_place(event)}")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise InvalidInputError(f"{what} uses a YAML tag {tag!r}: {_place(event)}")
 
 
 def _place(event: Any) -> str:

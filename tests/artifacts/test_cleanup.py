@@ -1,0 +1,157 @@
+"""Cleaning up: refs change, gc collects, and nothing that is shared is lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from n4a_store import (
+    ArtifactLoader,
+    ArtifactNotFoundError,
+    ArtifactRegistry,
+    CorruptionError,
+    InvalidInputError,
+    InvalidNameError,
+    Workspace,
+)
+
+Trainer = Callable[..., str]
+
+
+def test_deleting_a_pipeline_keeps_what_another_shares(
+    registry: ArtifactRegistry, loader: ArtifactLoader, train: Trainer
+) -> None:
+    train(registry, "a")
+    train(registry, "b")
+    assert registry.delete_pipeline_artifacts("a") == 5
+    assert registry.resolve("a:0:all") is None
+    registry.delete_orphaned_artifacts(dry_run=False, expire="now")
+    assert len(loader.load_with_dependencies("b:0:2:all")) == 5
+    with pytest.raises(ArtifactNotFoundError, match="no pipeline 'a'"):
+        registry.delete_pipeline_artifacts("a")
+
+
+def test_a_deleted_pipeline_is_gone_from_its_runs_too(
+    registry: ArtifactRegistry, workspace: Workspace, train: Trainer
+) -> None:
+    run = train(registry, "a")
+    assert registry.resolve("a:0:all", run=run) is not None
+    registry.delete_pipeline_artifacts("a")
+    assert registry.resolve("a:0:all", run=run) is None
+    assert not list((workspace.path / "runs").rglob("manifest.yaml"))
+
+
+def test_orphans_are_named_and_kept_for_the_undo_window(
+    registry: ArtifactRegistry, train: Trainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(registry, "a")
+    names = {record.path for record in registry.get_all_records()}
+    assert registry.find_orphaned_artifacts() == []
+    registry.delete_pipeline_artifacts("a")
+    assert set(registry.find_orphaned_artifacts()) == names
+    assert registry.delete_orphaned_artifacts() == ([], 0)
+    assert registry.delete_orphaned_artifacts(dry_run=False)[0] == []
+    assert set(registry.find_orphaned_artifacts()) == names
+    planned, size = registry.delete_orphaned_artifacts(expire="now")
+    assert set(planned) == names
+    assert size > 10_000
+    assert set(registry.find_orphaned_artifacts()) == names
+    with caplog.at_level(logging.INFO, logger="n4a_store"):
+        assert registry.delete_orphaned_artifacts(dry_run=False, expire="now") == (planned, size)
+    assert all(any(name in line for line in caplog.messages) for name in names)
+    assert registry.find_orphaned_artifacts() == []
+    assert sum(1 for _ in registry.store.objects()) <= 4
+
+
+def test_cleanup_during_training_leaves_the_running_run_alone(
+    registry: ArtifactRegistry, workspace: Workspace
+) -> None:
+    other = ArtifactRegistry(workspace, "corn")
+    with registry.run():
+        registry.register(np.arange(5000.0), "p:0:all", "model")
+        assert other.delete_orphaned_artifacts(dry_run=False, expire="now")[0] == []
+        registry.complete_pipeline("p")
+        registry.register(np.arange(6000.0), "q:0:all", "model", depends_on=["p:0:all"])
+        other.delete_orphaned_artifacts(dry_run=False, expire="now")
+    assert registry.load_artifact(registry.get_all_records("q")[0])[5999] == 5999
+    other.close()
+
+
+def test_a_pipeline_that_is_being_trained_is_not_deleted(registry: ArtifactRegistry) -> None:
+    with registry.run():
+        registry.register(1, "p:0:all", "model")
+        with pytest.raises(InvalidInputError, match="is training pipeline p"):
+            registry.delete_pipeline_artifacts("p")
+        with pytest.raises(InvalidInputError, match="is open"):
+            registry.purge_dataset_artifacts(confirm=True)
+
+
+def test_purging_corn_leaves_wheat(
+    registry: ArtifactRegistry, workspace: Workspace, train: Trainer
+) -> None:
+    wheat = ArtifactRegistry(workspace, "wheat")
+    train(registry)
+    train(wheat)
+    for confirm in (False, None, 1, "yes"):
+        with pytest.raises(ValueError, match="takes away all artifacts of dataset 'corn'"):
+            registry.purge_dataset_artifacts(confirm=confirm)  # type: ignore[arg-type]
+    artifacts, size = registry.purge_dataset_artifacts(confirm=True, expire="now")
+    assert artifacts == 5
+    assert size > 10_000
+    assert registry.get_all_records() == []
+    assert sum(1 for _ in registry.store.objects()) == 0
+    assert not (workspace.path / "runs" / "corn").exists()
+    assert len(wheat.get_all_records()) == 5
+    assert ArtifactLoader(workspace, "wheat").preload_artifacts() == 5
+    assert registry.purge_dataset_artifacts(confirm=True) == (0, 0)
+    assert train(registry)
+
+
+@pytest.mark.parametrize("name", ["../../x", "..", "corn/../wheat", "/etc"])
+def test_purging_never_leaves_the_workspace(workspace: Workspace, name: str) -> None:
+    with pytest.raises(InvalidNameError):
+        ArtifactRegistry(workspace, name).purge_dataset_artifacts(confirm=True)
+
+
+def test_a_root_that_cannot_be_read_stops_every_deletion(
+    registry: ArtifactRegistry, workspace: Workspace, train: Trainer
+) -> None:
+    train(registry, "a")
+    train(registry, "b")
+    registry.delete_pipeline_artifacts("a")
+    registry.close()
+    packs = sorted((workspace.path / "binaries" / "corn" / "packs").iterdir())
+    for pack in packs:
+        data = bytearray(pack.read_bytes())
+        data[60:200] = bytes(140)
+        pack.write_bytes(data)
+    before = [pack.read_bytes() for pack in packs]
+    for act in (
+        registry.find_orphaned_artifacts,
+        lambda: registry.delete_orphaned_artifacts(dry_run=False, expire="now"),
+    ):
+        with pytest.raises(CorruptionError):
+            act()
+    assert [pack.read_bytes() for pack in packs] == before
+
+
+def test_expire_is_checked(registry: ArtifactRegistry) -> None:
+    registry.register(1, "p:0:all", "model")
+    with pytest.raises(InvalidInputError, match="expire="):
+        registry.delete_orphaned_artifacts(expire="never")
+    with pytest.raises(InvalidInputError, match="expire="):
+        registry.purge_dataset_artifacts(confirm=True, expire="soon")
+
+
+def test_statistics_count_what_sharing_saves(registry: ArtifactRegistry, train: Trainer) -> None:
+    train(registry, "a")
+    train(registry, "b")
+    stats = registry.get_stats()
+    assert (stats.artifacts, stats.pipelines, stats.runs) == (10, 2, 2)
+    assert (stats["references"], stats["unique_artifacts"]) == (10, 5)
+    assert stats.deduplication_ratio == stats["deduplication_ratio"] == 2.0
+    assert stats.by_type == {"model": 3, "transformer": 1, "meta_model": 1}
+    assert dict(stats)["unique_bytes"] == stats.unique_bytes > 0
