@@ -23,7 +23,7 @@ from n4a_store.storage.rows import PackRow, PackState, PinRow, ReflogRow
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
-__all__ = ["CommitPlan", "publish"]
+__all__ = ["CommitPlan", "CommitResult", "publish"]
 
 
 @dataclass(slots=True)
@@ -66,6 +66,27 @@ class CommitPlan:
     def is_empty(self) -> bool:
         """Whether there is nothing to say to the catalog but new packs."""
         return not (self.changes or self.pins or self.adopts_held)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """What a commit did.
+
+    Args:
+        op: The number of the operation; None when there was nothing to commit.
+        commit_id: The id chosen before the commit, by which it can be found again.
+        packs: The packs that it added.
+        objects_added: Objects that were not there before.
+        bytes_added: The size of the packs that hold them.
+        objects_reused: Puts that found their object already stored.
+    """
+
+    op: int | None
+    commit_id: str
+    packs: tuple[str, ...]
+    objects_added: int
+    bytes_added: int
+    objects_reused: int
 
 
 def publish(store: Store, plan: CommitPlan, packs: PackBuilder, rows: list[PackRow]) -> int:

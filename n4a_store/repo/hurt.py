@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-import msgpack
-
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import Kind
+from n4a_store.objects.trees import named_children
 from n4a_store.repo.mark import Marker
 from n4a_store.repo.roots import Root
 
@@ -47,17 +46,9 @@ class _Walk:
         if place is None:
             return []
         try:
-            _, data = place[0].read_at(place[1])
-            value = msgpack.unpackb(data, raw=False, strict_map_key=True)
-            if kind == Kind.RUN:
-                return [("", int(Kind.TREE), value["pipelines"])]
             # Shard nodes are scaffolding: their one-digit names are no part of a path.
-            plain = "depth" not in value
-            return [
-                (name if plain else "", entry[0], entry[1:])
-                for name, entry in value["entries"].items()
-            ]
-        except (CorruptionError, KeyError, TypeError, ValueError, AttributeError):
+            return named_children(*place[0].read_at(place[1]))
+        except CorruptionError:
             return []
 
     def leads_to_damage(self, kind: int, oid: bytes) -> bool:

@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import OID_BYTES, Kind
+from n4a_store.objects.trees import packed_children
 from n4a_store.packs.reader import PackReader
 
 __all__ = ["Marker", "Missing"]
@@ -28,7 +28,7 @@ _BATCH_CHILDREN = 65_536
 _BATCH_TREES = 4_096
 _LARGE_PACK = 16_384
 _ENTRY_BYTES = 1 + OID_BYTES
-_BLOB, _TREE, _RUN = int(Kind.BLOB), int(Kind.TREE), int(Kind.RUN)
+_BLOB = int(Kind.BLOB)
 
 Bytes2D = NDArray[np.uint8]
 Keys = NDArray[np.uint64]
@@ -190,22 +190,10 @@ class Marker:
         oid = reader.index.oid_at(position)
         try:
             kind, data = reader.read_at(position)
-            value = msgpack.unpackb(data, raw=False, strict_map_key=True)
-            if kind == _RUN:
-                packed = [bytes((_TREE,)) + value["pipelines"]]
-            else:
-                packed = list(value["entries"].values())
-            joined = b"".join(packed)
+            return oid, packed_children(kind, data)
         except CorruptionError as error:
             self.missing.append(Missing(oid, None, str(error)))
             return oid, b""
-        except Exception as error:  # noqa: BLE001 - whatever msgpack makes of a hostile tree
-            self.missing.append(Missing(oid, None, f"not a tree or run: {error!r}"))
-            return oid, b""
-        if len(joined) != _ENTRY_BYTES * len(packed):
-            self.missing.append(Missing(oid, None, "not a tree: malformed entries"))
-            return oid, b""
-        return oid, joined
 
     def _mark_children(
         self,

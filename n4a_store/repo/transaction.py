@@ -21,7 +21,6 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,7 @@ from n4a_store.objects.trees import (
 )
 from n4a_store.refs.names import check_name_component, check_ref_name
 from n4a_store.refs.refs import ANY, Expect, RefChange, from_row
-from n4a_store.repo.commit import CommitPlan, publish
+from n4a_store.repo.commit import CommitPlan, CommitResult, publish
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.repo.reading import ObjectReader
 from n4a_store.storage.files import remove_tree
@@ -56,27 +55,6 @@ if TYPE_CHECKING:
 __all__ = ["ANY", "CommitResult", "Transaction"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class CommitResult:
-    """What a commit did.
-
-    Args:
-        op: The number of the operation; None when there was nothing to commit.
-        commit_id: The id chosen before the commit, by which it can be found again.
-        packs: The packs that it added.
-        objects_added: Objects that were not there before.
-        bytes_added: The size of the packs that hold them.
-        objects_reused: Puts that found their object already stored.
-    """
-
-    op: int | None
-    commit_id: str
-    packs: tuple[str, ...]
-    objects_added: int
-    bytes_added: int
-    objects_reused: int
 
 
 class Transaction(ObjectReader):
