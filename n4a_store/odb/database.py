@@ -142,7 +142,13 @@ class ObjectDatabase:
                 data = map_file(self._layout.pack(pack_id))
             except FileNotFoundError:
                 raise PackGoneError(pack_id) from None
+            row = self._packs.get(pack_id)
             try:
+                if row is not None and len(data) != row.stored_bytes:
+                    raise CorruptionError(
+                        f"pack {pack_id}: it has {len(data)} bytes, and {row.stored_bytes} by the "
+                        "catalog"
+                    )
                 reader = PackReader(data, pack_id)
             except (CorruptionError, UnsupportedFormatError) as error:
                 # The store's format file says which packs it holds, and it has been checked: a
