@@ -26,12 +26,22 @@ class Entry:
     attribute: str = "command"
 
 
+class Stopped(BaseException):
+    """An interruption or a broken pipe on its way past click, which would answer both itself."""
+
+
 class HintedUsageError(click.UsageError):
     """A usage error that says what was probably meant."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
         self.hint = hint
+
+
+def _complete_datasets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from n4a_store.cli.complete import datasets
+
+    return datasets(ctx, param, incomplete)
 
 
 def global_options(*, store: bool) -> list[click.Option]:
@@ -42,7 +52,12 @@ def global_options(*, store: bool) -> list[click.Option]:
             metavar="PATH",
             help="Workspace folder [default: $N4A_WORKSPACE, else walk up, else ./workspace].",
         ),
-        click.Option(["-d", "--dataset"], metavar="NAME", help="Dataset of the workspace."),
+        click.Option(
+            ["-d", "--dataset"],
+            metavar="NAME",
+            help="Dataset of the workspace.",
+            shell_complete=_complete_datasets,
+        ),
         click.Option(["-v", "--verbose"], is_flag=True, default=None, help="Say more."),
         click.Option(["-q", "--quiet"], is_flag=True, default=None, help="Say less."),
         click.Option(["--json", "json"], is_flag=True, default=None, help="Answer in JSON."),
@@ -78,7 +93,10 @@ class _Globals(click.Command):
         names = [option.name for option in self._global_options if option.name]
         given = {name: ctx.params.pop(name) for name in names}
         ctx.ensure_object(App).update(Options(**given))
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, BrokenPipeError) as error:
+            raise Stopped from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Two sections, so that a command's own options are not lost among the global ones."""
@@ -138,7 +156,7 @@ class LazyGroup(_Globals, click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args:  # a command is missing: that is a usage error, and help is the answer
+        if not args and not ctx.resilient_parsing:  # a command is missing: that is a usage error, and help is the answer
             click.echo(ctx.get_help(), err=True)
             ctx.exit(2)
         return super().parse_args(ctx, args)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from n4a_store import errors
-from n4a_store.cli.command import CONTEXT, LazyGroup
+from n4a_store.cli.command import CONTEXT, LazyGroup, Stopped
 from n4a_store.cli.commands import ELSEWHERE, PORCELAIN, TOP
 from n4a_store.cli.context import App
 from n4a_store.cli.exit_codes import ExitCode, exit_code_for
@@ -78,6 +78,8 @@ def run(argv: Sequence[str]) -> int:
 
 def report(error: BaseException, app: App) -> int:
     """Say what went wrong on stderr; return the exit code for it."""
+    if isinstance(error, Stopped) and error.__cause__ is not None:
+        error = error.__cause__
     if isinstance(error, BrokenPipeError):
         # Python flushes stdout once more at exit; give it somewhere to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

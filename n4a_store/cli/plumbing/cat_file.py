@@ -10,6 +10,7 @@ import click
 from n4a_store import errors
 from n4a_store.cli.bulk import records
 from n4a_store.cli.command import HintedUsageError, plumbing
+from n4a_store.cli.complete import names as complete_names
 from n4a_store.cli.context import App
 from n4a_store.cli.exit_codes import ExitCode
 from n4a_store.cli.render import Output
@@ -35,7 +36,7 @@ _MODES = "choose one of -t, -s, -p, -e, --batch and --batch-check"
 @click.option("--batch-check", "mode", flag_value="check", help="The same without the content.")
 @click.option("--batch-all-objects", is_flag=True, help="All objects instead of names on stdin.")
 @click.option("-z", "nul", is_flag=True, help="Names on stdin end with NUL.")
-@click.argument("name", metavar="OBJECT", required=False)
+@click.argument("name", metavar="OBJECT", required=False, shell_complete=complete_names)
 def command(
     app: App, mode: str | None, batch_all_objects: bool, nul: bool, name: str | None
 ) -> None:

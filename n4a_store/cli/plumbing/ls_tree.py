@@ -9,6 +9,7 @@ import click
 
 from n4a_store import errors
 from n4a_store.cli.command import plumbing
+from n4a_store.cli.complete import names
 from n4a_store.cli.context import App
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("-l", "long", is_flag=True, help="Show each blob's size in bytes.")
 @click.option("-z", "nul", is_flag=True, help="End lines with NUL.")
 @click.option("--name-only", is_flag=True, help="Show names only.")
-@click.argument("name", metavar="TREE")
+@click.argument("name", metavar="TREE", shell_complete=names)
 def command(
     app: App, recursive: bool, trees: bool, long: bool, nul: bool, name_only: bool, name: str
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from n4a_store.cli.command import HintedUsageError, plumbing
+from n4a_store.cli.complete import names as complete_names
 from n4a_store.cli.context import App
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--all", "all_refs", is_flag=True, help="Begin at every ref.")
 @click.option("--objects", is_flag=True, help="List every object reached, with its path.")
 @click.option("--count", is_flag=True, help="Show only how many there are.")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_names)
 def command(app: App, all_refs: bool, objects: bool, count: bool, names: tuple[str, ...]) -> None:
     """List runs and, with --objects, all that refs reach.
 

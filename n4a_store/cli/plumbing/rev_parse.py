@@ -6,6 +6,7 @@ import click
 
 from n4a_store.cli.bulk import records
 from n4a_store.cli.command import HintedUsageError, plumbing
+from n4a_store.cli.complete import names as complete_names
 from n4a_store.cli.context import App
 
 _SHORT = 8
@@ -17,7 +18,7 @@ _SHORT = 8
 @click.option("--verify", is_flag=True, help="Take exactly one name.")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read names from stdin.")
 @click.option("-z", "nul", is_flag=True, help="Names on stdin end with NUL.")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_names)
 def command(
     app: App,
     short: bool,

@@ -11,6 +11,7 @@ import click
 from n4a_store import errors
 from n4a_store.cli.bulk import records
 from n4a_store.cli.command import HintedUsageError, plumbing
+from n4a_store.cli.complete import refs
 from n4a_store.cli.context import App
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Change:
 @click.option("-m", "message", metavar="TEXT", default="update-ref", help="Reflog message.")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read changes from stdin.")
 @click.option("-z", "nul", is_flag=True, help="On stdin, every field ends with NUL.")
-@click.argument("ref", required=False)
+@click.argument("ref", required=False, shell_complete=refs)
 @click.argument("values", metavar="[NEW] [OLD]", nargs=-1)
 def command(
     app: App,
