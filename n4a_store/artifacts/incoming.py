@@ -25,7 +25,7 @@ from n4a_store.artifacts.types import (
 )
 from n4a_store.errors import InvalidInputError
 
-__all__ = ["artifact_ids", "meta_model_config", "prepare"]
+__all__ = ["artifact_ids", "meta_model_config", "meta_part", "prepare"]
 
 
 def prepare(
@@ -60,7 +60,7 @@ def prepare(
         size=payload.size,
         params=kept,
         pickler=payload.pickler,
-        meta=_meta_part(config),
+        meta=meta_part(config),
     )
     sources = () if config is None else tuple(config.source_ids)
     return NewArtifact(path, payload, blob, sources, PRODUCER)
@@ -113,7 +113,8 @@ def _config(value: MetaModelConfig | Mapping[str, Any] | None) -> MetaModelConfi
     return MetaModelConfig.from_dict(value)
 
 
-def _meta_part(config: MetaModelConfig | None) -> MetaPart | None:
+def meta_part(config: MetaModelConfig | None) -> MetaPart | None:
+    """The part of a configuration that is true in every run: without the sources' ids."""
     if config is None:
         return None
     return MetaPart(

@@ -1,8 +1,8 @@
 """Manifests read from files: checked before anything is believed.
 
-A manifest may have been edited by hand, torn, or made to do harm. YAML tags and aliases, more
-events than any real manifest has, wrong types, ids and names that break their rules are each an
-:class:`InvalidInputError`; another schema is an :class:`UnsupportedFormatError` that says the
+A manifest may have been edited by hand, torn, or made to do harm. YAML tags, more parts than any
+real manifest has (aliases written out), wrong types, ids and names that break their rules are
+each an :class:`InvalidInputError`; another schema is an :class:`UnsupportedFormatError` that says the
 way out. Nothing in a manifest is ever used as a path.
 """
 
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 MAX_BYTES = 64 * 1024 * 1024
-MAX_EVENTS = 1_000_000
+MAX_PARTS = 1_000_000
 MAX_SEPARATORS = 500_000
 MAX_DEPTH = 64
 MAX_ITEMS = 100_000
@@ -69,7 +69,7 @@ def load_yaml(text: str, what: str) -> Any:
     """Plain values from YAML.
 
     Raises:
-        InvalidInputError: It is not YAML, or uses tags or aliases, or is too large.
+        InvalidInputError: It is not YAML, or uses tags, or is too large.
     """
     if text.count(",") + text.count("\n") > MAX_SEPARATORS:
         raise InvalidInputError(f"{what} has more than {MAX_SEPARATORS} lines and items")
@@ -89,20 +89,36 @@ def load_yaml(text: str, what: str) -> Any:
 
 
 def _check_events(text: str, what: str) -> None:
-    """Look at the stream before anything is built from it: it may be small and mean much."""
-    depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if count > MAX_EVENTS:
-            raise InvalidInputError(f"{what} has more than {MAX_EVENTS} parts")
-        if depth > MAX_DEPTH:
-            raise InvalidInputError(f"{what} is nested deeper than {MAX_DEPTH} levels")
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise InvalidInputError(f"{what} uses a YAML alias: {_place(event)}")
+    """Look at the stream before anything is built from it: it may be small and mean much.
+
+    An alias counts as all that it stands for. YAML writers make them of any value that occurs
+    twice, so they are not refused as such.
+    """
+    total = 0  # parts, aliases written out
+    open_since: list[tuple[str | None, int]] = []
+    sizes: dict[str, int] = {}
+    for event in yaml.parse(text, Loader=_LOADER):
+        total += 1
+        anchor: str | None = getattr(event, "anchor", None)
         tag = getattr(event, "tag", None)
         if tag is not None:
             raise InvalidInputError(f"{what} uses a YAML tag {tag!r}: {_place(event)}")
+        if isinstance(event, yaml.AliasEvent):
+            if anchor not in sizes:
+                raise InvalidInputError(f"{what} holds a value inside itself: {_place(event)}")
+            total += sizes[anchor]
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_since.append((anchor, total))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, start = open_since.pop()
+            if anchor is not None:
+                sizes[anchor] = total - start
+        elif anchor is not None:
+            sizes[anchor] = 1
+        if total > MAX_PARTS:
+            raise InvalidInputError(f"{what} has more than {MAX_PARTS} parts")
+        if len(open_since) > MAX_DEPTH:
+            raise InvalidInputError(f"{what} is nested deeper than {MAX_DEPTH} levels")
 
 
 def _place(event: Any) -> str:

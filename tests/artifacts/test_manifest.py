@@ -199,12 +199,28 @@ def test_the_section_of_the_roadmap_is_read_too() -> None:
     assert len(check_manifest({"dataset": "corn", "artifacts": section}).records) == 1
 
 
+LAUGHS = "l0: &l0 [x, x]\n" + "".join(
+    f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
+
+
+def test_aliases_are_only_a_spelling() -> None:
+    assert load_yaml("a: &x {k: [1]}\nb: *x\nc: &s 2\nd: *s", "x") == {
+        "a": {"k": [1]},
+        "b": {"k": [1]},
+        "c": 2,
+        "d": 2,
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a: !!python/object/apply:os.system ['echo pwned']", "YAML tag"),
         ("a: !custom 1", "YAML tag"),
-        ("a: &x [1]\nb: *x", "YAML alias"),
+        ("a: &x [*x]", "inside itself"),
+        ("a: &x {b: *x}", "inside itself"),
+        (LAUGHS, "more than 1000000 parts"),
         ("items: [{", "not YAML"),
         ("a: 1\n b: 2", "not YAML"),
         ("a: \x00", "not YAML"),

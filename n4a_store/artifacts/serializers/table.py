@@ -14,6 +14,7 @@ from typing import Any
 
 from n4a_store.artifacts.serializers.arrays import ArraySerializer
 from n4a_store.artifacts.serializers.base import Serializer
+from n4a_store.artifacts.serializers.foreign import foreign_serializers
 from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
 from n4a_store.errors import InvalidInputError, UnsupportedFormatError
 
@@ -106,7 +107,12 @@ def default_table() -> SerializerTable:
     """The table of this process: entry points, then what ships with the store."""
     points = sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
     return SerializerTable(
-        (*(_loaded(point) for point in points), ArraySerializer(), Pickle5Serializer())
+        (
+            *(_loaded(point) for point in points),
+            ArraySerializer(),
+            *foreign_serializers(),
+            Pickle5Serializer(),
+        )
     )
 
 

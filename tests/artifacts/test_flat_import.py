@@ -1,0 +1,271 @@
+"""Taking over a workspace of flat files: verified, never unpickled, loaded on trust."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import yaml
+
+from n4a_store import (
+    ArtifactLoader,
+    ArtifactRegistry,
+    InvalidInputError,
+    SerializationError,
+    StoreNotFoundError,
+    UnsupportedFormatError,
+    UntrustedError,
+    Workspace,
+)
+from n4a_store.artifacts.flat_import import check_legacy, import_flat_workspace
+
+Writer = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    root = tmp_path / "old"
+    (root / "binaries" / "corn").mkdir(parents=True)
+    return root
+
+
+@pytest.fixture
+def write(flat: Path) -> Writer:
+    """Writes an artifact's file as another program would; gives its manifest item."""
+
+    def write_one(obj: object, artifact_id: str, kind: str = "model", **fields: Any) -> dict:
+        temporary = flat / "tmp"
+        joblib.dump(obj, temporary, compress=3)
+        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        name = f"{kind}_{type(obj).__name__}_{digest[:12]}.joblib"
+        temporary.rename(flat / "binaries" / "corn" / name)
+        return {
+            "artifact_id": artifact_id,
+            "content_hash": f"sha256:{digest}",
+            "path": name,
+            "artifact_type": kind,
+            "class_name": type(obj).__name__,
+            "format": "joblib",
+            "format_version": "scikit-learn==1.5.0",
+            "nirs4all_version": "nirs4all==0.6.0",
+            "params": {"n": 3},
+            "depends_on": [],
+            "source_index": None,
+            **fields,
+        }
+
+    return write_one
+
+
+def put_manifest(flat: Path, items: list, run: str = "2025-12-12_corn", name: str = "0001") -> Path:
+    folder = flat / "runs" / run / name
+    folder.mkdir(parents=True)
+    document = {"dataset": "corn", "artifacts": {"schema_version": "2.0", "items": items}}
+    (folder / "manifest.yaml").write_text(yaml.safe_dump(document))
+    return folder / "manifest.yaml"
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_everything_is_taken_and_loads_on_trust(
+    flat: Path, write: Writer, workspace: Workspace, fitted: dict
+) -> None:
+    scaler = write(fitted["scaler"], "0001_pls:0:all", "transformer")
+    model = write(fitted["folds"][0], "0001_pls:0:1:0", depends_on=["0001_pls:0:all"])
+    config = {
+        "source_models": [{"artifact_id": "0001_pls:0:1:0", "feature_index": 0}],
+        "feature_columns": ["pls"],
+    }
+    meta = write(fitted["meta"], "0002:0:all", "meta_model", meta_config=config)
+    put_manifest(flat, [model, scaler])
+    put_manifest(flat, [meta], name="0002")
+    before = snapshot(flat)
+    report = import_flat_workspace(flat, workspace)
+    assert snapshot(flat) == before
+    assert report.refused == ()
+    assert sorted(report.taken["corn"]) == ["0001_pls:0:1:0", "0001_pls:0:all", "0002:0:all"]
+    assert report.bytes == sum(p.stat().st_size for p in (flat / "binaries").rglob("*.joblib"))
+
+    registry = ArtifactRegistry(workspace, "corn")
+    record = registry.resolve("0001_pls:0:1:0")
+    assert record is not None
+    assert (record.format, record.format_version) == ("joblib", "scikit-learn==1.5.0")
+    assert record.producer_version == "nirs4all==0.6.0"
+    assert record.path.endswith(".joblib")
+    assert record.depends_on == ["0001_pls:0:all"]
+    loader = ArtifactLoader(workspace, "corn")
+    for load in (
+        lambda: loader.load_by_id("0001_pls:0:1:0"),
+        lambda: registry.load_artifact(record),
+        lambda: loader.load_with_dependencies("0002:0:all"),
+    ):
+        with pytest.raises(UntrustedError, match=f"imported from flat files in {flat}"):
+            load()
+    x = fitted["x"]
+    trusting = ArtifactLoader(workspace, "corn", trust=True)
+    expected = fitted["folds"][0].predict(x)
+    assert np.array_equal(trusting.load_by_id("0001_pls:0:1:0").predict(x), expected)
+    assert np.array_equal(registry.load_artifact(record, trust=True).predict(x), expected)
+    assert trusting.load_meta_model_with_sources("0002:0:all")[2] == ["pls"]
+
+
+class Bomb:
+    """Unpickling it leaves a trace."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.path,))
+
+
+def test_the_import_never_unpickles(
+    flat: Path, write: Writer, workspace: Workspace, tmp_path: Path
+) -> None:
+    fuse = tmp_path / "exploded"
+    put_manifest(flat, [write(Bomb(fuse), "p:0:all")])
+    assert import_flat_workspace(flat, workspace).taken == {"corn": ("p:0:all",)}
+    registry = ArtifactRegistry(workspace, "corn")
+    registry.get_all_records()
+    registry.export_to_manifest()
+    with pytest.raises(UntrustedError):
+        ArtifactLoader(workspace, "corn").preload_artifacts()
+    assert not fuse.exists()
+    ArtifactLoader(workspace, "corn", trust=True).load_by_id("p:0:all")
+    assert fuse.exists()
+
+
+def test_distrust_survives_being_named_again(
+    flat: Path, write: Writer, workspace: Workspace
+) -> None:
+    put_manifest(flat, [write("x", "p:0:all")])
+    import_flat_workspace(flat, workspace)
+    registry = ArtifactRegistry(workspace, "corn")
+    document = registry.export_to_manifest("p")
+    document["items"][0] = {**document["items"][0], "artifact_id": "q:0:all", "pipeline_id": "q"}
+    registry.import_from_manifest({**document, "pipeline_id": "q"})
+    with pytest.raises(UntrustedError):
+        ArtifactLoader(workspace, "corn").load_by_id("q:0:all")
+
+
+def test_what_cannot_be_taken_is_reported_item_by_item(
+    flat: Path, write: Writer, workspace: Workspace, tmp_path: Path
+) -> None:
+    good = write("good", "p:0:all")
+    swapped = write("swapped", "p:1:all")
+    (flat / "binaries" / "corn" / swapped["path"]).write_bytes(pickle.dumps("evil"))
+    missing = write("missing", "p:2:all")
+    (flat / "binaries" / "corn" / missing["path"]).unlink()
+    linked = write("linked", "p:3:all")
+    link = flat / "binaries" / "corn" / linked["path"]
+    (tmp_path / "secret").write_bytes(link.read_bytes())
+    link.unlink()
+    link.symlink_to(tmp_path / "secret")
+    items = [
+        good,
+        swapped,
+        missing,
+        linked,
+        {**good, "artifact_id": "p:4:all", "path": "../../secret"},
+        {**good, "artifact_id": "p:5"},
+        {**good, "artifact_id": "p:6:all", "content_hash": "sha256:abc"},
+        {**good, "artifact_id": "p:7:all", "format": "legacy_pickle"},
+        {**good, "artifact_id": "p:8:all", "depends_on": ["p:1:all"]},
+        {**good, "artifact_id": "p:9:all", "depends_on": ["p:9:all"]},
+        {**good, "artifact_id": "p:10:all", "artifact_type": "Bad Type"},
+        "text",
+        {**good, "artifact_id": "p:11:all", "depends_on": ["p:0:all"]},
+    ]
+    put_manifest(flat, items)
+    torn = put_manifest(flat, [], name="torn")
+    torn.write_text("artifacts: {schema_version: '2.0', items: [")
+    old = put_manifest(flat, [], name="old")
+    old.write_text("dataset: corn\nartifacts: [{name: x}]\n")
+    report = import_flat_workspace(flat, workspace)
+    assert report.taken == {"corn": ("p:0:all", "p:11:all")}
+    reasons = "\n".join(f"{refused.where}: {refused.reason}" for refused in report.refused)
+    for fragment in (
+        "item 1: .*SHA-256 differs",
+        "item 2: there is no file",
+        "item 3: .*no regular file",
+        "item 4: path .* is not one file name",
+        "item 5: malformed artifact id",
+        "item 6: content_hash is not",
+        "item 7: format 'legacy_pickle' is not read; open it once with",
+        "item 8: it depends on p:1:all, which was not taken",
+        "item 9: it depends on p:9:all",
+        "item 10: .*artifact type",
+        "item 11: it is no map",
+        "torn/manifest.yaml: .*not YAML",
+        "old/manifest.yaml: .*schema 1",
+    ):
+        assert any(re.search(fragment, line) for line in reasons.splitlines()), fragment
+    assert len(report.refused) == 13
+
+
+def test_each_run_folder_becomes_a_run(flat: Path, write: Writer, workspace: Workspace) -> None:
+    put_manifest(flat, [write("old", "p:0:all")], run="2025-01-01_corn")
+    put_manifest(flat, [write("new", "p:0:all")], run="2025-02-02_corn")
+    report = import_flat_workspace(flat, workspace)
+    assert len(report.runs) == 2
+    loaded = [
+        ArtifactLoader(workspace, "corn", run=run, trust=True).load_by_id("p:0:all")
+        for run in report.runs
+    ]
+    assert loaded == ["old", "new"]
+    registry = ArtifactRegistry(workspace, "corn")
+    assert registry.resolve("p:0:all").version == 2  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("layout", ["metadata.json", "_binaries/x.pkl", "artifacts/objects/ab/c"])
+def test_layouts_of_the_past_are_recognised_and_refused(
+    flat: Path, write: Writer, workspace: Workspace, layout: str
+) -> None:
+    legacy = flat / "runs" / "r" / layout
+    legacy.parent.mkdir(parents=True)
+    legacy.write_text("{}")
+    for act in (lambda: check_legacy(flat), lambda: import_flat_workspace(flat, workspace)):
+        with pytest.raises(UnsupportedFormatError, match="is not read") as caught:
+            act()
+        assert "schema 2.0" in str(caught.value.hint)
+    put_manifest(flat, [write("x", "p:0:all")])
+    report = import_flat_workspace(flat, workspace)
+    assert report.taken == {"corn": ("p:0:all",)}
+    assert len(report.refused) == 1
+
+
+def test_sources_that_are_none(flat: Path, write: Writer, workspace: Workspace) -> None:
+    with pytest.raises(StoreNotFoundError, match="holds no manifests"):
+        import_flat_workspace(flat, workspace)
+    put_manifest(flat, [write("x", "p:0:all")])
+    with pytest.raises(StoreNotFoundError, match="no dataset 'wheat'"):
+        import_flat_workspace(flat, workspace, "wheat")
+    with pytest.raises(InvalidInputError, match=r"are in .* themselves"):
+        import_flat_workspace(flat, flat)
+
+
+def test_a_format_without_a_reader_is_kept_and_says_so(
+    flat: Path, write: Writer, workspace: Workspace
+) -> None:
+    put_manifest(
+        flat, [write("x", "p:0:all", format="keras_h5"), write("y", "p:1:all", format="pkl")]
+    )
+    import_flat_workspace(flat, workspace)
+    loader = ArtifactLoader(workspace, "corn", trust=True)
+    with pytest.raises(UnsupportedFormatError, match="keras_h5"):
+        loader.load_by_id("p:0:all")
+    with pytest.raises(SerializationError, match="cannot be read as pkl"):
+        loader.load_by_id("p:1:all")
