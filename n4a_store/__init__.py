@@ -47,6 +47,14 @@ if TYPE_CHECKING:
     )
     from n4a_store.objects.model import Blob, Run, RunStatus, Tree, TreeEntry
     from n4a_store.objects.oid import Kind, ObjectId
+    from n4a_store.pipeline.context import DataSelector, RuntimeContext
+    from n4a_store.pipeline.graph import VersionMismatchWarning
+    from n4a_store.pipeline.orchestrator import PipelineStepError
+    from n4a_store.pipeline.predictor import Predictor
+    from n4a_store.pipeline.results import ResultRow, Results
+    from n4a_store.pipeline.run_result import RunResult
+    from n4a_store.pipeline.runner import PipelineRunner
+    from n4a_store.pipeline.transfer import transfer_model
     from n4a_store.refs.refs import ANY, Ref, ReflogEntry
     from n4a_store.repo.store import ObjectInfo, Store
     from n4a_store.repo.transaction import CommitResult, Transaction
@@ -94,6 +102,14 @@ _HOMES = {
     ),
     "n4a_store.objects.model": ("Blob", "Run", "RunStatus", "Tree", "TreeEntry"),
     "n4a_store.objects.oid": ("Kind", "ObjectId"),
+    "n4a_store.pipeline.context": ("DataSelector", "RuntimeContext"),
+    "n4a_store.pipeline.graph": ("VersionMismatchWarning",),
+    "n4a_store.pipeline.orchestrator": ("PipelineStepError",),
+    "n4a_store.pipeline.predictor": ("Predictor",),
+    "n4a_store.pipeline.results": ("ResultRow", "Results"),
+    "n4a_store.pipeline.run_result": ("RunResult",),
+    "n4a_store.pipeline.runner": ("PipelineRunner",),
+    "n4a_store.pipeline.transfer": ("transfer_model",),
     "n4a_store.refs.refs": ("ANY", "Ref", "ReflogEntry"),
     "n4a_store.repo.store": ("ObjectInfo", "Store"),
     "n4a_store.repo.transaction": ("CommitResult", "Transaction"),
@@ -115,6 +131,7 @@ __all__ = [
     "CommitResult",
     "ConflictError",
     "CorruptionError",
+    "DataSelector",
     "DependencyNotFoundError",
     "Durability",
     "ExecutionPath",
@@ -128,12 +145,19 @@ __all__ = [
     "ObjectInfo",
     "ObjectNotFoundError",
     "Payload",
+    "PipelineRunner",
+    "PipelineStepError",
+    "Predictor",
     "Ref",
     "RefNotFoundError",
     "ReflogEntry",
+    "ResultRow",
+    "Results",
     "Run",
     "RunHandle",
+    "RunResult",
     "RunStatus",
+    "RuntimeContext",
     "SerializationError",
     "Serializer",
     "Settings",
@@ -147,11 +171,13 @@ __all__ = [
     "TreeEntry",
     "UnsupportedFormatError",
     "UntrustedError",
+    "VersionMismatchWarning",
     "Workspace",
     "__version__",
     "generate_artifact_id",
     "parse_artifact_id",
     "register_artifact_type",
+    "transfer_model",
 ]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from n4a_store.artifacts.cache import MISSING, ObjectCache
 from n4a_store.artifacts.loading import load_payload
-from n4a_store.artifacts.manifest_tree import PipelineManifest, StoredArtifact
+from n4a_store.artifacts.manifest_tree import StoredArtifact
 from n4a_store.artifacts.serializers.table import default_table
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import InvalidInputError, NotFoundError
@@ -183,7 +183,7 @@ class Predictor:
             tree = choice.manifest.artifacts[key].oid
             name = choice.manifest.path(key).artifact_id
             stored = StoredArtifact.read(self._store, tree, name)
-            return np.asarray(self._load_new(stored, name, choice.manifest))
+            return np.asarray(self._load_new(stored, name, choice))
 
     def _predict(self, ref: str | None, X: Any, wish: Wish, average: str) -> Prediction:
         try:
@@ -199,37 +199,28 @@ class Predictor:
             weights = _weights(choice) if averaging is Averaging.WEIGHTED else None
 
             def load(stored: StoredArtifact, name: str) -> Any:
-                return self._load(stored, name, choice.manifest)
+                return self._load(stored, name, choice)
 
             return ModelGraph(self._store, load, self._warned).predict(nodes, table, weights)
 
-    def _load(self, stored: StoredArtifact, name: str, manifest: PipelineManifest) -> Any:
+    def _load(self, stored: StoredArtifact, name: str, choice: Choice) -> Any:
         """The object of an artifact; equal artifacts are loaded once."""
         found = self._loaded.get(stored.tree)
         if found is MISSING:
-            found = self._load_new(stored, name, manifest)
+            found = self._load_new(stored, name, choice)
             self._loaded.put(stored.tree, found, stored.blob.size)
         return found
 
-    def _load_new(self, stored: StoredArtifact, name: str, manifest: PipelineManifest) -> Any:
+    def _load_new(self, stored: StoredArtifact, name: str, choice: Choice) -> Any:
         return load_payload(
             self._store,
             stored.payload,
             name,
             stored.blob.format,
             default_table(),
-            origin=_origin(manifest, name),
+            origin=choice.origin_of(name),
             trust=self._trust,
         )
-
-
-def _origin(manifest: PipelineManifest, name: str) -> str:
-    """Where an artifact came from; empty when it was made here."""
-    pipeline_id, _, key = name.partition(":")
-    if pipeline_id == manifest.pipeline_id and key in manifest.links.keys:
-        return manifest.links.keys[key].origin
-    # A dependency from elsewhere is trusted no more than what depends on it.
-    return next((links.origin for links in manifest.links.keys.values() if links.origin), "")
 
 
 def _as_path(branch: Sequence[int | str] | int | None) -> Sequence[int | str] | None:
