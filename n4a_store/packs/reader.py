@@ -207,24 +207,28 @@ class PackReader:
         kept = self._bases.get(header.base)
         if kept is not None:
             return kept
-        position = self.find(header.base)
-        if position < 0:
+        try:
+            raw = self._read_base(header.base)
+        except CorruptionError as error:
             raise CorruptionError(
-                f"object {header.oid.hex()[:12]} is damaged: its base is not in its pack"
-            )
-        base = self.stored_at(position)
-        if base.header.codec == Codec.DELTA:
-            raise CorruptionError(
-                f"object {header.oid.hex()[:12]} is damaged: its base is a delta itself"
-            )
-        raw = decompress(
-            base.header.codec, base.header.item_size, base.stored, base.header.raw_length
-        )
+                f"object {header.oid.hex()[:12]} is damaged, or the base of its delta is: {error}"
+            ) from error
         if len(raw) <= _KEPT_BASE_BYTES:
             self._bases[header.base] = raw
-            while len(self._bases) > _KEPT_BASES:
-                self._bases.pop(next(iter(self._bases)), None)
+            for old in list(self._bases)[:-_KEPT_BASES]:
+                self._bases.pop(old, None)  # another thread may have been faster
         return raw
+
+    def _read_base(self, oid: bytes) -> BytesLike:
+        position = self.find(oid)
+        if position < 0:
+            raise CorruptionError("its base is not in its pack")
+        base = self.stored_at(position)
+        if base.header.codec == Codec.DELTA:
+            raise CorruptionError("its base is a delta itself")
+        return decompress(
+            base.header.codec, base.header.item_size, base.stored, base.header.raw_length
+        )
 
     def is_raw(self, position: int) -> bool:
         """Whether the object at ``position`` can be mapped in place."""

@@ -147,10 +147,11 @@ def test_the_damage_is_named_with_what_it_hurts(
 ) -> None:
     with Store.open(copy, settings=QUICK) as store:
         text = store.resolve("t:text")
-        info = store.info(text)
-    pack = copy / "packs" / f"{info.pack}.n4p"
+        location = store.odb.find(text.raw)
+        assert location is not None
+        at = store.odb.header(location).payload
+    pack = copy / "packs" / f"{location.pack_id}.n4p"
     data = bytearray(pack.read_bytes())
-    at = data.index(text.raw) + 36  # behind id and checksum
     data[at + 2] ^= 1
     pack.write_bytes(data)
     report = full_check(copy)
