@@ -1,0 +1,167 @@
+"""The real nirs4all trains with and without the store: equal scores, identical predictions."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("nirs4all", reason="needs the extra [nirs4all]")
+
+from n4a_store import ArtifactRegistry, CorruptionError, Workspace
+from n4a_store.integrations import nirs4all as integration
+from n4a_store.repo.fsck import fsck
+from tests.integrations.training import (
+    CASES,
+    Case,
+    catalog,
+    chains,
+    failure,
+    files,
+    glucose,
+    predict,
+    replays,
+    scores,
+    train,
+)
+
+pytestmark = pytest.mark.nirs4all
+
+
+def folder(root: Path, case: Case) -> tuple[Path, Path]:
+    """Where a case is trained without the store, and with it."""
+    where = root / case.name.replace(" ", "_")
+    return where / "plain", where / "kept"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_equal_scores_identical_replay_and_no_files(case: Case, tmp_path: Path) -> None:
+    plain, kept = folder(tmp_path, case)
+    train(case, plain)
+    with integration.installed():
+        train(case, kept)
+    assert scores(kept) == scores(plain)
+    assert scores(kept)
+    assert files(plain)
+    assert files(kept) == []
+
+    data = case.data()
+    if isinstance(data, tuple):
+        without = list(replays(plain, data[0]))
+        with integration.installed():
+            with_store = list(replays(kept, data[0]))
+        assert [name for name, _ in with_store] == [name for name, _ in without]
+        for (name, ours), (_, theirs) in zip(with_store, without, strict=True):
+            if isinstance(theirs, np.ndarray):
+                assert np.array_equal(ours, theirs), name
+            elif theirs.startswith("FileNotFoundError"):
+                # A variant whose files upstream never wrote, because another was better.
+                assert isinstance(ours, np.ndarray), name
+            else:
+                assert ours == theirs, name
+
+
+def test_every_row_names_what_the_store_holds(tmp_path: Path) -> None:
+    with integration.installed():
+        for case in (CASES[1], CASES[2], CASES[5]):
+            train(case, tmp_path / "ws")
+    rows = catalog(tmp_path / "ws", "SELECT artifact_path, content_hash FROM artifacts")
+    assert len(rows) > 40
+    workspace = Workspace(tmp_path / "ws")
+    for dataset in workspace.datasets():
+        registry = ArtifactRegistry(workspace, dataset)
+        records = {
+            f"n4a_store/{dataset}/{record.pipeline_id}/{record.artifact_id.partition(':')[2]}": (
+                record.content_hash
+            )
+            for record in registry.get_all_records()
+        }
+        ours = {path: content for path, content in rows if path.split("/")[1] == dataset}
+        assert ours.items() <= records.items()
+        assert fsck(registry.store, full=True).problems == ()
+        registry.close()
+
+
+def test_training_again_adds_no_artifact(tmp_path: Path) -> None:
+    case = CASES[3]
+    with integration.installed():
+        train(case, tmp_path)
+        registry = ArtifactRegistry(tmp_path, "dataset")
+        first = registry.get_all_records()
+        train(case, tmp_path)
+    records = registry.get_all_records()
+    assert len(records) == 2 * len(first) > 0
+    assert {record.content_hash for record in records} == {one.content_hash for one in first}
+
+
+def test_a_failed_pipeline_leaves_what_its_rows_name_and_no_more(tmp_path: Path) -> None:
+    case = Case("failure", failure)
+    with integration.installed(), pytest.raises(RuntimeError, match="alpha"):
+        train(case, tmp_path)
+    registry = ArtifactRegistry(tmp_path, "dataset")
+    rows = catalog(tmp_path, "SELECT artifact_path FROM artifacts")
+    assert len(registry.get_all_records()) == len(rows) > 0
+    (run,) = registry.store.refs("refs/runs/")
+    assert registry.store.get_run(run.oid).status == "failed"
+    with integration.installed():
+        ((_, predicted),) = replays(tmp_path, glucose()[0])
+    assert isinstance(predicted, np.ndarray)
+
+
+def test_predictions_and_bundles_are_those_of_files(tmp_path: Path) -> None:
+    from nirs4all.pipeline.storage.workspace_store import WorkspaceStore
+
+    X = glucose()[0]
+    plain, kept = tmp_path / "plain", tmp_path / "kept"
+    train(CASES[3], plain)
+    with integration.installed():
+        train(CASES[3], kept)
+    for (_, theirs), (_, ours) in zip(chains(plain), chains(kept), strict=True):
+        expected = predict(plain, X, chain_id=theirs, engine="legacy")
+        with integration.installed():
+            assert np.array_equal(predict(kept, X, chain_id=ours, engine="legacy"), expected)
+            for form in ("n4a", "n4a.py"):
+                bundle = tmp_path / f"{ours}.{form}"
+                with WorkspaceStore(kept) as store:
+                    store.export_chain(ours, bundle, format=form)
+        # The bundle stands alone: a nirs4all without the store predicts the same from it.
+        bundle = tmp_path / f"{ours}.n4a"
+        assert np.array_equal(predict(tmp_path, X, model=str(bundle), engine="legacy"), expected)
+    assert files(kept) == []
+
+
+def test_a_bundle_is_imported_into_the_store(tmp_path: Path) -> None:
+    from nirs4all.pipeline.bundle.loader import BundleLoader
+    from nirs4all.pipeline.storage.artifacts import artifact_registry
+    from nirs4all.pipeline.storage.workspace_store import WorkspaceStore
+
+    plain = tmp_path / "plain"
+    train(CASES[3], plain)
+    with WorkspaceStore(plain) as store:
+        store.export_chain(chains(plain)[0][1], tmp_path / "model.n4a")
+    with integration.installed():
+        registry = artifact_registry.ArtifactRegistry(tmp_path / "kept", "corn")
+        made = BundleLoader(tmp_path / "model.n4a").import_artifacts_to_registry(
+            registry, new_pipeline_id="bought"
+        )
+        assert len(made) == 5
+        loaded = [registry.load_artifact(record) for record in registry.get_all_records()]
+        registry.close()
+    assert files(tmp_path / "kept") == []
+    records = ArtifactRegistry(tmp_path / "kept", "corn").get_all_records("bought")
+    assert [record.class_name for record in records].count("PLSRegression") == 3
+    assert sorted(type(obj).__name__ for obj in loaded) == sorted(
+        record.class_name for record in records
+    )
+
+
+def test_a_damaged_store_stops_a_prediction(tmp_path: Path) -> None:
+    with integration.installed():
+        train(CASES[3], tmp_path)
+        registry = ArtifactRegistry(tmp_path, "dataset")
+        for pipeline in {record.pipeline_id for record in registry.get_all_records()}:
+            registry.delete_pipeline_artifacts(pipeline)
+        registry.close()
+        found = dict(replays(tmp_path, glucose()[0]))
+    for name, said in found.items():
+        assert isinstance(said, str), name
+        assert said.startswith(CorruptionError.__name__), name
