@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import platform
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 
 __all__ = ["library_of", "qualified_name"]
@@ -33,7 +34,7 @@ def library_of(cls: type) -> str:
 @functools.lru_cache(maxsize=256)
 def _version(package: str) -> str:
     if package not in sys.builtin_module_names and package not in sys.stdlib_module_names:
-        for name in (_DISTRIBUTIONS.get(package, package), *_found(package)):
+        for name in _names(package):
             try:
                 return f"{name}=={metadata.version(name)}"
             except metadata.PackageNotFoundError:
@@ -44,6 +45,8 @@ def _version(package: str) -> str:
     return f"python=={platform.python_version()}"
 
 
-def _found(package: str) -> list[str]:
-    # Reads the metadata of everything installed: tens of milliseconds, hence last.
-    return [] if package == "__main__" else metadata.packages_distributions().get(package, [])
+def _names(package: str) -> Iterator[str]:
+    yield _DISTRIBUTIONS.get(package, package)
+    if package != "__main__":
+        # Reads the metadata of everything installed, hence last, and only when it is asked for.
+        yield from metadata.packages_distributions().get(package, [])
