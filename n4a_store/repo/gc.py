@@ -112,6 +112,7 @@ class _Done:
     dropped: list[str] = field(default_factory=list)
     rewritten: list[str] = field(default_factory=list)
     tidied: list[str] = field(default_factory=list)
+    written: int = 0
     freed: int = 0
     expired: int = 0
 
@@ -244,12 +245,13 @@ class _Collector:
                 self._store.layout,
                 self._store.settings,
                 f"{self._epoch()}-{own.lease_id}",
-                first=len(self._done.rewritten),
+                first=self._done.written,
             )
             try:
                 copied = {pack_id: copy_marked(builder, found, pack_id) for pack_id in batch}
                 rows = builder.publish()
                 sequence = self._catch_up(found, sequence)
+                self._done.written += len(rows)  # no number is used twice
                 sequence = self._condemn(found, sequence, dead, copied, rows)
             except BaseException:
                 builder.close()

@@ -190,6 +190,9 @@ class PackBuilder:
         with self._whole():
             self._seal()
         for row in self._sealed:
+            if self._layout.pack(row.id).exists():
+                # A rename would replace it without a word, and with it what others rely on.
+                raise BackendError(f"there is a pack {row.id} already: its id was used twice")
             move_file(self.folder / self._path(row.id), self._layout.pack(row.id))
             self._published.append(row.id)
         if self._sealed and self._durable:

@@ -115,15 +115,16 @@ def repack(store: Store, mode: RepackMode = RepackMode.GEOMETRIC) -> RepackRepor
         chosen = choose_geometric(mergeable) if mode is RepackMode.GEOMETRIC else before
         merged: list[PackRow] = []
         dropped: list[PackRow] = []
-        written = 0
+        written = packs = 0
         # It pins nothing: it only gives this repack's own files a living owner.
         own = store.lock_run()
         try:
-            for number, batch in enumerate(_batches(chosen, limit)):
+            for batch in _batches(chosen, limit):
                 builder = PackBuilder(
-                    store.layout, store.settings, f"{epoch}-{own.lease_id}", first=number
+                    store.layout, store.settings, f"{epoch}-{own.lease_id}", first=packs
                 )
                 rows = _merge(store, builder, batch, mode)
+                packs += len(rows)  # a batch may make several, and no number is used twice
                 merged += batch
                 written += sum(row.stored_bytes for row in rows)
                 remove_tree(builder.folder)
