@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from n4a_store.errors import ConflictError, InvalidInputError, StoreError
 from n4a_store.objects.model import TreeEntry
+from n4a_store.objects.oid import Kind, ObjectId, raw_hash
+from n4a_store.objects.trees import encode_tree
 from n4a_store.refs.refs import RefChange, apply
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.storage.catalog_access import CatalogWriter
@@ -87,6 +89,28 @@ class CommitResult:
     objects_added: int
     bytes_added: int
     objects_reused: int
+
+
+def publish_packs(
+    plan: CommitPlan, packs: PackBuilder, known: Mapping[bytes, int]
+) -> list[PackRow]:
+    """Give a transaction's packs their final place; the rows to be committed.
+
+    A worker's commit moves no ref: until its run adopts the pack, the pack itself is the root. So
+    what the worker found in packs of others is listed in a tree of its own, which makes it
+    reachable; after the adoption nothing names that tree, and gc drops it.
+    """
+    relied = {oid for oids in plan.relied.values() for oid in oids}
+    if plan.held_for and relied:
+
+        def put(data: bytes) -> ObjectId:
+            oid = raw_hash(Kind.TREE, data)
+            packs.add(oid, Kind.TREE, data)  # even if another pack has it: this one must hold it
+            return ObjectId(oid)
+
+        listed = {oid.hex(): TreeEntry(Kind(known[oid]), ObjectId(oid)) for oid in relied}
+        encode_tree(listed, {}, put)
+    return packs.publish()
 
 
 def publish(store: Store, plan: CommitPlan, packs: PackBuilder, rows: list[PackRow]) -> int:

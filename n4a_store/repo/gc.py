@@ -31,6 +31,7 @@ from n4a_store.repo.reachability import (
     Garbage,
     Reachability,
     entry_lengths,
+    mark_held,
     mark_store,
     packs_in,
     preview,
@@ -225,12 +226,17 @@ class _Collector:
         return [(root.kind, root.oid) for root in roots_since(reader, sequence)]
 
     def _learn(self, reader: CatalogReader, found: Reachability) -> None:
-        """Let the marker search packs that were committed since it was made."""
+        """Let the marker search packs that were committed since it was made.
+
+        One that a worker wrote meanwhile is a root like those before it: what it relies on must
+        not go before its run has adopted it.
+        """
         store = self._store
         rows = packs_in(reader, _SEARCHED).values()
         fresh = [row for row in rows if row.id not in found.kept]
         store.odb.add(fresh)
         found.kept.add_packs((row.id, store.odb.reader(row.id)) for row in fresh)
+        mark_held(found.kept, store, [row for row in fresh if row.state is PackState.HELD])
 
     # --- sweep --------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ __all__ = [
     "Garbage",
     "Reachability",
     "entry_lengths",
+    "mark_held",
     "mark_store",
     "packs_in",
     "preview",
@@ -124,7 +125,7 @@ def mark_store(store: Store, states: tuple[PackState, ...], since_us: int | None
     first, second = Marker(packs), Marker(packs)
     for marker, roots in ((first, living), (second, living + undo)):
         marker.mark(roots)
-        _mark_held(marker, store, held)
+        mark_held(marker, store, held)
         refuse_missing(marker)
     return Reachability(first, second, rows, len(living) + len(undo))
 
@@ -134,8 +135,10 @@ def packs_in(reader: CatalogReader, states: tuple[PackState, ...]) -> dict[str, 
     return {row.id: row for state in states for row in reader.packs((state,))}
 
 
-def _mark_held(marker: Marker, store: Store, held: list[PackRow]) -> None:
+def mark_held(marker: Marker, store: Store, held: list[PackRow]) -> None:
     """What a worker of a living run has written is reachable, whoever will name it."""
+    if not held:
+        return
     alive = {info.lease_id for info in list_leases(store.layout.leases) if info.alive}
     for row in held:
         if row.owner in alive:

@@ -122,9 +122,18 @@ class ReadSessions:
         self._loaded = True
 
     def refresh(self) -> None:
-        """Learn of packs committed since the session began; forget none."""
+        """Learn of packs committed since the session began; forget none.
+
+        Those condemned since then count as well: a ref that was read in this session may have
+        led there, and the session's lease keeps them on the disk.
+        """
+        lease = self._lease
+        pinned = None if lease is None else lease.generation
         with self._catalog.read() as reader:
             rows = reader.packs(READABLE)
+            if pinned is not None:
+                condemned = reader.packs((PackState.CONDEMNED,))
+                rows += [row for row in condemned if row.gc_gen > pinned]
         self._odb.add(rows)
 
     def known_to_catalog(self, pack_id: str) -> bool:

@@ -42,7 +42,7 @@ from n4a_store.objects.trees import (
 )
 from n4a_store.refs.names import check_name_component, check_ref_name
 from n4a_store.refs.refs import ANY, Expect, RefChange, from_row
-from n4a_store.repo.commit import CommitPlan, CommitResult, publish
+from n4a_store.repo.commit import CommitPlan, CommitResult, publish, publish_packs
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.repo.reading import ObjectReader
 from n4a_store.storage.files import remove_tree
@@ -412,7 +412,7 @@ class Transaction(ObjectReader):
         """
         self._check_open()
         try:
-            rows = self._packs.publish()
+            rows = publish_packs(self._plan, self._packs, self._known)
             op = None
             if rows or not self._plan.is_empty:
                 op = publish(self._store, self._plan, self._packs, rows)
