@@ -15,6 +15,7 @@ import random
 import time
 import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,6 @@ class Writer:
             self.ledger.settle(now == changed(standing.refs, standing.pending))
         self.refs = now
         self.last: tuple[int, dict[str, str | None]] | None = None
-        self.made: dict[str, tuple[int, int]] = {}
         self.recent: list[tuple[int, int]] = []
         self.actions: list[Callable[[], None]] = [
             *[self.store_new] * 4,
@@ -128,7 +128,9 @@ class Writer:
         if now != self.refs:
             self.findings.report(self.slot, "refs differ", now=now, said=self.refs)
 
-    def _commit(self, txn: Transaction, changes: dict[str, str | None]) -> None:
+    def _commit(
+        self, txn: Transaction, changes: dict[str, str | None], *, careful: bool = False
+    ) -> None:
         self._pause()
         self.ledger.intend(changes)
         result = txn.commit()
@@ -137,18 +139,17 @@ class Writer:
         self.refs = changed(self.refs, changes)
         if result.op is not None:
             self.last = (result.op, before)
-        if self.rng.random() < 0.5:
+        if careful or self.rng.random() < 0.2:
             self._read_back(changes)
 
     def _read_back(self, changes: dict[str, str | None]) -> None:
-        """What was acknowledged can be read at once by somebody who knows nothing yet."""
-        with Store.open(self.store.path) as other, other.session():
+        """What was acknowledged is there at once, for somebody who knows nothing yet."""
+        with Store.open(self.store.path) as other:
             for name, oid in changes.items():
                 ref = other.find_ref(name)
                 if (None if ref is None else ref.oid.hex) != oid:
                     self.findings.report(self.slot, f"acknowledged refs lost: {name}")
-                if ref is not None:
-                    read_whole(other, ref.entry, self.findings, self.slot)
+            report_problems(other, self.findings, self.slot, full=False)
 
     def _pause(self) -> None:
         """Now and then long enough for a whole gc."""
@@ -163,9 +164,7 @@ class Writer:
         number = self.rng.randrange(_UNIVERSE)
         if self.recent and self.rng.random() < 0.5:
             number, depth = self.rng.choice(self.recent)  # garbage by now, or about to be
-        tree = _put_tree(txn, number, depth)
-        self.made[tree.hex] = (number, depth)
-        return tree
+        return _put_tree(txn, number, depth)
 
     # --- what it does -------------------------------------------------------------------------
 
@@ -184,14 +183,15 @@ class Writer:
     def delete(self) -> None:
         """Delete one's own refs."""
         gone = [name for name in self.refs if self.rng.random() < 0.6]
-        self.recent = [self.made[self.refs[name]] for name in gone if self.refs[name] in self.made]
+        held = [self.refs[name] for name in gone]
+        self.recent = [known_trees()[oid] for oid in held if oid in known_trees()]
         with self.store.transaction("delete") as txn:
             for name in gone:
                 txn.delete_ref(name)
             self._commit(txn, dict.fromkeys(gone))
 
     def delete_and_store_again(self) -> None:
-        """Put what has just become garbage, and take the time of a whole gc to commit it."""
+        """Put what has just become garbage, and commit it when gc has condemned it."""
         self.delete()
         with self.store.transaction("store again") as txn:
             changes: dict[str, str | None] = {}
@@ -200,8 +200,17 @@ class Writer:
                 name = self._name()
                 txn.set_ref(name, tree)
                 changes[name] = tree.hex
-            time.sleep(self.rng.random() * 0.3)
-            self._commit(txn, changes)
+            self._await_condemnation(0.5)
+            self._commit(txn, changes, careful=True)
+
+    def _await_condemnation(self, seconds: float) -> None:
+        def generation() -> int:
+            with self.store.catalog.read() as reader:
+                return reader.generation()
+
+        before, until = generation(), time.monotonic() + seconds
+        while time.monotonic() < until and generation() == before:
+            time.sleep(0.01)
 
     def tag_deep(self) -> None:
         """Adopt something below anybody's ref, and keep it under one's own."""
@@ -272,6 +281,13 @@ class Writer:
             run.release()
 
 
+@cache
+def known_trees() -> dict[str, tuple[int, int]]:
+    """Every tree of the universe: its id, and by what numbers it is made."""
+    numbers = [(number, depth) for number in range(_UNIVERSE) for depth in range(1, 4)]
+    return {_put_tree(_Hasher(), *pair).hex: pair for pair in numbers}
+
+
 class _Hasher:
     """Takes puts like a transaction and stores nothing."""
 
@@ -309,6 +325,13 @@ def read_whole(store: Store, entry: TreeEntry, findings: Findings, who: str) -> 
         findings.report(who, f"a read failed: {entry.oid.short(12)}: {error}")
 
 
+def report_problems(store: Store, findings: Findings, who: str, *, full: bool) -> None:
+    """Run fsck beside everything else; whatever it finds is a finding."""
+    for problem in fsck(store, full=full).problems:
+        if problem.severity is not Severity.NOTE:
+            findings.report(who, f"fsck: {problem.code}: {problem.message}")
+
+
 def write(store: Store, slot: str, folder: Path, rng: random.Random) -> None:
     """Be a writer."""
     Writer(store, slot, folder, rng).run()
@@ -339,9 +362,7 @@ def tidy(store: Store, slot: str, folder: Path, rng: random.Random) -> None:
                 repack(store, rng.choice(list(RepackMode)))
                 ledger.say("repack")
             else:
-                report = collect(
-                    store, expire_now=rng.random() < 0.8, thorough=rng.random() < 0.2
-                )
+                report = collect(store, expire_now=rng.random() < 0.8, thorough=rng.random() < 0.2)
                 ledger.say("gc", dropped=len(report.dropped), freed=report.bytes_freed)
         except LockedError:
             time.sleep(0.01)  # the other collector is at it
@@ -352,9 +373,7 @@ def inspect(store: Store, slot: str, folder: Path, rng: random.Random) -> None:
     findings = Findings(folder / "findings")
     ledger = Ledger(folder / f"ledger-{slot}")
     while True:
-        for problem in fsck(store, full=rng.random() < 0.3).problems:
-            if problem.severity is not Severity.NOTE:
-                findings.report(slot, f"fsck: {problem.code}: {problem.message}")
+        report_problems(store, findings, slot, full=rng.random() < 0.3)
         ledger.say("fsck")
         store.sessions.drop_idle()
 

@@ -56,9 +56,9 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
-    def say(self, what: str, **more: Any) -> None:
+    def say(self, say: str, **more: Any) -> None:
         """Append one line."""
-        line = (json.dumps({"say": what, **more}) + "\n").encode()
+        line = (json.dumps({"say": say, **more}) + "\n").encode()
         if os.write(self._fd, line) != len(line):
             raise OSError(f"a ledger line of {len(line)} bytes was cut short")
 
