@@ -15,6 +15,7 @@ from tests.integrations.training import (
     Case,
     catalog,
     chains,
+    export,
     failure,
     files,
     glucose,
@@ -108,8 +109,6 @@ def test_a_failed_pipeline_leaves_what_its_rows_name_and_no_more(tmp_path: Path)
 
 
 def test_predictions_and_bundles_are_those_of_files(tmp_path: Path) -> None:
-    from nirs4all.pipeline.storage.workspace_store import WorkspaceStore
-
     X = glucose()[0]
     plain, kept = tmp_path / "plain", tmp_path / "kept"
     train(CASES[3], plain)
@@ -119,25 +118,24 @@ def test_predictions_and_bundles_are_those_of_files(tmp_path: Path) -> None:
         expected = predict(plain, X, chain_id=theirs, engine="legacy")
         with integration.installed():
             assert np.array_equal(predict(kept, X, chain_id=ours, engine="legacy"), expected)
-            for form in ("n4a", "n4a.py"):
-                bundle = tmp_path / f"{ours}.{form}"
-                with WorkspaceStore(kept) as store:
-                    store.export_chain(ours, bundle, format=form)
-        # The bundle stands alone: a nirs4all without the store predicts the same from it.
-        bundle = tmp_path / f"{ours}.n4a"
-        assert np.array_equal(predict(tmp_path, X, model=str(bundle), engine="legacy"), expected)
+            ours_bundle = export(kept, ours, tmp_path / f"{ours}.n4a")
+            script = export(kept, ours, tmp_path / f"{ours}.n4a.py", "n4a.py")
+        theirs_bundle = export(plain, theirs, tmp_path / f"{theirs}.n4a")
+        assert script.stat().st_size > 1000
+        # A bundle stands alone: a nirs4all without the store predicts from it.
+        expected = predict(tmp_path, X, model=str(theirs_bundle), engine="legacy")
+        found = predict(tmp_path, X, model=str(ours_bundle), engine="legacy")
+        assert np.array_equal(found, expected)
     assert files(kept) == []
 
 
 def test_a_bundle_is_imported_into_the_store(tmp_path: Path) -> None:
     from nirs4all.pipeline.bundle.loader import BundleLoader
     from nirs4all.pipeline.storage.artifacts import artifact_registry
-    from nirs4all.pipeline.storage.workspace_store import WorkspaceStore
 
     plain = tmp_path / "plain"
     train(CASES[3], plain)
-    with WorkspaceStore(plain) as store:
-        store.export_chain(chains(plain)[0][1], tmp_path / "model.n4a")
+    export(plain, chains(plain)[0][1], tmp_path / "model.n4a")
     with integration.installed():
         registry = artifact_registry.ArtifactRegistry(tmp_path / "kept", "corn")
         made = BundleLoader(tmp_path / "model.n4a").import_artifacts_to_registry(

@@ -217,6 +217,14 @@ def predict(workspace: Path, X: Table, **what: Any) -> Table:
     return np.asarray(found.y_pred)
 
 
+def export(workspace: Path, chain: str, path: Path, form: str = "n4a") -> Path:
+    """A bundle of a chain, written by nirs4all."""
+    from nirs4all.pipeline.storage.workspace_store import WorkspaceStore
+
+    with WorkspaceStore(workspace) as store:
+        return Path(store.export_chain(chain, path, format=form))
+
+
 def catalog(workspace: Path, query: str) -> list[tuple[Any, ...]]:
     """Rows of the workspace's catalog."""
     connection = sqlite3.connect(f"file:{workspace}/store.sqlite?mode=ro", uri=True)
