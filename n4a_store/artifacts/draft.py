@@ -19,12 +19,14 @@ from n4a_store.artifacts.manifest_tree import (
     LINKS,
     PAYLOAD,
     RECORD,
+    TOTALS,
     PipelineManifest,
     make_record,
 )
 from n4a_store.artifacts.payload import ObjectReader, ordered_key, put_payload
 from n4a_store.artifacts.record_blob import RecordBlob, encode_record
 from n4a_store.artifacts.serializers.base import Payload
+from n4a_store.artifacts.totals import Totals, changed, encode_totals
 from n4a_store.artifacts.types import ArtifactRecord, Ids
 from n4a_store.errors import ArtifactNotFoundError, InvalidInputError
 from n4a_store.objects.model import TreeEntry
@@ -325,8 +327,25 @@ class PipelineDraft:
                 ARTIFACTS: TreeEntry(Kind.TREE, self.txn.put_tree(children)),
                 LINKS: TreeEntry(Kind.BLOB, self.txn.put_blob(encode_links(links))),
             },
-            {"serial": serial, "created_at": self.created_at, "run": self.run_id},
+            {
+                "serial": serial,
+                "created_at": self.created_at,
+                "run": self.run_id,
+                TOTALS: encode_totals(self._totals()),
+            },
         )
+
+    def _totals(self) -> Totals:
+        """Counters for statistics; only records that are replaced have to be read for them."""
+        kept = self.kept
+        totals: Totals = {} if kept is None else kept.totals
+        for key, artifact in self.artifacts.items():
+            if kept is not None and key in kept.artifacts:
+                old = kept.record(self.txn, key)
+                totals = changed(totals, str(old.artifact_type), -1, -old.size_bytes)
+            new = artifact.record
+            totals = changed(totals, str(new.artifact_type), 1, new.size_bytes)
+        return totals
 
     def _links(
         self, serial: int, current: PipelineManifest | None, children: Mapping[str, TreeEntry]

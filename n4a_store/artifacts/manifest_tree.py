@@ -1,8 +1,8 @@
 """Pipeline manifests in a store: what they hold, and the records they add up to.
 
 A manifest is a tree ``{"artifacts": key -> artifact tree, "links": blob}`` with the attributes
-``serial``, ``created_at`` and ``run``. Opening one reads that tree and the links; the artifacts'
-own trees and records are read when asked for, their payloads never.
+``serial``, ``created_at``, ``run`` and ``totals``. Opening one reads that tree and the links; the
+artifacts' own trees and records are read when asked for, their payloads never.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from n4a_store.artifacts.graph import ArtifactNode, build_node
 from n4a_store.artifacts.links import KeyLinks, Links, decode_links
 from n4a_store.artifacts.payload import ObjectReader
 from n4a_store.artifacts.record_blob import RecordBlob, decode_record
+from n4a_store.artifacts.totals import Totals, decode_totals
 from n4a_store.artifacts.types import (
     HASH_PREFIX,
     ArtifactRecord,
@@ -33,6 +34,7 @@ PIPELINES = "refs/pipelines/"
 RUNS = "refs/runs/"
 ARTIFACTS, LINKS = "artifacts", "links"
 RECORD, PAYLOAD, DEPS = "record", "payload", "deps"
+TOTALS = "totals"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class PipelineManifest:
         run_id: The run that made it.
         artifacts: From keys to artifact trees.
         links: What is true of them only here.
+        totals: How many there are of each type, and their bytes.
     """
 
     pipeline_id: str
@@ -83,6 +86,7 @@ class PipelineManifest:
     run_id: str
     artifacts: Tree
     links: Links
+    totals: Totals
 
     @classmethod
     def read(cls, reader: ObjectReader, pipeline_id: str, oid: ObjectId) -> PipelineManifest:
@@ -104,6 +108,7 @@ class PipelineManifest:
                 and isinstance(run_id, str)
             ):
                 raise CorruptionError("it is not a pipeline's manifest")
+            totals = decode_totals(tree.attrs.get(TOTALS))
             links = decode_links(reader.view(tree[LINKS].oid))
             artifacts = reader.get_tree(tree[ARTIFACTS].oid)
             if set(artifacts) != set(links.keys):
@@ -118,7 +123,7 @@ class PipelineManifest:
             raise UnsupportedFormatError(
                 f"pipeline {pipeline_id}: {error}", hint=error.hint
             ) from error
-        return cls(pipeline_id, oid, serial, created_at, run_id, artifacts, links)
+        return cls(pipeline_id, oid, serial, created_at, run_id, artifacts, links, totals)
 
     def path(self, key: str) -> ExecutionPath:
         """The execution path of a key."""

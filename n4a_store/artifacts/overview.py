@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from n4a_store.artifacts.manifest_tree import (
     ARTIFACTS,
     PIPELINES,
+    TOTALS,
     StoredArtifact,
 )
+from n4a_store.artifacts.totals import Totals, decode_totals
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.model import Tree
 from n4a_store.objects.oid import Kind, ObjectId
@@ -31,6 +33,7 @@ __all__ = [
     "pipelines_of",
     "run_manifests",
     "summarize_runs",
+    "unique_by_type",
 ]
 
 
@@ -73,24 +76,15 @@ class TypeTotals:
 
     Args:
         references: How many names there are for them.
-        unique: How many different ones.
         logical_bytes: What a file for each name would take, uncompressed.
-        unique_bytes: What a file for each different one would take, uncompressed.
     """
 
     references: int = 0
-    unique: int = 0
     logical_bytes: int = 0
-    unique_bytes: int = 0
 
-    def plus(self, size: int, names: int) -> TypeTotals:
-        """With one more artifact that has `names` names."""
-        return TypeTotals(
-            self.references + names,
-            self.unique + 1,
-            self.logical_bytes + size * names,
-            self.unique_bytes + size,
-        )
+    def plus(self, references: int, logical_bytes: int) -> TypeTotals:
+        """With so many more."""
+        return TypeTotals(self.references + references, self.logical_bytes + logical_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +96,14 @@ class ArtifactStats:
 
     Args:
         total: All artifacts together.
+        unique: How many different ones there are.
         by_type: By artifact type, the largest first.
         runs: Each run, newest first.
         store: The store below.
     """
 
     total: TypeTotals
+    unique: int
     by_type: dict[str, TypeTotals]
     runs: tuple[RunSummary, ...]
     store: StoreStats
@@ -173,19 +169,53 @@ def artifact_stats(store: Store) -> ArtifactStats:
     """
     with store.session():
         runs = summarize_runs(store)
-        manifests = {
-            oid: name for run in runs for name, oid in run_manifests(store, run.entry).items()
-        }
-        for ref in store.refs(PIPELINES):
-            manifests.setdefault(ref.oid, ref.name.removeprefix(PIPELINES))
-        names: dict[ObjectId, int] = {}
+        manifests = _manifests(store, [run.entry for run in runs])
+        unique: set[ObjectId] = set()
+        by_type: dict[str, TypeTotals] = {}
         for oid, name in manifests.items():
-            for child in _artifact_trees(store, name, oid).entries.values():
-                names[child.oid] = names.get(child.oid, 0) + 1
-        by_type = _totals(store, names)
+            unique.update(child.oid for child in _artifact_trees(store, name, oid).entries.values())
+            for type_name, pair in _counters(store, name, oid).items():
+                by_type[type_name] = by_type.get(type_name, TypeTotals()).plus(*pair)
         stats = store_stats(store)
-    ordered = sorted(by_type.items(), key=lambda item: (-item[1].unique_bytes, item[0]))
-    return ArtifactStats(_sum(by_type.values()), dict(ordered), tuple(runs), stats)
+    ordered = sorted(by_type.items(), key=lambda item: (-item[1].logical_bytes, item[0]))
+    total = TypeTotals()
+    for part in by_type.values():
+        total = total.plus(part.references, part.logical_bytes)
+    return ArtifactStats(total, len(unique), dict(ordered), tuple(runs), stats)
+
+
+def unique_by_type(store: Store) -> dict[str, TypeTotals]:
+    """Different artifacts by type, each once; this reads the record of every one of them.
+
+    Raises:
+        CorruptionError: A manifest or a record is damaged.
+    """
+    by_type: dict[str, TypeTotals] = {}
+    with store.session():
+        trees = {
+            child.oid
+            for oid, name in _manifests(store, list_runs(store)).items()
+            for child in _artifact_trees(store, name, oid).entries.values()
+        }
+        for tree in trees:
+            blob = StoredArtifact.read(store, tree, tree.short(12)).blob
+            by_type[blob.type] = by_type.get(blob.type, TypeTotals()).plus(1, blob.size)
+    return by_type
+
+
+def _manifests(store: Store, runs: Iterable[RunEntry]) -> dict[ObjectId, str]:
+    """Every manifest that a run or a pipeline's ref names, once, with its pipeline."""
+    found = {oid: name for run in runs for name, oid in run_manifests(store, run).items()}
+    for ref in store.refs(PIPELINES):
+        found.setdefault(ref.oid, ref.name.removeprefix(PIPELINES))
+    return found
+
+
+def _counters(store: Store, pipeline: str, manifest: ObjectId) -> Totals:
+    try:
+        return decode_totals(store.node(manifest).attrs.get(TOTALS))
+    except CorruptionError as error:
+        raise CorruptionError(f"manifest of pipeline {pipeline}: {error}") from error
 
 
 def _artifact_trees(store: Store, pipeline: str, manifest: ObjectId) -> Tree:
@@ -197,16 +227,3 @@ def _artifact_trees(store: Store, pipeline: str, manifest: ObjectId) -> Tree:
             hint="run: n4a-store fsck --full",
         )
     return store.get_tree(entry.oid)
-
-
-def _totals(store: Store, names: dict[ObjectId, int]) -> dict[str, TypeTotals]:
-    by_type: dict[str, TypeTotals] = {}
-    for tree, count in names.items():
-        blob = StoredArtifact.read(store, tree, tree.short(12)).blob
-        by_type[blob.type] = by_type.get(blob.type, TypeTotals()).plus(blob.size, count)
-    return by_type
-
-
-def _sum(parts: Iterable[TypeTotals]) -> TypeTotals:
-    totals = [(p.references, p.unique, p.logical_bytes, p.unique_bytes) for p in parts]
-    return TypeTotals(*(sum(column) for column in zip(*totals, strict=True)))

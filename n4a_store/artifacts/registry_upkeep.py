@@ -64,21 +64,22 @@ class RegistryUpkeep(RegistryQueries):
             StoreNotFoundError: There is no such dataset.
             CorruptionError: A manifest or a record is damaged.
         """
-        from n4a_store.artifacts.overview import artifact_stats
+        from n4a_store.artifacts.overview import artifact_stats, unique_by_type
 
         with self._mutex:
             found = artifact_stats(self.store)
+            unique = unique_by_type(self.store)
             pipelines = self._view.pipelines()
             return RegistryStats(
                 artifacts=sum(len(pipeline.paths()) for pipeline in pipelines),
                 pipelines=len(pipelines),
                 runs=len(found.runs),
                 references=found.total.references,
-                unique_artifacts=found.total.unique,
+                unique_artifacts=found.unique,
                 logical_bytes=found.total.logical_bytes,
-                unique_bytes=found.total.unique_bytes,
+                unique_bytes=sum(part.logical_bytes for part in unique.values()),
                 stored_bytes=found.store.stored_bytes,
-                by_type={name: totals.unique for name, totals in found.by_type.items()},
+                by_type={name: part.references for name, part in unique.items()},
             )
 
     # --- manifests ----------------------------------------------------------------------------

@@ -156,7 +156,8 @@ class LazyGroup(_Globals, click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args and not ctx.resilient_parsing:  # a command is missing: that is a usage error, and help is the answer
+        # A command is missing: a usage error, and help is the answer (but not to a Tab key).
+        if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(2)
         return super().parse_args(ctx, args)

@@ -56,7 +56,7 @@ def _mark(store: Store) -> GcReport:
 
 def _show(app: App, stats: ArtifactStats, garbage: GcReport | None) -> None:
     total, store = stats.total, stats.store
-    names, unique = human_count(total.references), human_count(total.unique)
+    names, unique = human_count(total.references), human_count(stats.unique)
     raw, stored = store.live.raw_bytes, store.live.stored_bytes
     facts = [
         ("artifacts", f"{names} names for {unique} artifacts"),
@@ -73,24 +73,14 @@ def _show(app: App, stats: ArtifactStats, garbage: GcReport | None) -> None:
         app.out.line("")
         columns = [
             Column("TYPE", flexible=True),
-            *(
-                Column(title, right=True)
-                for title in ("NAMES", "UNIQUE", "AS FILES", "UNIQUE SIZE")
-            ),
+            Column("NAMES", right=True),
+            Column("AS FILES", right=True),
         ]
-        app.out.table(
-            columns,
-            [
-                [
-                    name,
-                    str(t.references),
-                    str(t.unique),
-                    human_size(t.logical_bytes),
-                    human_size(t.unique_bytes),
-                ]
-                for name, t in stats.by_type.items()
-            ],
-        )
+        rows = [
+            [name, human_count(part.references), human_size(part.logical_bytes)]
+            for name, part in stats.by_type.items()
+        ]
+        app.out.table(columns, rows)
     if stats.runs:
         app.out.line("")
         most = None if app.verbose else _SHOWN_RUNS
