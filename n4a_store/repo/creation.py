@@ -16,7 +16,14 @@ from n4a_store.repo.format import StoreFormat
 from n4a_store.settings import Settings
 from n4a_store.storage import system
 from n4a_store.storage.catalog import Catalog
-from n4a_store.storage.files import make_folder, remove_tree, replace_file, sync_file, sync_folder
+from n4a_store.storage.files import (
+    file_mode,
+    make_folder,
+    remove_tree,
+    replace_file,
+    sync_file,
+    sync_folder,
+)
 from n4a_store.storage.filesystem import check_filesystem
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.system import backend_errors
@@ -43,9 +50,13 @@ def create_store(layout: StoreLayout, settings: Settings) -> None:
         for folder in draft.folders():
             make_folder(folder, shared_group=settings.shared_group)
             sync_folder(folder)
+        mode = file_mode(settings.shared_group)
         Catalog.create(draft.catalog)
+        if settings.shared_group:
+            with backend_errors(f"share {draft.catalog}"):
+                system.share_file(str(draft.catalog), mode)
         sync_file(draft.catalog)
-        replace_file(draft.format, StoreFormat().encode().encode())
+        replace_file(draft.format, StoreFormat().encode().encode(), mode=mode)
         sync_folder(draft.root)
         _publish(draft.root, root)
     except BaseException:

@@ -212,6 +212,14 @@ class CatalogReader:
         Raises:
             CorruptionError: One has.
         """
+        with sqlite_errors(self._path):
+            # The sums below are over rows; this compares the indexes with them.
+            (said,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if said != "ok":
+            raise CorruptionError(
+                f"the catalog {self._path} is damaged: {said}",
+                hint="run: n4a-store fsck; restore catalog.db from a backup",
+            )
         for kind in tables:
             found = Summary()
             for row in self._rows(kind):

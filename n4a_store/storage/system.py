@@ -17,6 +17,7 @@ from n4a_store.errors import BackendError
 
 __all__ = ["Observer", "backend_errors", "observe", "step"]
 
+_GROUP_WRITE = 0o020
 Observer = Callable[[str, str], None]
 _observer: Observer | None = None
 
@@ -62,13 +63,25 @@ def _hint(error: OSError) -> str | None:
 def open_new(path: str, mode: int) -> int:
     """Create ``path``, which must not exist, for reading and writing."""
     step("create", path)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    _share(fd, mode)
+    return fd
 
 
 def open_or_create(path: str, mode: int) -> int:
     """Open ``path`` for reading and writing, creating it if need be."""
     step("open", path)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    _share(fd, mode)
+    return fd
+
+
+def _share(fd: int, mode: int) -> None:
+    """Give an own file to its group as well, where that is wanted: the umask took it away."""
+    if mode & _GROUP_WRITE:
+        found = os.fstat(fd)
+        if found.st_uid == os.geteuid() and not found.st_mode & _GROUP_WRITE:
+            os.fchmod(fd, mode)
 
 
 def write(fd: int, data: bytes | bytearray | memoryview, path: str) -> None:
@@ -113,6 +126,14 @@ def mkdir(path: str, mode: int) -> None:
     """Create a folder."""
     step("mkdir", path)
     os.mkdir(path, mode)
+    if mode & _GROUP_WRITE:
+        os.chmod(path, mode)  # the umask and mkdir itself take group bits away
+
+
+def share_file(path: str, mode: int) -> None:
+    """Set the mode of a file that another library created."""
+    step("chmod", path)
+    os.chmod(path, mode)
 
 
 def rmdir(path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,3 +128,25 @@ def test_a_refused_file_system_is_left_as_it_was(
     with pytest.raises(BackendError, match="nfs4") as caught:
         Store.open(tmp_path / "new" / "store")
     assert "N4A_STORE_ALLOW_NETWORK_FILESYSTEM" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_shared_store_belongs_to_the_group_whatever_the_umask(
+    tmp_path: Path, shared: bool
+) -> None:
+    old = os.umask(0o027)
+    try:
+        with Store.init(tmp_path / "s", settings=Settings(shared_group=shared)) as store:
+            with store.transaction() as txn:
+                txn.set_ref("refs/tags/a", txn.put_blob(b"x"))
+            with store.session(), store.transaction() as txn:
+                txn.put_blob(b"y")
+                paths = [tmp_path / "s", *(tmp_path / "s").rglob("*")]
+                modes = {path: path.stat().st_mode & 0o7777 for path in paths}
+    finally:
+        os.umask(old)
+    wanted = (0o2775, 0o664) if shared else (0o750, 0o640)
+    assert {path.name: oct(modes[path]) for path in paths} == {
+        path.name: oct(wanted[0] if path.is_dir() or path.parent.name == "txn" else wanted[1])
+        for path in paths
+    }
