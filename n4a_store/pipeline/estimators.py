@@ -27,6 +27,7 @@ __all__ = [
     "params_of",
     "set_params",
     "takes_labels_only",
+    "takes_targets",
 ]
 
 
@@ -122,16 +123,46 @@ def set_params(obj: Any, params: Mapping[str, Any], where: str) -> Any:
     return changed
 
 
-def takes_labels_only(obj: Any) -> bool:
+def takes_labels_only(obj: object) -> bool:
     """Whether ``obj`` is fitted on a vector of labels, as ``LabelEncoder.fit(y)`` is.
 
     Everything else wants a table of columns; the name of fit's first parameter tells.
     """
+    kind = type(obj)
+    if kind not in _labels_only:
+        _labels_only[kind] = _first_parameter(kind, "fit") == "y"
+    return _labels_only[kind]
+
+
+def takes_targets(obj: object, method: str) -> bool:
+    """Whether a method of ``obj`` can be called with rows and targets, as ``fit(X, y)``."""
+    key = (type(obj), method)
+    if key not in _with_targets:
+        _with_targets[key] = _accepts_two(getattr(obj, method))
+    return _with_targets[key]
+
+
+# Reading a signature costs as much as a small fit, and the same few classes come again and again.
+_labels_only: dict[type, bool] = {}
+_with_targets: dict[tuple[type, str], bool] = {}
+
+
+def _first_parameter(kind: type, method: str) -> str | None:
     try:
-        names = list(inspect.signature(obj.fit).parameters)
-    except (TypeError, ValueError):
+        names = list(inspect.signature(getattr(kind, method)).parameters)
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return names[1] if len(names) > 1 else None
+
+
+def _accepts_two(method: Any) -> bool:
+    try:
+        inspect.signature(method).bind(None, None)
+    except TypeError:
         return False
-    return bool(names) and names[0] == "y"
+    except ValueError:  # a method of a compiled module
+        return True
+    return True
 
 
 def labels_of(fitted: object) -> Any:

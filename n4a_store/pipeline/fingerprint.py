@@ -13,7 +13,7 @@ import enum
 import functools
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -69,13 +69,22 @@ class Describer:
         strict: Raise :class:`Uncertain` where nothing certain can be said. Otherwise the
             class's name stands there: good for a label, never for a decision.
         versions: Whether the libraries' versions are part of it.
+        known: What has been described, by identity; nobody may change it meanwhile.
     """
 
     strict: bool = True
     versions: bool = True
+    known: dict[int, tuple[Any, dict[str, Any]]] = field(default_factory=dict, compare=False)
 
     def estimator(self, obj: Any) -> dict[str, Any]:
         """An unfitted estimator: its class and its parameters."""
+        kept = self.known.get(id(obj))
+        if kept is None:
+            # With the object itself, so that no other can come to its address.
+            kept = self.known[id(obj)] = (obj, self._estimator(obj))
+        return kept[1]
+
+    def _estimator(self, obj: Any) -> dict[str, Any]:
         kind = type(obj)
         name = f"{kind.__module__}.{kind.__qualname__}"
         if self.strict and ("<locals>" in name or kind.__module__ == "__main__"):

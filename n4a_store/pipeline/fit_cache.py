@@ -95,6 +95,7 @@ class FitCache:
         max_bytes: int = DEFAULT_BYTES,
     ) -> None:
         self._index = index
+        self._describer = Describer()
         self._max_bytes = max_bytes
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
@@ -114,7 +115,7 @@ class FitCache:
 
     def fit_transform(self, operator: Any, X: Any, y: Any, artifact_id: str) -> tuple[Any, Any]:
         """A fitted copy of ``operator`` and ``X`` as it transforms it."""
-        key = fit_key(operator, X, y)
+        key = fit_key(operator, X, y, self._describer)
         if key is None:
             return self._fit(operator, X, y)[:2]
         self.made.setdefault(key, artifact_id)
@@ -167,14 +168,13 @@ class FitCache:
         self.report = self.report.plus(FitReport(**more))
 
 
-def fit_key(operator: Any, X: Any, y: Any) -> str | None:
+def fit_key(operator: Any, X: Any, y: Any, describer: Describer | None = None) -> str | None:
     """The identity of a fit, or None when there is any doubt about it."""
     if _has_chance(operator):
         return None
+    described = Describer() if describer is None else describer
     try:
-        return digest(
-            {"operator": Describer().estimator(operator), "X": data_id(X), "y": data_id(y)}
-        )
+        return digest({"operator": described.estimator(operator), "X": data_id(X), "y": data_id(y)})
     except Uncertain as doubt:
         _log.debug("no fit key for %s: %s", type(operator).__name__, doubt)
         return None

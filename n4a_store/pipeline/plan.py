@@ -55,6 +55,8 @@ def plan_pipelines(
     variants = expand(pipeline)
     width = max(_DIGITS, len(str(len(variants))))
     plans = []
+    # Variants share most of their steps: one description of each is enough.
+    loose, strict = Describer(strict=False, versions=False), Describer()
     for number, steps in enumerate(variants, start=1):
         try:
             program = parse_pipeline(steps, controllers)
@@ -62,15 +64,15 @@ def plan_pipelines(
             if len(variants) > 1:
                 error.add_note(f"in variant {number} of {len(variants)}")
             raise
-        label = digest(Describer(strict=False, versions=False).value(steps))[:6]
+        label = digest(loose.value(steps))[:6]
         pipeline_id = f"{number:0{width}d}_{_slug(name or _main_model(program))}_{label}"
-        plans.append(PipelinePlan(pipeline_id, program, _definition(steps)))
+        plans.append(PipelinePlan(pipeline_id, program, _definition(steps, strict)))
     return plans
 
 
-def _definition(steps: Sequence[Any]) -> str:
+def _definition(steps: Sequence[Any], describer: Describer) -> str:
     try:
-        return digest(Describer().value(list(steps)))
+        return digest(describer.value(list(steps)))
     except Uncertain:
         return ""
 

@@ -6,7 +6,6 @@ nothing of the held-out rows leaks in.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,6 +18,7 @@ from n4a_store.pipeline.estimators import (
     clone_estimator,
     instantiate,
     is_transformer,
+    takes_targets,
 )
 from n4a_store.pipeline.steps import Place, Step
 
@@ -84,22 +84,12 @@ def fit_transform(operator: Any, X: Any, y: Any) -> tuple[Any, Any]:
     """
     fitted = clone_estimator(operator)
     if callable(getattr(fitted, "fit_transform", None)):
-        takes_y = _takes_targets(fitted.fit_transform)
+        takes_y = takes_targets(fitted, "fit_transform")
         given = fitted.fit_transform(X, y) if takes_y else fitted.fit_transform(X)
         # PLS gives the scores of X and of y.
         return fitted, fitted.transform(X) if isinstance(given, tuple) else given
-    if _takes_targets(fitted.fit):
+    if takes_targets(fitted, "fit"):
         fitted.fit(X, y)
     else:
         fitted.fit(X)
     return fitted, fitted.transform(X)
-
-
-def _takes_targets(method: Any) -> bool:
-    try:
-        inspect.signature(method).bind(None, None)
-    except TypeError:
-        return False
-    except ValueError:  # a method without a signature, from a compiled module
-        return True
-    return True
