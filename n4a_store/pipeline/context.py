@@ -17,6 +17,7 @@ from n4a_store.artifacts.execution_path import (
     generate_artifact_id,
     make_branch_path,
 )
+from n4a_store.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from n4a_store.pipeline.data import TrainingData
@@ -119,5 +120,5 @@ class RuntimeContext:
     def training(self) -> TrainingData:
         """The data, in a context that has some."""
         if self.data is None:
-            raise ValueError("this context has no data to train on")
+            raise InvalidInputError("this context has no data to train on")
         return self.data

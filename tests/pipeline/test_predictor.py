@@ -23,6 +23,7 @@ from n4a_store.errors import (
     RefNotFoundError,
     StoreNotFoundError,
 )
+from n4a_store.pipeline.graph import VersionMismatchWarning
 from n4a_store.pipeline.predictor import Predictor
 from tests.pipeline.training import DATASET
 
@@ -39,6 +40,7 @@ STEPS = [
 FRESH = """
 import sys
 import numpy as np
+from n4a_store.pipeline.graph import VersionMismatchWarning
 from n4a_store.pipeline.predictor import Predictor
 workspace, dataset, ref, X, out = sys.argv[1:]
 np.save(out, Predictor(workspace, dataset).predict(ref, np.load(X)))
@@ -203,3 +205,17 @@ def test_a_dataset_that_does_not_exist_is_not_created(
     with pytest.raises(StoreNotFoundError):
         Predictor(workspace, "nowhere")
     assert workspace.datasets() == [DATASET]
+
+
+def test_another_version_of_a_library_is_warned_of_once(
+    train: Any, open_predictor: Any, fermentation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(STEPS, fermentation)
+    predictor = open_predictor()
+    monkeypatch.setattr("n4a_store.pipeline.graph.library_of", lambda cls: "scikit-learn==99.0")
+    with pytest.warns(
+        VersionMismatchWarning, match=r"written with .*scikit-learn==99.0 is"
+    ) as told:
+        predictor.predict(run.id, fermentation.X, branch="scaled")
+    assert len(told) == 1
+    predictor.predict(run.id, fermentation.X, branch="scaled")

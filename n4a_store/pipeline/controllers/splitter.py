@@ -91,8 +91,9 @@ def _rows(rows: Any, n: int, step: Step) -> np.ndarray:
         raise InvalidInputError(
             f"{step.where}: a fold is two lists of row numbers, neither empty, not {rows!r:.80}"
         )
-    if array.min() < 0 or array.max() >= n:
-        raise InvalidInputError(f"{step.where}: a fold names row {array.max()} of {n} rows")
+    outside = array[(array < 0) | (array >= n)]
+    if outside.size:
+        raise InvalidInputError(f"{step.where}: a fold names row {outside[0]} of {n} rows")
     return array
 
 

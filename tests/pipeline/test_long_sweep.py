@@ -1,0 +1,47 @@
+"""Two thousand pipelines in one run: memory and time per pipeline stay flat."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import StandardScaler
+
+from n4a_store.pipeline.runner import PipelineRunner
+from n4a_store.repo.fsck import fsck
+from tests.pipeline.training import DATASET
+
+PIPELINES = 2_000
+PARTS = 4
+
+
+@pytest.mark.slow
+def test_two_thousand_pipelines(workspace: Any, fermentation: Any) -> None:
+    X, y = fermentation.X[:, ::20], fermentation.y
+    steps = [
+        KFold(2),
+        StandardScaler(),
+        {"_range_": [1, PIPELINES], "param": "alpha", "model": Ridge()},
+    ]
+    moments: list[float] = [time.perf_counter()]
+    memory: list[int] = []
+
+    def watch(progress: Any) -> None:
+        if progress.done % (PIPELINES // PARTS) == 0:
+            moments.append(time.perf_counter())
+            memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+    run = PipelineRunner(workspace, progress=watch).run(steps, X, y, DATASET)
+    assert len(run.pipelines) == PIPELINES
+    seconds = np.diff(moments)
+    print(f"seconds per part {np.round(seconds, 1)}, memory {[m // 1024 for m in memory]} MiB")
+    # Peak memory in KiB: what the last three quarters add is what the run's own rows take.
+    assert memory[-1] - memory[0] < 64 * 1024
+    with workspace.store(DATASET) as store:
+        assert len(store.refs("refs/pipelines/")) == PIPELINES
+        assert fsck(store).ok
