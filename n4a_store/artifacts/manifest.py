@@ -2,8 +2,8 @@
 
 A manifest may have been edited by hand, torn, or made to do harm. YAML tags, more parts than any
 real manifest has (aliases written out), wrong types, ids and names that break their rules are
-each an :class:`InvalidInputError`; another schema is an :class:`UnsupportedFormatError` that says the
-way out. Nothing in a manifest is ever used as a path.
+each an :class:`InvalidInputError`; another schema is an :class:`UnsupportedFormatError` that says
+the way out. Nothing in a manifest is ever used as a path.
 """
 
 from __future__ import annotations

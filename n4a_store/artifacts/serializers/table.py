@@ -14,7 +14,13 @@ from typing import Any
 
 from n4a_store.artifacts.serializers.arrays import ArraySerializer
 from n4a_store.artifacts.serializers.base import Serializer
+from n4a_store.artifacts.serializers.boosting import (
+    CatBoostSerializer,
+    LightGbmSerializer,
+    XgboostSerializer,
+)
 from n4a_store.artifacts.serializers.foreign import foreign_serializers
+from n4a_store.artifacts.serializers.frames import ArrowSerializer, PolarsSerializer
 from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
 from n4a_store.errors import InvalidInputError, UnsupportedFormatError
 
@@ -110,6 +116,11 @@ def default_table() -> SerializerTable:
         (
             *(_loaded(point) for point in points),
             ArraySerializer(),
+            XgboostSerializer(),
+            LightGbmSerializer(),
+            CatBoostSerializer(),
+            PolarsSerializer(),
+            ArrowSerializer(),
             *foreign_serializers(),
             Pickle5Serializer(),
         )

@@ -1,0 +1,218 @@
+"""xgboost, lightgbm and catboost, each in its library's own stable format.
+
+==========================  ========  ===================================================
+object                      format    payload
+==========================  ========  ===================================================
+``xgboost.Booster``         xgb_ubj   ``save_raw("ubj")``
+an ``XGBModel``, fitted     xgb_ubj   the same, with its class and its plain parameters
+``lightgbm.Booster``        lgb_text  ``model_to_string()``
+a ``CatBoost``, fitted      cbm       ``save_model(format="cbm")``
+==========================  ========  ===================================================
+
+None of them runs code when it is read: the class is looked up in a fixed list. An estimator
+whose parameters are not plain values, an unfitted one and lightgbm's scikit-learn estimators go
+to pickle, which carries these libraries' own formats inside. The libraries are never imported
+here unless they are already, or a payload asks for them.
+
+A refit is identical for xgboost and lightgbm, never for catboost, which names each model by
+chance. An xgboost model that was loaded differs in one flag that the library sets.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, Payload
+from n4a_store.errors import CorruptionError, SerializationError, StoreError
+from n4a_store.objects.codec import decode_value, encode_value
+from n4a_store.objects.oid import BytesLike
+
+__all__ = ["CatBoostSerializer", "LightGbmSerializer", "XgboostSerializer"]
+
+_XGB_CLASSES = (
+    "XGBClassifier",
+    "XGBModel",
+    "XGBRFClassifier",
+    "XGBRFRegressor",
+    "XGBRanker",
+    "XGBRegressor",
+)
+_CAT_CLASSES = ("CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostRegressor")
+
+
+class _Boosting:
+    """What the three have in common: a skeleton that is a canonical map with one blob in it."""
+
+    library = ""
+    format = ""
+    extension = "bin"
+    runs_code = False
+
+    def loads(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> Any:
+        """The model.
+
+        Raises:
+            SerializationError: The library is missing or does not understand the model.
+            CorruptionError: The payload is not of this format.
+        """
+        parts = decode_value(skeleton)
+        if buffers or not isinstance(parts, dict):
+            raise CorruptionError(f"not a payload of format {self.format}")
+        try:
+            return self._build(importlib.import_module(self.library), parts)
+        except ModuleNotFoundError as error:
+            raise SerializationError(
+                f"needs {self.library}, which is not installed here",
+                hint=f"pip install {self.library}",
+            ) from error
+        except (StoreError, MemoryError):
+            raise
+        except Exception as error:
+            # The library's own errors, of whatever class.
+            raise SerializationError(
+                f"cannot be read as {self.format}: {type(error).__name__}: {error}",
+                hint=f"is {self.library} of the version that the record's format_version names?",
+            ) from error
+
+    def _build(self, library: Any, parts: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+    def _class(self, module: Any, parts: dict[str, Any], allowed: tuple[str, ...]) -> Any:
+        if parts.get("class") not in allowed:
+            raise CorruptionError(f"a payload of format {self.format} of another class")
+        return getattr(module, parts["class"])
+
+
+def _loaded(library: str) -> Any:
+    """The library when somebody has imported it: else no object of it exists."""
+    return sys.modules.get(library)
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_plain, value))
+    if isinstance(value, dict):
+        return all(type(name) is str and _plain(item) for name, item in value.items())
+    return value is None or type(value) in (bool, int, float, str)
+
+
+class XgboostSerializer(_Boosting):
+    """See the module."""
+
+    library = "xgboost"
+    format = "xgb_ubj"
+    extension = "ubj"
+
+    def handles(self, obj: Any) -> bool:
+        """A booster, or a fitted estimator of the library itself with plain parameters."""
+        xgboost = _loaded("xgboost")
+        if xgboost is None:
+            return False
+        if type(obj) is xgboost.Booster:
+            return True
+        return (
+            type(obj).__name__ in _XGB_CLASSES
+            and type(obj).__module__ == "xgboost.sklearn"
+            and obj.__sklearn_is_fitted__()
+            and _plain(_given(obj.get_params()))
+        )
+
+    def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:
+        """The payload of a booster or estimator."""
+        del threshold
+        parts: dict[str, Any] = {"class": type(obj).__name__}
+        booster = obj
+        if parts["class"] != "Booster":
+            parts["params"] = _given(obj.get_params())
+            parts["classes"] = int(getattr(obj, "n_classes_", 0))
+            booster = obj.get_booster()
+        parts["model"] = bytes(booster.save_raw("ubj"))
+        return Payload(encode_value(parts))
+
+    def _build(self, library: Any, parts: dict[str, Any]) -> Any:
+        raw = bytearray(parts["model"])
+        if parts.get("class") == "Booster":
+            return library.Booster(model_file=raw)
+        model = self._class(library, parts, _XGB_CLASSES)(**parts["params"])
+        model.load_model(raw)
+        # Loading fills in parameters that nobody gave.
+        model.set_params(**{**type(model)().get_params(), **parts["params"]})
+        if parts["classes"]:
+            model.n_classes_ = parts["classes"]
+        return model
+
+
+def _given(params: dict[str, Any]) -> dict[str, Any]:
+    # xgboost's default for "missing" is NaN, which is what leaving it out means.
+    return {
+        name: value
+        for name, value in params.items()
+        if value is not None
+        and not (name == "missing" and isinstance(value, float) and math.isnan(value))
+    }
+
+
+class LightGbmSerializer(_Boosting):
+    """See the module."""
+
+    library = "lightgbm"
+    format = "lgb_text"
+    extension = "txt"
+
+    def handles(self, obj: Any) -> bool:
+        """A booster."""
+        lightgbm = _loaded("lightgbm")
+        return lightgbm is not None and type(obj) is lightgbm.Booster
+
+    def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:
+        """The payload of a booster, with all its iterations."""
+        del threshold
+        text = obj.model_to_string(num_iteration=-1)
+        best = int(getattr(obj, "best_iteration", -1))
+        return Payload(encode_value({"model": text, "best_iteration": best}))
+
+    def _build(self, library: Any, parts: dict[str, Any]) -> Any:
+        booster = library.Booster(model_str=parts["model"])
+        booster.best_iteration = parts["best_iteration"]
+        return booster
+
+
+class CatBoostSerializer(_Boosting):
+    """See the module. catboost names each model by chance, so a refit is never identical."""
+
+    library = "catboost"
+    format = "cbm"
+    extension = "cbm"
+
+    def handles(self, obj: Any) -> bool:
+        """A fitted model of the library itself."""
+        catboost = _loaded("catboost")
+        return (
+            catboost is not None
+            and type(obj).__name__ in _CAT_CLASSES
+            and isinstance(obj, catboost.CatBoost)
+            and type(obj).__module__.startswith("catboost.")
+            and bool(obj.is_fitted())
+        )
+
+    def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:
+        """The payload of a model."""
+        del threshold
+        # catboost writes its stable format to files only.
+        with tempfile.TemporaryDirectory(prefix="n4a_store-") as folder:
+            path = os.path.join(folder, "model.cbm")
+            obj.save_model(path, format="cbm")
+            with open(path, "rb") as file:
+                data = file.read()
+        return Payload(encode_value({"class": type(obj).__name__, "model": data}))
+
+    def _build(self, library: Any, parts: dict[str, Any]) -> Any:
+        model = self._class(library, parts, _CAT_CLASSES)()
+        model.load_model(blob=parts["model"])
+        return model

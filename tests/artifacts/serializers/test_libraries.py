@@ -1,0 +1,261 @@
+"""Serializers of other libraries, through their own formats and with their real objects.
+
+Each class of tests needs its library and is skipped where that is not installed; the table of
+what was measured stands in docs/reference/formats/serializers.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from n4a_store.artifacts.serializers.arrays import ArraySerializer
+from n4a_store.artifacts.serializers.boosting import (
+    CatBoostSerializer,
+    LightGbmSerializer,
+    XgboostSerializer,
+)
+from n4a_store.artifacts.serializers.frames import ArrowSerializer, PolarsSerializer
+from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
+from n4a_store.artifacts.serializers.table import SerializerTable, default_table
+from n4a_store.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
+from n4a_store.testing.serializers import check_serializer
+
+RNG = np.random.default_rng(5)
+ROWS = RNG.normal(size=(60, 6))
+TARGET = ROWS[:, 0] * 2 + ROWS[:, 1]
+CLASSES = (TARGET > 0).astype(int)
+
+
+def same_predictions(a: Any, b: Any) -> bool:
+    return np.array_equal(np.asarray(a.predict(ROWS)), np.asarray(b.predict(ROWS)))
+
+
+def test_arrays_pass_the_kit() -> None:
+    base = np.arange(24.0).reshape(4, 6)
+    arrays = [
+        base,
+        np.asfortranarray(base),
+        np.zeros((0, 3)),
+        np.array(3.5),
+        np.arange(3000, dtype=">i2"),
+        np.array(["a", "éé"]),
+        np.array([b"x", b"yy"]),
+        np.array(["2026-01-02"], dtype="M8[D]"),
+        np.array([True, False]),
+        RNG.normal(size=2000) + 1j,
+        np.full((600, 3), np.nan),
+    ]
+
+    def same(a: np.ndarray, b: np.ndarray) -> bool:
+        equal = np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+        return equal and a.dtype == b.dtype and a.flags.fnc == b.flags.fnc and a.shape == b.shape
+
+    check_serializer(ArraySerializer(), arrays, same=same)
+
+
+def test_pickle_passes_the_kit() -> None:
+    objects = [{"a": np.arange(3000.0), "b": [1, "x"]}, "text", None]
+    check_serializer(Pickle5Serializer(), objects, same=lambda a, b: repr(a) == repr(b))
+
+
+def test_a_small_array_is_a_file_that_numpy_reads(tmp_path: Any) -> None:
+    array = np.asfortranarray(np.arange(6).reshape(2, 3))
+    payload = ArraySerializer().dumps(array)
+    (tmp_path / "a.npy").write_bytes(payload.skeleton)
+    assert np.array_equal(np.load(tmp_path / "a.npy", allow_pickle=False), array)
+    large = ArraySerializer().dumps(np.arange(1000.0))
+    (tmp_path / "b.npy").write_bytes(large.skeleton + bytes(large.buffers[0].data))
+    assert np.array_equal(np.load(tmp_path / "b.npy", allow_pickle=False), np.arange(1000.0))
+
+
+def npy(header: str) -> bytes:
+    text = header.encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    "skeleton",
+    [
+        b"",
+        b"\x93NUMPY\x01\x00\xff\xff",
+        npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}"),
+        npy("{'descr': [('a', '|O')], 'fortran_order': False, 'shape': (1,)}"),
+        npy("{'descr': '<f8', 'fortran_order': 1, 'shape': (1,)}"),
+        npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}"),
+        npy("{'descr': '<f8', 'fortran_order': False, 'shape': (10**9,)}"),
+        npy("{'descr': '<f8', 'fortran_order': False, 'shape': (True,)}"),
+        npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000,)}"),
+        npy("{'descr': '<q99', 'fortran_order': False, 'shape': ()}"),
+        npy("{'descr': '<f7', 'fortran_order': False, 'shape': ()}"),
+        npy("__import__('os').system('true')"),
+        npy("[" * 2000),
+    ],
+)
+def test_an_array_never_runs_code_or_allocates_on_a_word(skeleton: bytes) -> None:
+    """A "numpy" artifact that holds a pickle is damage, not an object array."""
+    with pytest.raises(CorruptionError):
+        ArraySerializer().loads(skeleton, [])
+
+
+def test_the_table_chooses_by_object() -> None:
+    table = default_table()
+    assert table.for_object(np.arange(3)).format == "npy"
+    for odd in (
+        np.array([None, 1], dtype=object),
+        np.zeros(2, dtype=[("a", "f8")]),
+        np.ma.array([1, 2]),
+        np.zeros(2, dtype=np.dtype("f8", metadata={"unit": "nm"})),
+        np.float64(1),
+        [1],
+    ):
+        assert table.for_object(odd).format == "pickle5"
+    with pytest.raises(UnsupportedFormatError, match="'nope' has no serializer") as caught:
+        table.for_format("nope")
+    assert "npy" in str(caught.value.hint)
+    with pytest.raises(InvalidInputError, match="two serializers"):
+        SerializerTable((ArraySerializer(), ArraySerializer()))
+    with pytest.raises(InvalidInputError, match="no serializer handles"):
+        SerializerTable((ArraySerializer(),)).for_object("x")
+
+
+def test_the_kit_finds_what_is_wrong() -> None:
+    class Careless(ArraySerializer):
+        format = "careless"
+
+        def loads(self, skeleton: Any, buffers: Any) -> Any:
+            return super().loads(skeleton, buffers).astype("f4")
+
+    def check(serializer: Any) -> None:
+        check_serializer(serializer, [np.arange(9.0)], same=np.array_equal)
+
+    check(ArraySerializer())
+    with pytest.raises(AssertionError, match=r"not a StoreError|came back|another"):
+        check(Careless())
+    with pytest.raises(AssertionError, match="lacks a member"):
+        check(object())
+
+    class Random(ArraySerializer):
+        format = "random"
+
+        def dumps(self, obj: Any, *, threshold: int = 4096) -> Any:
+            return super().dumps(obj + RNG.normal() * 0, threshold=threshold)
+
+        def handles(self, obj: Any) -> Any:
+            return 1 if obj is None else super().handles(obj)
+
+    with pytest.raises(AssertionError, match="gives no bool"):
+        check(Random())
+
+
+class TestXgboost:
+    @pytest.fixture
+    def xgboost(self) -> Any:
+        return pytest.importorskip("xgboost")
+
+    def test_estimators(self, xgboost: Any) -> None:
+        regressor = xgboost.XGBRegressor(n_estimators=5, max_depth=2).fit(ROWS, TARGET)
+        classifier = xgboost.XGBClassifier(n_estimators=5, max_depth=2).fit(ROWS, CLASSES)
+        check_serializer(
+            XgboostSerializer(),
+            [regressor, classifier],
+            same=same_predictions,
+            reload_identical=False,
+        )
+        assert default_table().for_object(regressor).format == "xgb_ubj"
+        again = XgboostSerializer().loads(XgboostSerializer().dumps(classifier).skeleton, [])
+        assert repr(again.get_params()) == repr(classifier.get_params())
+        assert list(again.classes_) == [0, 1]
+
+    def test_boosters(self, xgboost: Any) -> None:
+        data = xgboost.DMatrix(ROWS, TARGET)
+        booster = xgboost.train({"max_depth": 2}, data, num_boost_round=4)
+
+        def same(a: Any, b: Any) -> bool:
+            return np.array_equal(a.predict(data), b.predict(data))
+
+        check_serializer(XgboostSerializer(), [booster], same=same)
+
+    def test_a_refit_is_identical(self, xgboost: Any) -> None:
+        made = [
+            XgboostSerializer().dumps(
+                xgboost.XGBRegressor(n_estimators=5, n_jobs=1).fit(ROWS, TARGET)
+            )
+            for _ in range(2)
+        ]
+        assert made[0].skeleton == made[1].skeleton
+
+    def test_what_is_unfitted_or_odd_goes_to_pickle(self, xgboost: Any) -> None:
+        assert default_table().for_object(xgboost.XGBRegressor()).format == "pickle5"
+        odd = xgboost.XGBRegressor(n_estimators=2, objective=lambda y, p: (p - y, np.ones(len(y))))
+        assert default_table().for_object(odd.fit(ROWS, TARGET)).format == "pickle5"
+
+
+class TestLightGbm:
+    @pytest.fixture
+    def lightgbm(self) -> Any:
+        return pytest.importorskip("lightgbm")
+
+    def test_boosters(self, lightgbm: Any) -> None:
+        data = lightgbm.Dataset(ROWS, TARGET)
+        options = {"verbose": -1, "num_leaves": 4, "min_data_in_leaf": 5, "num_threads": 1}
+        booster = lightgbm.train(options, data, num_boost_round=5)
+        check_serializer(LightGbmSerializer(), [booster], same=same_predictions)
+        assert default_table().for_object(booster).format == "lgb_text"
+
+    def test_estimators_go_to_pickle(self, lightgbm: Any) -> None:
+        model = lightgbm.LGBMRegressor(n_estimators=5, verbose=-1).fit(ROWS, TARGET)
+        serializer = default_table().for_object(model)
+        assert serializer.format == "pickle5"
+        payload = serializer.dumps(model)
+        parts = [bytearray(buffer.data) for buffer in payload.buffers]
+        assert same_predictions(serializer.loads(payload.skeleton, parts), model)
+
+
+class TestCatBoost:
+    def test_models(self) -> None:
+        catboost = pytest.importorskip("catboost")
+        options = {"iterations": 5, "depth": 2, "verbose": 0, "allow_writing_files": False}
+        models = [
+            catboost.CatBoostRegressor(**options).fit(ROWS, TARGET),
+            catboost.CatBoostClassifier(**options).fit(ROWS, CLASSES),
+        ]
+        check_serializer(CatBoostSerializer(), models, same=same_predictions, deterministic=False)
+        assert default_table().for_object(models[0]).format == "cbm"
+        assert default_table().for_object(catboost.CatBoostRegressor()).format == "pickle5"
+
+
+class TestPolars:
+    def test_frames_and_series(self) -> None:
+        polars = pytest.importorskip("polars")
+        frame = polars.DataFrame({"a": [1, None, 3], "b": ["x", "é", None], "c": [[1.5], [], None]})
+        large = polars.DataFrame({"x": np.arange(3000.0)})
+        tables = [frame, large, polars.concat([large, large], rechunk=False), frame.head(0)]
+        tables += [frame["b"], large["x"].rename("")]
+
+        def same(a: Any, b: Any) -> bool:
+            return a.equals(b) and getattr(a, "schema", None) == getattr(b, "schema", None)
+
+        check_serializer(PolarsSerializer(), tables, same=same)
+        assert default_table().for_object(frame).format == "polars_ipc"
+        assert default_table().for_object(frame.lazy()).format == "pickle5"
+
+
+class TestArrow:
+    def test_tables_and_batches(self) -> None:
+        pyarrow = pytest.importorskip("pyarrow")
+        table = pyarrow.table({"a": [1, None, 3], "b": ["x", "é", None]})
+        table = table.replace_schema_metadata({"unit": "nm"})
+        large = pyarrow.table({"x": np.arange(3000.0)})
+        both = pyarrow.concat_tables([large, large])
+        batch = pyarrow.RecordBatch.from_pydict({"x": [1, 2]})
+
+        def same(a: Any, b: Any) -> bool:
+            return a.equals(b, check_metadata=True)
+
+        check_serializer(
+            ArrowSerializer(), [table, large, both, batch, table.slice(0, 0)], same=same
+        )
+        assert default_table().for_object(batch).format == "arrow_ipc"
