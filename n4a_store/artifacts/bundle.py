@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -275,13 +275,19 @@ def _decode_header(path: Path, header: object, pack: memoryview) -> Bundle:
 
 
 def import_bundle(
-    store: Store, path: Path, *, replace_refs: bool = False, trusted: bool = False
+    store: Store,
+    path: Path,
+    *,
+    replace_refs: bool = False,
+    trusted: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
     """Take a bundle into a store.
 
     Args:
         replace_refs: Whether refs that stand elsewhere may be moved; undo brings them back.
         trusted: Whether its artifacts may be loaded like one's own.
+        progress: Called after each object with the bytes put so far and the bytes in all.
 
     Raises:
         InvalidInputError: It is no bundle, or a ref stands elsewhere; no ref was set.
@@ -304,7 +310,7 @@ def import_bundle(
                 )
             txn.set_ref(name, target, expect=None if now_at is None else now_at.oid)
 
-    received = receive_pack(store, bundle.pack, path.name, finish)
+    received = receive_pack(store, bundle.pack, path.name, finish, progress)
     return Imported(tuple(bundle.refs), received, trusted)
 
 

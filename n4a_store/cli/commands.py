@@ -105,6 +105,8 @@ _EXCHANGE = _table(
     {
         "export": "Write results with all that they need into one file.",
         "import": "Take a bundle into a dataset.",
+        "import-workspace": "Take over a finished workspace of nirs4all.",
+        "export-workspace": "Write a workspace that nirs4all itself predicts from.",
     },
 )
 

@@ -79,6 +79,7 @@ def receive_pack(
     data: memoryview,
     name: str,
     finish: Callable[[Transaction], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Received:
     """Put every object of a pack into a store, each verified against its id.
 
@@ -86,6 +87,7 @@ def receive_pack(
         data: The pack's bytes.
         name: What errors call it.
         finish: Called with the last transaction before it commits, to set refs.
+        progress: Called after each object with the bytes put so far and the bytes in all.
 
     Raises:
         CorruptionError: The pack or an object in it is damaged; no ref was set.
@@ -94,11 +96,14 @@ def receive_pack(
     reader = PackReader(data, name)
     reader.verify_index()
     reader.verify_bytes()
-    return put_objects(store, reader, finish)
+    return put_objects(store, reader, finish, progress)
 
 
 def put_objects(
-    store: Store, reader: PackReader, finish: Callable[[Transaction], None] | None = None
+    store: Store,
+    reader: PackReader,
+    finish: Callable[[Transaction], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Received:
     """Put the objects of a pack that has been verified; see `receive_pack`."""
     order = _children_first(reader)
@@ -118,6 +123,8 @@ def put_objects(
                     raise CorruptionError(f"object {oid.short()} is not what the pack says")
                 size += len(payload)
                 batch += len(payload)
+                if progress is not None:
+                    progress(size, reader.footer.raw_bytes)
             if finish is not None:
                 finish(txn)
             added += txn.commit().objects_added

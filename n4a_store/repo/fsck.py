@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -111,12 +111,15 @@ class _Checked:
     stored_bytes: int = 0
 
 
-def fsck(store: Store, *, full: bool = False) -> FsckReport:
+def fsck(
+    store: Store, *, full: bool = False, progress: Callable[[int, int], None] | None = None
+) -> FsckReport:
     """Check a store.
 
     Args:
         store: The store; it stays in use by others meanwhile.
         full: Read every byte, not only the indexes and the trees.
+        progress: Called after each pack with the bytes checked so far and the bytes in all.
     """
     problems: list[Problem] = []
     with store.session():
@@ -133,6 +136,8 @@ def fsck(store: Store, *, full: bool = False) -> FsckReport:
             checked.stored_bytes += row.stored_bytes
             if full:
                 problems.extend(_check_bytes(row.id, reader))
+            if progress is not None:
+                progress(checked.stored_bytes, sum(row.stored_bytes for row in rows))
         marker = Marker(readers)
         problems.extend(_check_reachability(marker, roots))
         _check_files(store, rows, problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from n4a_store.errors import CorruptionError, ObjectNotFoundError
@@ -41,11 +41,16 @@ class ClosureReport:
     damage: tuple[DamagedObject, ...]
 
 
-def verify_closure(store: Store, roots: Mapping[str, TreeEntry]) -> ClosureReport:
+def verify_closure(
+    store: Store,
+    roots: Mapping[str, TreeEntry],
+    progress: Callable[[int], None] | None = None,
+) -> ClosureReport:
     """Read all that `roots` reach; damage is collected, and the rest still read.
 
     Args:
         roots: By the name that reports call them.
+        progress: Called after each object with the bytes read so far.
     """
     seen: set[bytes] = set()
     damage: list[DamagedObject] = []
@@ -65,6 +70,8 @@ def verify_closure(store: Store, roots: Mapping[str, TreeEntry]) -> ClosureRepor
                 continue
             objects += 1
             size += len(data)
+            if progress is not None:
+                progress(size)
             for child_name, child in reversed(children):
                 path = f"{name}{separator}{child_name}" if child_name else name
                 stack.append((child, path, "/" if child_name else separator))

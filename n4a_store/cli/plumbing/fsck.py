@@ -9,6 +9,7 @@ import click
 from n4a_store.cli.command import plumbing
 from n4a_store.cli.context import App
 from n4a_store.cli.exit_codes import ExitCode
+from n4a_store.cli.progress import progress
 from n4a_store.cli.render import Output, Span
 from n4a_store.cli.terminal import human_count, human_size
 
@@ -31,15 +32,18 @@ def command(app: App, full: bool) -> None:
     """
     from n4a_store.repo.fsck import fsck
 
-    reports = {dataset.name: fsck(dataset.store, full=full) for dataset in app.datasets()}
-    if not all(report.ok for report in reports.values()):
+    reports: dict[str, FsckReport] = {}
+    for dataset in app.datasets():
+        with progress(app, f"checking {dataset.name}") as report:
+            reports[dataset.name] = fsck(dataset.store, full=full, progress=report)
+    if not all(checked.ok for checked in reports.values()):
         app.exit_code = ExitCode.FINDINGS
     if app.json:
         rows = [{"dataset": name, "ok": r.ok, "report": r} for name, r in reports.items()]
         app.out.json("fsck", {"datasets": rows})
         return
-    for name, report in reports.items():
-        _show(app, name, report)
+    for name, checked in reports.items():
+        _show(app, name, checked)
 
 
 def _show(app: App, name: str, report: FsckReport) -> None:

@@ -10,6 +10,7 @@ import click
 from n4a_store import errors
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App
+from n4a_store.cli.progress import progress
 from n4a_store.cli.terminal import human_size
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def command(app: App, force: bool, trust: bool, create: bool, file: str) -> None
     bundle = open_bundle(Path(file))
     dataset = app.options.dataset or bundle.dataset
     store = _store(app, dataset, create=create)
-    done = import_bundle(store, Path(file), replace_refs=force, trusted=trust)
+    with progress(app, "importing") as report:
+        done = import_bundle(store, Path(file), replace_refs=force, trusted=trust, progress=report)
     if app.json:
         app.out.json("artifacts import", {"dataset": dataset, "imported": done})
         return

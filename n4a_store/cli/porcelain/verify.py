@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.complete import names as complete_names
 from n4a_store.cli.context import App
 from n4a_store.cli.exit_codes import ExitCode
+from n4a_store.cli.progress import Report, progress
 from n4a_store.cli.terminal import human_count, human_size
 
 
@@ -29,7 +32,11 @@ def command(app: App, names: tuple[str, ...]) -> None:
         roots = {name: resolve_entry(store, name) for name in names}
         if not names:
             roots = {ref.name: ref.entry for ref in store.refs()}
-        report = verify_closure(store, roots)
+        with store.catalog.read() as reader:
+            total = sum(pack.raw_bytes for pack in reader.packs())
+        with progress(app, f"verifying {dataset.name}") as shown:
+            step = None if shown is None else partial(_step, shown, total)
+            report = verify_closure(store, roots, step)
         if report.damage:
             app.exit_code = ExitCode.FINDINGS
         if app.json:
@@ -43,3 +50,8 @@ def command(app: App, names: tuple[str, ...]) -> None:
         app.out.line(f"{dataset.name}: {verdict} ({read} read)")
     if app.json:
         app.out.json("artifacts verify", {"datasets": rows})
+
+
+def _step(report: Report, total: int, done: int) -> None:
+    """Progress against all that is stored: what is named is rarely more than a part of it."""
+    report(done, max(total, done))

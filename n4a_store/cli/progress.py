@@ -1,0 +1,71 @@
+"""Progress on a terminal, and only there: share done, amounts, time left.
+
+Nothing is drawn in the first moment, so that quick work leaves no flicker, nor off a terminal,
+under `--quiet` or with `--json`. The line is wiped when the work ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from n4a_store.cli.context import App
+from n4a_store.cli.terminal import encodable, human_size
+
+Report = Callable[[int, int], None]
+"""Called with the bytes done and the bytes in all."""
+
+_FIRST_SECONDS = 0.5
+_SECONDS_BETWEEN = 0.1
+_MINUTE = 60
+
+
+class _Line:
+    """One line on stderr that is drawn over itself."""
+
+    def __init__(self, app: App, what: str) -> None:
+        self._stream = app.out.stderr
+        self._what = what
+        self._begun = time.monotonic()
+        self._next = self._begun + _FIRST_SECONDS
+        self._drawn = False
+
+    def report(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now < self._next or not total:
+            return
+        self._next = now + _SECONDS_BETWEEN
+        self._drawn = True
+        encoding = getattr(self._stream, "encoding", None) or "ascii"
+        text = progress_text(self._what, done, total, now - self._begun)
+        self._stream.write(f"\r{encodable(text, encoding)}\x1b[K")
+        self._stream.flush()
+
+    def wipe(self) -> None:
+        if self._drawn:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+@contextmanager
+def progress(app: App, what: str) -> Iterator[Report | None]:
+    """A function to report to, or None where nothing is to be drawn."""
+    if app.json or app.out.quiet or not app.out.stderr.isatty():
+        yield None
+        return
+    line = _Line(app, what)
+    try:
+        yield line.report
+    finally:
+        line.wipe()
+
+
+def progress_text(what: str, done: int, total: int, seconds: float) -> str:
+    """`checking  45 %  1.2 GiB of 2.6 GiB  0:12 left`."""
+    share = min(done / total, 1.0)
+    text = f"{what}  {share:4.0%}  {human_size(done)} of {human_size(total)}"
+    if 0 < share < 1 and seconds > 0:
+        left = int(seconds * (1 - share) / share + 0.5)
+        text += f"  {left // _MINUTE}:{left % _MINUTE:02} left"
+    return text

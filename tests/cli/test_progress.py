@@ -1,0 +1,62 @@
+"""Progress: on a terminal only, wiped at the end, with the time left."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from n4a_store.cli import progress as module
+from n4a_store.cli.context import App, Options
+from n4a_store.cli.progress import progress, progress_text
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_line_says_share_amounts_and_time_left() -> None:
+    assert progress_text("checking", 256, 1024, 10) == "checking   25%  256 B of 1.0 KiB  0:30 left"
+    assert progress_text("checking", 1024, 1024, 9) == "checking  100%  1.0 KiB of 1.0 KiB"
+    assert progress_text("checking", 0, 1024, 9) == "checking    0%  0 B of 1.0 KiB"
+
+
+def test_drawn_over_itself_and_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN", 0.0)
+    app = App()
+    app.out.stderr = Terminal()
+
+    def work() -> None:
+        with progress(app, "checking") as report:
+            assert report is not None
+            report(10, 100)
+            report(20, 100)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    drawn = app.out.stderr.getvalue()
+    assert drawn.count("\rchecking") == 2
+    assert drawn.endswith("\r\x1b[K")
+
+
+def test_quick_work_draws_nothing() -> None:
+    app = App()
+    app.out.stderr = Terminal()
+    with progress(app, "checking") as report:
+        assert report is not None
+        report(10, 100)
+    assert app.out.stderr.getvalue() == ""
+
+
+@pytest.mark.parametrize("options", [Options(quiet=True), Options(json=True), Options()])
+def test_silent_off_a_terminal_or_when_told(options: Options) -> None:
+    app = App()
+    app.update(options)
+    app.out.stderr = io.StringIO() if options == Options() else Terminal()
+    with progress(app, "checking") as report:
+        assert report is None
