@@ -1,107 +1,111 @@
-"""Read sessions: what has been seen stays readable, and nobody pins more than a session's worth."""
+"""Read sessions: what was seen stays readable, and an idle reader pins nothing."""
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from n4a_store import Store
-from n4a_store.repo import gc, session
+from n4a_store.errors import CorruptionError
+from n4a_store.objects.oid import ObjectId
+from n4a_store.repo import session as session_module
 from n4a_store.repo.gc import collect
-from n4a_store.storage.leases import list_leases
-from n4a_store.storage.rows import PackState
-from tests.repo.objects import tag_blobs
+from n4a_store.repo.store import Store
+from n4a_store.storage.leases import LeaseRole, list_leases
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.init(tmp_path / "store")
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.init(tmp_path / "store") as store:
+        with store.transaction() as txn:
+            txn.set_ref("refs/tags/a", txn.put_blob(b"data"))
+        yield store
 
 
-def test_a_ref_read_in_a_session_leads_somewhere_until_its_end(store: Store) -> None:
-    other = Store.open(store.path)
+def roles(store: Store) -> list[LeaseRole | None]:
+    return [info.role for info in list_leases(store.layout.leases) if info.alive]
+
+
+def test_one_lease_for_nested_sessions_and_threads(store: Store) -> None:
+    inside = threading.Barrier(3, timeout=20)
+    seen: list[list[LeaseRole | None]] = []
+
+    def read() -> None:
+        with store.session():
+            inside.wait()
+            seen.append(roles(store))
+            inside.wait()
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    with store.session(), store.session():
+        inside.wait()
+        seen.append(roles(store))
+        inside.wait()
+    for thread in threads:
+        thread.join()
+    assert seen == [[LeaseRole.READER]] * 3
+
+
+def test_an_idle_session_ends_by_itself(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.sessions.drop_idle()
+    monkeypatch.setattr(session_module, "IDLE_SECONDS", 0.05)
+    oid = store.ref("refs/tags/a").oid
+    assert store.get(oid) == b"data"
+    assert roles(store) == [LeaseRole.READER]
+    deadline = time.monotonic() + 20
+    while roles(store) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert roles(store) == []
+    assert store.get(oid) == b"data"
+
+
+def test_a_session_in_use_outlives_the_idle_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "IDLE_SECONDS", 0.02)
     with store.session():
-        tree = tag_blobs(other, "late", {"data": b"committed after the session began"})
-        assert store.ref("refs/tags/late").oid == tree
-        with other.transaction() as txn:
-            txn.delete_ref("refs/tags/late")
-        report = collect(other, expire_now=True)
-        assert len(report.condemned) == 1
-        assert report.dropped == ()
-        # The first read of it comes only now.
-        assert sorted(store.get_tree(tree).entries) == ["data"]
+        with store.session():
+            pass
+        time.sleep(0.15)
+        assert roles(store) == [LeaseRole.READER]
+
+
+def test_what_a_session_saw_survives_a_gc_of_another(store: Store) -> None:
+    oid = store.ref("refs/tags/a").oid
+    with store.session():
+        assert store.has(oid)
+        with Store.open(store.path) as other:
+            with other.transaction() as txn:
+                txn.delete_ref("refs/tags/a")
+            collect(other, expire_now=True)
+        assert store.get(oid) == b"data"
+    with Store.open(store.path) as other:
+        store.sessions.drop_idle()
+        collect(other, expire_now=True)
+    assert not store.has(oid)
+
+
+def test_a_failed_look_holds_no_lease(store: Store) -> None:
+    store.sessions.drop_idle()
+    assert not store.has(ObjectId(bytes(32)))
+    store.sessions.drop_idle()
+    stranger = sqlite3.connect(store.layout.catalog)
+    stranger.execute("UPDATE packs SET objects = 99")
+    stranger.commit()
+    stranger.close()
+    with pytest.raises(CorruptionError, match="fails its checksum"):
+        store.get(ObjectId(bytes(32)))
+    assert roles(store) == []
+
+
+def test_closing_ends_the_session(store: Store) -> None:
+    with store.session():
+        pass
     store.close()
-    assert len(collect(other, expire_now=True).dropped) == 1
-
-
-def test_a_process_that_reads_all_the_time_pins_only_what_is_recent(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = [100.0]
-    monkeypatch.setattr(session.time, "monotonic", lambda: clock[0])
-    # gc ends the idle sessions of its own process; this one stands for another process.
-    monkeypatch.setattr(gc, "drop_idle_sessions", lambda: None)
-    tree = tag_blobs(store, "kept", {"data": b"x"})
-    other = Store.open(store.path)
-    leases = set()
-    for _ in range(10):
-        store.get(tree)
-        leases |= {info.lease_id for info in list_leases(store.layout.leases) if info.alive}
-        clock[0] += session.IDLE_SECONDS / 2
-    assert len(leases) >= 4
-    tag_blobs(other, "gone", {"data": b"y"})
-    with other.transaction() as txn:
-        txn.delete_ref("refs/tags/gone")
-    store.get(tree)
-    assert len(collect(other, expire_now=True).pending) == 1
-    clock[0] += session.IDLE_SECONDS
-    store.get(tree)
-    assert len(collect(other, expire_now=True).dropped) == 1
-
-
-def test_a_nested_session_is_never_renewed_under_its_user(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = [100.0]
-    monkeypatch.setattr(session.time, "monotonic", lambda: clock[0])
-    tree = tag_blobs(store, "kept", {"data": b"x"})
-    with store.session():
-        (before,) = list_leases(store.layout.leases)
-        clock[0] += 10 * session.IDLE_SECONDS
-        store.get(tree)
-        assert [info.lease_id for info in list_leases(store.layout.leases)] == [before.lease_id]
-
-
-def test_a_worker_that_commits_beside_gc_keeps_what_it_relied_on(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = Store.open(store.path)
-    tag_blobs(store, "gone", {"data": b"relied on" * 100})
-    with store.transaction() as txn:
-        txn.delete_ref("refs/tags/gone")
-    run = store.lock_run()
-    real = gc.mark_store
-
-    def mark_then_work(*arguments: object) -> object:
-        found = real(*arguments)  # type: ignore[arg-type]
-        # Between gc's mark and its condemnation a worker relies on what looks dead.
-        with other.transaction(hold_for=run.lease_id) as worker:
-            made.append(worker.put_tree({"data": worker.put_blob(b"relied on" * 100)}))
-        return found
-
-    made: list[object] = []
-    monkeypatch.setattr(gc, "mark_store", mark_then_work)
-    report = collect(store, expire_now=True)
-    monkeypatch.undo()
-    other.close()
-    assert report.condemned == ()
-    collect(store, expire_now=True)
-    with store.transaction() as txn:
-        txn.adopt_held(run.lease_id)
-        txn.set_ref("refs/tags/adopted", made[0])  # type: ignore[arg-type]
-    run.release()
-    collect(store, expire_now=True)
-    assert store.get(store.resolve("adopted:data")) == b"relied on" * 100
-    with store.catalog.read() as reader:
-        assert {row.state for row in reader.packs()} == {PackState.LIVE}
+    assert roles(store) == []
