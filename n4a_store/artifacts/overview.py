@@ -21,6 +21,7 @@ from n4a_store.errors import CorruptionError
 from n4a_store.objects.model import Tree
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.history import RunEntry, list_runs
+from n4a_store.repo.html import size_text, table_html
 from n4a_store.repo.stats import StoreStats, store_stats
 from n4a_store.repo.store import Store
 
@@ -107,6 +108,20 @@ class ArtifactStats:
     by_type: dict[str, TypeTotals]
     runs: tuple[RunSummary, ...]
     store: StoreStats
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        live = self.store.live
+        title = (
+            f"{self.total.references} names for {self.unique} artifacts: "
+            f"{size_text(self.total.logical_bytes)} as files, {size_text(live.raw_bytes)} as "
+            f"unique objects, {size_text(live.stored_bytes)} on disk"
+        )
+        rows = [
+            (name, part.references, size_text(part.logical_bytes))
+            for name, part in self.by_type.items()
+        ]
+        return table_html(title, ("type", "names", "as files"), rows)
 
 
 def run_manifests(store: Store, entry: RunEntry) -> dict[str, ObjectId]:

@@ -283,6 +283,23 @@ class ArtifactRecord:
         # A mapping proxy cannot be pickled, and workers send records to their parent.
         return (ArtifactRecord.from_dict, (self.to_dict(),))
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from n4a_store.repo.html import facts_html, size_text
+
+        facts: list[tuple[str, object]] = [
+            ("type", self.artifact_type),
+            ("class", self.class_name),
+            ("library", self.format_version),
+            ("size", size_text(self.size_bytes)),
+            ("version", self.version),
+            ("created", self.created_at),
+            ("content", self.content_hash),
+            *(("needs", dependency) for dependency in self.depends_on),
+            *((f"param {name}", value) for name, value in self.params.items()),
+        ]
+        return facts_html(f"Artifact {self.artifact_id}", facts)
+
     @property
     def is_branch_specific(self) -> bool:
         """Whether it was made inside a branch."""

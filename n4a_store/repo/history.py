@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from n4a_store.objects.model import Run, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.repo.html import facts_html
 from n4a_store.repo.store import Store
 
 __all__ = ["RUN_REFS", "ReachedObject", "RunEntry", "list_runs", "reach", "runs_back_from"]
@@ -33,6 +34,14 @@ class RunEntry:
     oid: ObjectId
     run: Run
     missing_parents: tuple[ObjectId, ...]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        run = self.run
+        facts: list[tuple[str, object]] = [("dataset", run.dataset), ("status", run.status)]
+        facts += [("created", run.created_at)]
+        facts += [("message", run.message), ("object", self.oid)]
+        return facts_html(f"Run {self.run_id}", facts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from n4a_store.repo.html import facts_html, size_text
 from n4a_store.repo.store import Store
 from n4a_store.storage.files import list_folder
 from n4a_store.storage.layout import PACK_SUFFIX
@@ -82,6 +83,20 @@ class StoreStats:
         """Bytes of all packs."""
         parts = (self.live, self.condemned, self.dropping, self.held)
         return sum(part.stored_bytes for part in parts)
+
+    def html(self, title: str) -> str:
+        """A table for a notebook, under a title."""
+        facts: list[tuple[str, object]] = [
+            ("objects", f"{self.live.objects} in {self.live.packs} packs"),
+            ("on disk", size_text(self.live.stored_bytes)),
+            ("uncompressed", size_text(self.live.raw_bytes)),
+            *((name, count) for name, count in self.refs.items()),
+        ]
+        return facts_html(title, facts)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return self.html("Store")
 
 
 def store_stats(store: Store) -> StoreStats:

@@ -157,6 +157,12 @@ class Store(ObjectReader):
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from n4a_store.repo.stats import store_stats
+
+        return store_stats(self).html(f"Store {self.path}")
+
     def close(self) -> None:
         """Give up leases and the catalog. Views and arrays handed out stay valid."""
         if not self._closed:
