@@ -164,7 +164,6 @@ def list_unlisted(store: Store) -> Unlisted:
     alive = {info.lease_id for info in leases if info.alive}
     with store.catalog.read() as reader:
         listed = {row.id + PACK_SUFFIX for row in reader.packs()}
-        held = {row.owner for row in reader.packs((PackState.HELD,))}
         epoch = reader.epoch().hex()
     packs = []
     for name in files:
@@ -178,8 +177,7 @@ def list_unlisted(store: Store) -> Unlisted:
     return Unlisted(
         tuple(packs),
         tuple(name for name in folders if name not in alive),
-        # The lease of a dead run goes after the packs that its workers held for it.
-        tuple(info.lease_id for info in leases if not info.alive and info.lease_id not in held),
+        tuple(info.lease_id for info in leases if not info.alive),
     )
 
 

@@ -97,8 +97,14 @@ def record_scenario(folder: Path) -> Recording:
     return Recording(str(root), calls)
 
 
-def crash_states(recording: Recording, rng: random.Random, random_ones: int) -> Iterator[State]:
-    """The states at every prefix of the calls, with ``random_ones`` random ones at each."""
+def crash_states(
+    recording: Recording, rng: random.Random, random_ones: int, sample: float = 1.0
+) -> Iterator[State]:
+    """The states at every prefix of the calls, with ``random_ones`` random ones at each.
+
+    Args:
+        sample: The share of them that is made at all.
+    """
     disk = Disk(recording.root)
     doing = "nothing"
     allowed: tuple[Refs | None, ...] = (None,)
@@ -117,7 +123,8 @@ def crash_states(recording: Recording, rng: random.Random, random_ones: int) -> 
         # What the next call would change is not there yet: the state after this call is one.
         ones = 0 if disk.settled else random_ones
         for choice in disk.choices(rng, ones):
-            yield State(prefix, doing, disk.crash(choice), allowed)
+            if rng.random() < sample:
+                yield State(prefix, doing, disk.crash(choice), allowed)
 
 
 def _outcomes(calls: list[Call]) -> Iterator[Refs]:
@@ -200,6 +207,7 @@ def explore(
     sample: float = 1.0,
     most: int | None = None,
     seconds: float | None = None,
+    findings: int = 50,
 ) -> CrashReport:
     """Check the states of a recording, each distinct one once.
 
@@ -211,14 +219,13 @@ def explore(
         sample: The share of states that is checked.
         most: Stop after this many distinct states.
         seconds: Stop after this time.
+        findings: Stop after so many.
     """
     rng = random.Random(seed)
     report = CrashReport(calls=len(recording.calls))
     seen: set[bytes] = set()
     until = None if seconds is None else time.monotonic() + seconds
-    for state in crash_states(recording, random.Random(seed + 1), random_ones):
-        if rng.random() >= sample:
-            continue
+    for state in crash_states(recording, random.Random(seed + 1), random_ones, sample):
         key = _key(state)
         if key in seen:
             report.repeated += 1
@@ -230,7 +237,7 @@ def explore(
         report.states += 1
         report.by_operation[state.doing] += 1
         enough = most is not None and report.states >= most
-        if enough or len(report.findings) > 50 or (until and time.monotonic() > until):
+        if enough or len(report.findings) >= findings or (until and time.monotonic() > until):
             break
     return report
 

@@ -101,8 +101,8 @@ def operations() -> list[Operation]:
         ("gc", _gc()),
         ("gc --now", _gc(expire_now=True)),
         ("worker and run", _hold),
-        ("commit of several packs", lambda store: _large(store)),
-        ("repack", lambda store: repack(store)),
+        ("commit of several packs", _large),
+        ("repack", repack),
         ("ref deletion", _delete("a", "large")),
         ("undo", undo),
         ("repack of everything", lambda store: repack(store, RepackMode.COMPACT)),
@@ -151,4 +151,7 @@ def _main(root: Path, say: Callable[[str], None]) -> None:
 if __name__ == "__main__":
     from n4a_store.testing.recorder import note
 
-    _main(Path(sys.argv[1]), sys.stdout.write if "--dry" in sys.argv else note)
+    def say_to_terminal(text: str) -> None:
+        sys.stdout.write(text + "\n")
+
+    _main(Path(sys.argv[1]), say_to_terminal if "--dry" in sys.argv else note)
