@@ -201,7 +201,7 @@ def train(case: Case, workspace: Path, engine: str = "legacy") -> Any:
                 "verbose": 0,
                 "save_charts": False,
                 "plots_visible": False,
-                "log_file": False,
+                **({"log_file": False} if engine == "legacy" else {}),
                 **case.options,
             },
         )

@@ -32,14 +32,19 @@ def command(app: App, trust: bool, unfinished: bool, path: str) -> None:
     )
     if done.damaged:
         app.exit_code = ExitCode.FINDINGS
-    elif done.missing or done.running:
+    elif done.missing or done.running or done.unnamed:
         app.exit_code = ExitCode.PARTIAL
     if app.json:
         app.out.json("artifacts import-workspace", {"imported": asdict(done)})
         return
     for run in done.runs:
         app.out.line(run)
-    for said, names in (("damaged", done.damaged), ("missing", done.missing)):
+    left = {
+        "damaged": done.damaged,
+        "missing": done.missing,
+        "of no pipeline": done.unnamed,
+    }
+    for said, names in left.items():
         for name in names:
             app.out.note(f"{said}: {name}")
     for name in done.running:
