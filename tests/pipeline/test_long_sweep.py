@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import time
 from typing import Any
@@ -15,6 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from n4a_store.pipeline.runner import PipelineRunner
 from n4a_store.repo.fsck import fsck
 from tests.pipeline.training import DATASET
+
+log = logging.getLogger(__name__)
 
 PIPELINES = 2_000
 PARTS = 4
@@ -38,8 +41,7 @@ def test_two_thousand_pipelines(workspace: Any, fermentation: Any) -> None:
 
     run = PipelineRunner(workspace, progress=watch).run(steps, X, y, DATASET)
     assert len(run.pipelines) == PIPELINES
-    seconds = np.diff(moments)
-    print(f"seconds per part {np.round(seconds, 1)}, memory {[m // 1024 for m in memory]} MiB")
+    log.info("seconds per part: %s; KiB at the end of each: %s", np.diff(moments), memory)
     # Peak memory in KiB: what the last three quarters add is what the run's own rows take.
     assert memory[-1] - memory[0] < 64 * 1024
     with workspace.store(DATASET) as store:
