@@ -59,11 +59,13 @@ class RegistryQueries:
         """The dataset's store.
 
         Raises:
-            StoreNotFoundError: There is none yet; nothing is created.
+            StoreNotFoundError: There is none yet and no run is open; nothing is created.
         """
         with self._mutex:
             if self._store is None:
-                self._store = self.workspace.store(self.dataset)
+                # Whoever has a run open is writing: that nothing is there yet is no error.
+                opened = self.workspace.store if self._run is None else self.workspace.create
+                self._store = opened(self.dataset)
             return self._store
 
     @property

@@ -384,3 +384,14 @@ def test_params_are_canonical(registry: ArtifactRegistry) -> None:
     assert record.params == {"n": 3, "t": [1, 2]}
     assert registry.resolve("p:0:all") == record
     assert registry.register(Ridge(alpha=2.0), "p:1:all", MODEL).params["alpha"] == 2.0
+
+
+def test_an_open_run_may_ask_before_it_has_registered_anything(tmp_path: Path) -> None:
+    registry = ArtifactRegistry(tmp_path / "new", "corn")
+    with pytest.raises(StoreNotFoundError):
+        registry.resolve("p:0:all")
+    assert not (tmp_path / "new").exists()
+    with registry.run():
+        assert registry.resolve("p:0:all") is None
+        assert registry.get_all_records() == []
+        assert registry.find_orphaned_artifacts() == []
