@@ -52,7 +52,7 @@ IMPURE_MODULES = {
 RESERVED_MODULES = {
     "click": {"cli"},
     "fcntl": {"storage"},
-    "sqlite3": {"storage"},
+    "sqlite3": {"storage", "integrations"},  # integrations: other programs' catalogs
     "msgpack": {"objects", "storage"},  # storage: checksums of catalog rows, no objects
     "zstandard": {"packs"},
     # gc, log and show never unpickle; skim reads pickles with stand-ins for every class.
