@@ -181,7 +181,7 @@ class _Import:
         try:
             for row in pipelines:
                 self._pipeline(run, row)
-            if is_last and run.drafts:
+            if is_last:
                 self._beside(run)
             for pipeline_id in list(run.drafts):
                 run.complete(pipeline_id)
