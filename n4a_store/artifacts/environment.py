@@ -6,6 +6,7 @@ into run objects and manifest attributes only.
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import platform
@@ -44,6 +45,15 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%d}_{os.urandom(3).hex()}"
 
 
+@functools.cache
+def _version(distribution: str) -> str | None:
+    # Reading metadata takes milliseconds, and nothing is installed twice in one process.
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """Python, platform and the versions of the libraries that are imported.
 
@@ -58,10 +68,9 @@ def environment(settings: Settings) -> dict[str, str]:
     }
     for module, distribution in _LIBRARIES.items():
         if module in sys.modules:
-            try:
-                facts[distribution] = metadata.version(distribution)
-            except metadata.PackageNotFoundError:
-                continue
+            version = _version(distribution)
+            if version is not None:
+                facts[distribution] = version
     if settings.identify_host:
         facts["host"] = socket.gethostname()
         try:

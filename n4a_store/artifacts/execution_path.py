@@ -194,6 +194,12 @@ def parse_artifact_id(artifact_id: str) -> ExecutionPath:
         raise InvalidInputError(
             f"an artifact id is text, not {type(artifact_id).__name__}", hint=_GRAMMAR
         )
+    return _parsed(artifact_id)
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(artifact_id: str) -> ExecutionPath:
+    # One registration looks at its id several times.
     pipeline_id, separator, key = artifact_id.partition(SEPARATOR)
     try:
         checked = check_pipeline_id(pipeline_id)

@@ -22,6 +22,7 @@ __all__ = ["SCHEMA_VERSION", "manifest_document", "render"]
 
 SCHEMA_VERSION = "2.0"
 # What YAML 1.1 does not count as printable, and what it would fold as a line break.
+_quote = json.JSONEncoder(ensure_ascii=False).encode
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
@@ -52,26 +53,21 @@ def manifest_document(
 
 def render(document: Mapping[str, Any]) -> str:
     """A manifest as YAML; ``yaml.safe_load`` gives it back, bytes as their ``repr``."""
-    lines = []
-    for name, value in document.items():
-        if name != "items":
-            lines.append(f"{name}: {_flow(value)}")
-    lines.append("items:" if document["items"] else "items: []")
+    head = [f"{name}: {_flow(value)}" for name, value in document.items() if name != "items"]
+    lines = [*head, "items:" if document["items"] else "items: []"]
     for item in document["items"]:
-        lead = "- "
-        for name, value in item.items():
-            lines.append(f"{lead}{name}: {_flow(value)}")
-            lead = "  "
+        fields = "\n  ".join([f"{name}: {_flow(value)}" for name, value in item.items()])
+        lines.append("- " + fields)
     return "\n".join(lines) + "\n"
 
 
 def _flow(value: Any) -> str:
+    if isinstance(value, str):
+        return _text(value)
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str):
-        return _text(value)
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
@@ -86,9 +82,10 @@ def _flow(value: Any) -> str:
 def _text(value: str) -> str:
     # JSON's escapes are YAML's; characters beyond 16 bits stay themselves, because YAML would
     # read a pair of surrogates as two characters.
-    return _UNPRINTABLE.sub(
-        lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False)
-    )
+    text = _quote(value)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _number(value: float) -> str:
