@@ -9,9 +9,12 @@
  * with kind one of: C create (a path, x inode), W write (x inode, y offset, a data), T truncate
  * (x inode, y size), F fsync (x inode), R rename (a to b), U unlink (a), L link (a to b), M mkdir
  * (a, x inode), D rmdir (a), N a note of the program under test (a).
+ *
+ * n4a_fail makes the n-th such call from now on fail with an error of choice, without being made.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -28,6 +31,8 @@ static char root[4096];
 static size_t root_length;
 static unsigned char tracked[MAX_FD];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static long fail_in = -1;
+static int fail_errno;
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
@@ -81,6 +86,16 @@ static uint64_t inode_behind(int fd) {
     return S_ISREG(found.st_mode) || S_ISDIR(found.st_mode) ? (uint64_t)found.st_ino : 0;
 }
 
+/* Whether the call that is about to change something below the root is the one that fails. */
+static int fails(int concerned) {
+    if (!concerned || fail_in < 0) return 0;
+    pthread_mutex_lock(&mutex);
+    int now = fail_in-- == 0;
+    pthread_mutex_unlock(&mutex);
+    if (now) errno = fail_errno;
+    return now;
+}
+
 static int opened(int fd, const char *path, int flags, int existed) {
     if (fd < 0 || fd >= MAX_FD) return fd;
     tracked[fd] = (unsigned char)inside(path);
@@ -99,7 +114,9 @@ static int opened(int fd, const char *path, int flags, int existed) {
             mode = va_arg(rest, mode_t);                                                       \
             va_end(rest);                                                                      \
         }                                                                                      \
-        int existed = inside(path) && (flags & O_CREAT) && !access(path, F_OK);                \
+        int creates = inside(path) && (flags & O_CREAT);                                       \
+        int existed = creates && !access(path, F_OK);                                          \
+        if (fails(creates)) return -1;                                                         \
         return opened(REAL(name)(path, flags, mode), path, flags, existed);                    \
     }
 OPEN(open)
@@ -114,7 +131,9 @@ OPEN(open64)
             mode = va_arg(rest, mode_t);                                                       \
             va_end(rest);                                                                      \
         }                                                                                      \
-        int existed = inside(path) && (flags & O_CREAT) && !access(path, F_OK);                \
+        int creates = inside(path) && (flags & O_CREAT);                                       \
+        int existed = creates && !access(path, F_OK);                                          \
+        if (fails(creates)) return -1;                                                         \
         return opened(REAL(name)(folder, path, flags, mode), path, flags, existed);            \
     }
 OPENAT(openat)
@@ -123,6 +142,7 @@ OPENAT(openat64)
 ssize_t write(int fd, const void *data, size_t length) {
     uint64_t inode = inode_behind(fd);
     off_t at = 0;
+    if (fails(inode != 0)) return -1;
     if (inode) {
         at = lseek(fd, 0, SEEK_CUR);
         if (REAL(fcntl)(fd, F_GETFL) & O_APPEND) at = lseek(fd, 0, SEEK_END);
@@ -134,8 +154,9 @@ ssize_t write(int fd, const void *data, size_t length) {
 
 #define PWRITE(name, offset_type)                                                              \
     ssize_t name(int fd, const void *data, size_t length, offset_type at) {                    \
-        ssize_t done = REAL(name)(fd, data, length, at);                                       \
         uint64_t inode = inode_behind(fd);                                                     \
+        if (fails(inode != 0)) return -1;                                                      \
+        ssize_t done = REAL(name)(fd, data, length, at);                                       \
         if (inode && done > 0) record('W', inode, (uint64_t)at, data, (size_t)done, 0, 0);     \
         return done;                                                                           \
     }
@@ -144,8 +165,9 @@ PWRITE(pwrite64, off64_t)
 
 #define TRUNCATE(name, offset_type)                                                            \
     int name(int fd, offset_type size) {                                                       \
-        int done = REAL(name)(fd, size);                                                       \
         uint64_t inode = inode_behind(fd);                                                     \
+        if (fails(inode != 0)) return -1;                                                      \
+        int done = REAL(name)(fd, size);                                                       \
         if (inode && !done) record('T', inode, (uint64_t)size, 0, 0, 0, 0);                    \
         return done;                                                                           \
     }
@@ -154,8 +176,9 @@ TRUNCATE(ftruncate64, off64_t)
 
 #define SYNC(name)                                                                             \
     int name(int fd) {                                                                         \
-        int done = REAL(name)(fd);                                                             \
         uint64_t inode = inode_behind(fd);                                                     \
+        if (fails(inode != 0)) return -1;                                                      \
+        int done = REAL(name)(fd);                                                             \
         if (inode && !done) record('F', inode, 0, 0, 0, 0, 0);                                 \
         return done;                                                                           \
     }
@@ -164,6 +187,7 @@ SYNC(fdatasync)
 
 #define TWO_PATHS(name, kind)                                                                  \
     int name(const char *from, const char *to) {                                               \
+        if (fails(inside(from) && inside(to))) return -1;                                      \
         int done = REAL(name)(from, to);                                                       \
         if (!done && inside(from) && inside(to)) record_paths(kind, 0, from, to);              \
         return done;                                                                           \
@@ -173,6 +197,7 @@ TWO_PATHS(link, 'L')
 
 #define ONE_PATH(name, kind)                                                                   \
     int name(const char *path) {                                                               \
+        if (fails(inside(path))) return -1;                                                    \
         int done = REAL(name)(path);                                                           \
         if (!done && inside(path)) record_paths(kind, 0, path, 0);                             \
         return done;                                                                           \
@@ -181,6 +206,7 @@ ONE_PATH(unlink, 'U')
 ONE_PATH(rmdir, 'D')
 
 int mkdir(const char *path, mode_t mode) {
+    if (fails(inside(path))) return -1;
     int done = REAL(mkdir)(path, mode);
     if (!done && inside(path)) record_paths('M', inode_of(path), path, 0);
     return done;
@@ -189,4 +215,12 @@ int mkdir(const char *path, mode_t mode) {
 /* Called by the program under test, to mark what it has been promised so far. */
 void n4a_note(const char *text) {
     if (log_fd >= 0) record_paths('N', 0, text, 0);
+}
+
+/* The call after `more` others fails with `error`; a negative number: none. Returns what was left. */
+long n4a_fail(long more, int error) {
+    long left = fail_in;
+    fail_in = more;
+    fail_errno = error;
+    return left;
 }

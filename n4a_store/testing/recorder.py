@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Call", "RecorderMissing", "note", "record"]
+__all__ = ["Call", "RecorderMissing", "fail", "note", "record", "run_recorded"]
 
 _SOURCE = Path(__file__).with_name("recorder.c")
 _HEAD = struct.Struct("<IIIQQ")
@@ -59,6 +59,47 @@ def note(text: str) -> None:
     ctypes.CDLL(None).n4a_note(text.encode())
 
 
+def fail(more: int, error: int) -> int:
+    """In a program that is being recorded: let the call after ``more`` others fail.
+
+    Args:
+        more: How many calls succeed before it; negative: none fails.
+        error: The errno.
+
+    Returns:
+        What was left of the number given before; negative when that call has failed.
+    """
+    import ctypes
+
+    left: int = ctypes.CDLL(None).n4a_fail(ctypes.c_long(more), error)
+    return left
+
+
+def run_recorded(
+    arguments: Sequence[str], root: Path, folder: Path, *, log: bool
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python program under the recorder.
+
+    Args:
+        arguments: What follows ``python`` on the command line.
+        root: An existing folder; only what happens inside counts.
+        folder: For the compiled recorder and its log, outside of ``root``.
+        log: Whether to write the log; without it the program can still :func:`fail`.
+
+    Raises:
+        RecorderMissing: There is no C compiler.
+    """
+    environ = {
+        **os.environ,
+        "LD_PRELOAD": str(_compile(folder)),
+        "N4A_RECORD": str(folder / "calls") if log else os.devnull,
+        "N4A_RECORD_ROOT": str(root),
+    }
+    return subprocess.run(
+        [sys.executable, *arguments], env=environ, check=False, capture_output=True, text=True
+    )
+
+
 def _compile(folder: Path) -> Path:
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None or not sys.platform.startswith("linux"):
@@ -87,17 +128,8 @@ def record(arguments: Sequence[str], root: Path, folder: Path) -> list[Call]:
         RecorderMissing: There is no C compiler, or the program cannot be recorded.
         subprocess.CalledProcessError: The program failed.
     """
-    library = _compile(folder)
+    run_recorded(arguments, root, folder, log=True).check_returncode()
     log = folder / "calls"
-    environ = {
-        **os.environ,
-        "LD_PRELOAD": str(library),
-        "N4A_RECORD": str(log),
-        "N4A_RECORD_ROOT": str(root),
-    }
-    subprocess.run(
-        [sys.executable, *arguments], env=environ, check=True, capture_output=True, text=True
-    )
     calls = list(_read(log.read_bytes())) if log.exists() else []
     if not any(call.kind == "F" for call in calls):
         raise RecorderMissing("this Python does not let its calls be recorded (static libc?)")
