@@ -194,16 +194,14 @@ def test_heavily_damaged_packs_raise_corruption_and_nothing_else(data: st.DataOb
         return
 
 
-def test_an_index_that_leads_to_another_entry_is_damage_that_names_the_object() -> None:
-    data, _ = write(SAMPLES[:3])
-    reader = read(data)
-    index = reader.footer.index_offset
-    offsets = index + 1024 + 3 * 32
+@pytest.mark.parametrize("kinds", [(Kind.BLOB, Kind.BLOB), (Kind.BLOB, Kind.TREE)])
+def test_an_index_that_leads_to_another_entry_is_damage_that_names_the_object(
+    kinds: tuple[Kind, Kind],
+) -> None:
+    data, _ = write([(kinds[0], b"one", 1), (kinds[1], b"two", 1)])
+    offsets = read(data).footer.index_offset + 1024 + 2 * 32
     damaged = bytearray(data)
-    damaged[offsets : offsets + 8], damaged[offsets + 8 : offsets + 16] = (
-        damaged[offsets + 8 : offsets + 16],
-        damaged[offsets : offsets + 8],
-    )
+    damaged[offsets : offsets + 16] = data[offsets + 8 : offsets + 16] + data[offsets : offsets + 8]
     wrong = read(bytes(damaged))
     with pytest.raises(CorruptionError, match=wrong.index.oid_at(0).hex()[:12]):
         wrong.read_at(0)
