@@ -75,6 +75,7 @@ torture: $(VENV)/installed-test
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/commands.py
 	$(BIN)/python benchmarks/training.py
 
 clean:
