@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -318,6 +319,34 @@ def test_a_forked_child_reads_and_writes_by_itself(path: Path, store: Store) -> 
             "refs/tags/child",
             "refs/tags/parent",
         ]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_child_does_not_wait_for_threads_of_its_parent(store: Store) -> None:
+    blob = store.resolve("a:blob")
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.sessions._mutex, store.odb._mutex, store.catalog._mutex:
+            reached.set()
+            go_on.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert reached.wait(20)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)  # a child that waits for ever is killed, which the parent sees
+        status = 1
+        try:
+            assert store.get(blob) == b"data"
+            status = 0
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    go_on.set()
+    holder.join()
+    assert status == 0
 
 
 def test_an_unsafe_file_system_is_refused(

@@ -251,6 +251,25 @@ def test_walking_from_a_ref(store: Store) -> None:
     assert fsck(store, full=True).problems == ()
 
 
+def test_what_is_present_but_not_in_the_snapshot_is_put_again_with_its_closure(
+    store: Store,
+) -> None:
+    with store.transaction() as txn:
+        with Store.open(store.path) as other, other.transaction() as theirs:
+            leaf = theirs.put_blob(b"leaf")
+            inner = theirs.put_tree({"leaf": leaf})
+        # gc may drop that pack before we commit: our lease is older and pins nothing of it.
+        outer = txn.put_tree({"inner": inner})
+        txn.set_ref("refs/tags/a", outer)
+        result = txn.commit()
+    assert result.objects_added == 3
+    for path in store.layout.packs.iterdir():
+        if path.stem not in result.packs:
+            path.unlink()
+    with Store.open(store.path) as again:
+        assert again.get(again.resolve("a:inner/leaf")) == b"leaf"
+
+
 def test_packs_are_closed_at_their_limits_and_read_back_meanwhile(tmp_path: Path) -> None:
     settings = Settings(pack_max_bytes=4096, pack_max_objects=7)
     with Store.init(tmp_path / "store", settings=settings) as store:
