@@ -233,20 +233,22 @@ class Marker:
         numbers = np.full(len(keys), -1, dtype=np.int64)
         positions = np.full(len(keys), -1, dtype=np.int64)
         self._find_in_table(keys, tails, numbers, positions)
+        # Sorted questions walk through an index once instead of jumping about in it.
+        order = np.argsort(keys)
         for number in self._large:
-            todo = np.flatnonzero(numbers < 0)
-            if not len(todo):
+            order = order[numbers[order] < 0]
+            if not len(order):
                 break
             pack = self._packs[number]
-            at = np.searchsorted(pack.keys, keys[todo])
-            inside = at < len(pack.keys)
-            at = np.where(inside, at, 0)
-            same = inside & (pack.keys[at] == keys[todo])
-            exact = same & (pack.tails[at] == tails[todo]).all(axis=1)
-            numbers[todo[exact]] = number
-            positions[todo[exact]] = at[exact]
+            at = np.searchsorted(pack.keys, keys[order])
+            at[at == len(pack.keys)] = 0
+            same = np.flatnonzero(pack.keys[at] == keys[order])
+            rows, at = order[same], at[same]
+            exact = (pack.tails[at] == tails[rows]).all(axis=1)
+            numbers[rows[exact]] = number
+            positions[rows[exact]] = at[exact]
             # Ids that share their first 8 bytes stand side by side: rare, so one by one.
-            for row in todo[same & ~exact].tolist():
+            for row in rows[~exact].tolist():
                 position = pack.reader.find(oids[row].tobytes())
                 if position >= 0:
                     numbers[row], positions[row] = number, position
