@@ -3,7 +3,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types docs check torture bench clean
+.PHONY: help venv demo test lint types docs check torture mutants bench clean
 
 # The first Python that is new enough, unless the caller names one: make PYTHON=/opt/python3.12 test
 ifndef PYTHON
@@ -21,6 +21,7 @@ help:
 	@echo 'make test     the quick test suite with branch coverage'
 	@echo 'make check    what CI runs: lint, types, tests, docs'
 	@echo 'make torture  the slow tests; crashes and races for N4A_TORTURE_SECONDS (default 30)'
+	@echo 'make mutants  break the protocol in every way that is listed, and see the tests notice'
 	@echo 'make bench    the benchmarks'
 	@echo 'make clean    remove everything that make and the tools made, .venv too'
 
@@ -72,6 +73,9 @@ check: lint types test
 
 torture: $(VENV)/installed-test
 	N4A_TORTURE_SECONDS=$${N4A_TORTURE_SECONDS:-30} $(BIN)/python -m pytest -q -m "slow or torture"
+
+mutants: $(VENV)/installed-test
+	$(BIN)/python -m tests.mutation.runner --out docs/explanation/mutations.md
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/startup.py

@@ -206,7 +206,7 @@ class _Run:
         return [
             name
             for name, process in self.processes.items()
-            if not process.over and process.at.name != "start" and process.mortal
+            if process.begun and not process.over and process.mortal
         ]
 
     def state(self) -> int:
@@ -341,6 +341,8 @@ class _Explorer:
             run.processes[role.name] = process
             if role.before is not None:
                 process.prepare(role.before)
+        for process in run.processes.values():
+            process.begin()
         return run
 
 

@@ -109,7 +109,7 @@ class Process:
         self.seen = hash(name)
         self.said: list[tuple[Any, ...]] = []
         self.memory: dict[str, Any] = {}
-        self.killed = self.ended = False
+        self.begun = self.killed = self.ended = False
         self.failure: BaseException | None = None
         self.leases: set[str] = set()
         self._body = body
@@ -135,8 +135,14 @@ class Process:
 
     def advance(self) -> None:
         """Let it take the step it stopped before, and go on to the next."""
+        self.begun = True
         self._go.release()
         self._stopped.acquire()
+
+    def begin(self) -> None:
+        """Go to the first step, which others can notice; what comes before is its own affair."""
+        self.advance()
+        self.begun = False
 
     def kill(self) -> None:
         """Kill it where it stands."""
