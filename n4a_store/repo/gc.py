@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from n4a_store.errors import CorruptionError
 from n4a_store.repo.copying import copy_objects
+from n4a_store.repo.gc_record import write_gc_record
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.repo.reachability import (
     Garbage,
@@ -175,6 +176,14 @@ class _Collector:
         finally:
             own.release()
         done.tidied += remove_unlisted(store, unlisted)
+        with store.catalog.write() as writer:
+            write_gc_record(
+                writer,
+                reachable=found.living.marked,
+                orphans=undoable.objects,
+                orphan_bytes=undoable.stored_bytes,
+                bytes_freed=done.freed,
+            )
         with store.catalog.read() as reader:
             pending = tuple(row.id for row in reader.packs((PackState.CONDEMNED,)))
         return GcReport(

@@ -40,6 +40,7 @@ __all__ = ["NAMESPACES", "expand_ref", "resolve"]
 
 NAMESPACES = ("refs/tags/", "refs/pipelines/", "refs/runs/")
 MIN_SHORT = 4
+_HASH_PREFIX = "blake3:"
 _FULL = re.compile(r"[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{4,63}")
 _SPLIT = re.compile(r"((?:@\{[^}]*\}|[^:])*)(:?)(.*)", re.DOTALL)
@@ -58,6 +59,8 @@ def resolve(store: Store, name: str) -> TreeEntry:
     """
     if not isinstance(name, str) or not name or "\0" in name:
         raise InvalidInputError(f"not a name: {name!r:.80}")
+    # Content hashes are shown with their algorithm, and should be good for pasting.
+    name = name.removeprefix(_HASH_PREFIX)
     # The colon that begins a path is the first one outside of @{…}, where times have colons.
     base, colon, path = _SPLIT.fullmatch(name).groups()  # type: ignore[union-attr]
     with store.session():

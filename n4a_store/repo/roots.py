@@ -7,6 +7,7 @@ here raises rather than leave one out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -55,15 +56,20 @@ def undo_roots(reader: CatalogReader, since_us: int | None = None) -> Iterator[R
         CorruptionError: One of them cannot be read.
     """
     times = {op.op: op.at_us for op in reader.ops()} if since_us is not None else {}
+    moves: Counter[str] = Counter()
     for row in reader.reflog():
+        back = moves[row.name]
+        moves[row.name] += 1
         if since_us is None or times.get(row.op, since_us) >= since_us:
-            yield from _both_sides(row)
+            yield from _both_sides(row, back)
 
 
-def _both_sides(row: ReflogRow) -> Iterator[Root]:
-    for kind, oid in ((row.old_kind, row.old), (row.new_kind, row.new)):
+def _both_sides(row: ReflogRow, back: int) -> Iterator[Root]:
+    """Both values of a reflog row, named as people name them: ``ref@{n}``, n moves ago."""
+    sides = ((row.new_kind, row.new, back), (row.old_kind, row.old, back + 1))
+    for kind, oid, moves in sides:
         if kind is not None and oid is not None:
-            yield Root(kind, oid, f"{row.name}@{{{row.op}}}")
+            yield Root(kind, oid, f"{row.name}@{{{moves}}}")
 
 
 def roots_since(reader: CatalogReader, op: int) -> Iterator[Root]:
@@ -78,5 +84,5 @@ def roots_since(reader: CatalogReader, op: int) -> Iterator[Root]:
     for pin in reader.pins():
         if pin.op > op:
             yield Root(pin.kind, pin.oid, f"pin {pin.name}")
-    for change in reader.reflog_since(op):
-        yield from _both_sides(change)
+    for change in reversed(reader.reflog_since(op)):
+        yield from _both_sides(change, 0)

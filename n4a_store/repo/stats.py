@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from n4a_store.repo.gc_record import GcRecord, read_gc_record
 from n4a_store.repo.html import facts_html, size_text
 from n4a_store.repo.store import Store
 from n4a_store.storage.files import list_folder
@@ -65,7 +66,7 @@ class StoreStats:
         catalog_bytes: Bytes of the catalog.
         unlisted_packs: Files in packs/ that the catalog does not know.
         leases: Those that are held now; this process's own included.
-        last_gc: When gc last finished a mark; None when it never did.
+        last_gc: What the last gc found; None when there was none.
     """
 
     refs: dict[str, int]
@@ -76,7 +77,7 @@ class StoreStats:
     catalog_bytes: int
     unlisted_packs: int
     leases: tuple[LeaseStats, ...]
-    last_gc: datetime | None
+    last_gc: GcRecord | None
 
     @property
     def stored_bytes(self) -> int:
@@ -109,7 +110,7 @@ def store_stats(store: Store) -> StoreStats:
     with store.catalog.read() as reader:
         packs = reader.packs()
         refs = _by_namespace(reader.refs())
-        last_gc = next((op.at_us for op in reader.ops() if op.action == "gc"), None)
+        last_gc = read_gc_record(reader)
     leases = [lease for lease in list_leases(store.layout.leases) if lease.alive]
     known = {pack.id + PACK_SUFFIX for pack in packs}
     return StoreStats(
@@ -121,7 +122,7 @@ def store_stats(store: Store) -> StoreStats:
         catalog_bytes=store.layout.catalog.stat().st_size,
         unlisted_packs=sum(name not in known for name in list_folder(store.layout.packs)),
         leases=tuple(_lease(lease, packs) for lease in leases),
-        last_gc=None if last_gc is None else _moment(last_gc),
+        last_gc=last_gc,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,12 +47,14 @@ class Held:
         role: writer or reader.
         age_seconds: How long it has been held; None when unreadable.
         generation: What it pins; None: everything.
+        pinned_bytes: Bytes of condemned packs that cannot be dropped while it is held.
     """
 
     pid: int | None
     role: str
     age_seconds: float | None
     generation: int | None
+    pinned_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +90,22 @@ def lease_floor(store: Store) -> Floor:
     for info in pinning:
         generation = -1 if info.generation is None else info.generation
         lowest = generation if lowest is None else min(lowest, generation)
-    return Floor(lowest, tuple(_held(info) for info in pinning))
+    if not pinning:
+        return Floor(None, ())
+    with store.catalog.read() as reader:
+        condemned = reader.packs((PackState.CONDEMNED,))
+    return Floor(lowest, tuple(_held(info, condemned) for info in pinning))
 
 
-def _held(info: LeaseInfo) -> Held:
+def _held(info: LeaseInfo, condemned: Iterable[PackRow]) -> Held:
     age = None if info.created_us is None else max(0.0, time.time() - info.created_us / 1e6)
     role = "unknown" if info.role is None else info.role.name.lower()
-    return Held(info.pid, role, age, info.generation)
+    pinned = sum(
+        row.stored_bytes
+        for row in condemned
+        if info.generation is None or row.gc_gen > info.generation
+    )
+    return Held(info.pid, role, age, info.generation, pinned)
 
 
 def drop_condemned(store: Store) -> list[PackRow]:

@@ -97,17 +97,32 @@ class CatalogReader:
         Raises:
             CorruptionError: It is missing or damaged.
         """
+        value = self.find_meta(key)
+        if value is None:
+            raise self._damaged_meta(key)
+        return value
+
+    def find_meta(self, key: str) -> int | bytes | str | None:
+        """A value of the meta table, None when it has never been set.
+
+        Raises:
+            CorruptionError: It is damaged.
+        """
         with sqlite_errors(self._path):
             record = self._connection.execute(
                 "SELECT value, sum FROM meta WHERE key = ?", (key,)
             ).fetchone()
-        if record is None or row_sum("meta", [key, record[0]]) != record[1]:
-            raise CorruptionError(
-                f"the catalog {self._path} is damaged: meta value {key!r}",
-                hint="run: n4a-store fsck",
-            )
+        if record is None:
+            return None
+        if row_sum("meta", [key, record[0]]) != record[1]:
+            raise self._damaged_meta(key)
         value: int | bytes | str = record[0]
         return value
+
+    def _damaged_meta(self, key: str) -> CorruptionError:
+        return CorruptionError(
+            f"the catalog {self._path} is damaged: meta value {key!r}", hint="run: n4a-store fsck"
+        )
 
     def _meta_int(self, key: str) -> int:
         value = self.meta(key)

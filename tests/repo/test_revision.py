@@ -164,3 +164,12 @@ def test_what_was_meant_is_suggested(history: History) -> None:
 def test_any_text_is_an_answer_or_a_clear_error(history: History, name: str) -> None:
     with suppress(NotFoundError, InvalidInputError):
         history.store.resolve(name)
+
+
+def test_a_content_hash_is_a_name(tmp_path: Path) -> None:
+    with Store.init(tmp_path / "store") as store:
+        with store.transaction() as txn:
+            oid = txn.put_blob(b"hashed")
+            txn.set_ref("refs/tags/kept", oid)
+        assert store.resolve(f"blake3:{oid.hex}") == oid
+        assert store.resolve(f"blake3:{oid.short(8)}") == oid

@@ -123,9 +123,13 @@ def _orphans(stats: ArtifactStats, garbage: GcReport | None) -> str:
             f"{human_count(undo.objects)} more, {human_size(undo.stored_bytes)}, "
             "that undo can bring back"
         )
-    when = stats.store.last_gc
-    since = f"last gc {when:%Y-%m-%d %H:%M}" if when else "never collected"
-    return f"not counted ({since}): --deep counts them"
+    last = stats.store.last_gc
+    if last is None:
+        return "not counted (never collected): --deep counts them"
+    return (
+        f"{human_count(last.orphans)} objects, {human_size(last.orphan_bytes)}, "
+        f"left to undo by the gc of {last.at:%Y-%m-%d %H:%M}"
+    )
 
 
 def _others(stats: ArtifactStats) -> list[LeaseStats]:
