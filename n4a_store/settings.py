@@ -96,7 +96,11 @@ class Settings:
         "buffers of at least this size leave the pickle and become objects of their own",
     )
     compression_level: int = _number(
-        1, 1, 19, "zstd level", "level for payloads that the write probe finds compressible"
+        1,
+        0,
+        19,
+        "zstd level",
+        "level for payloads that the write probe finds compressible; 0 stores all as they are",
     )
     pack_max_bytes: int = _number(
         2 * _GIB,

@@ -88,13 +88,13 @@ def compress(
     Args:
         data: Contiguous unsigned bytes.
         item_size: Bytes per array item, as a hint for the shuffle; 1 for text and pickles.
-        level: The zstd level.
+        level: The zstd level; 0 stores everything raw.
 
     Returns:
         The codec, the item size its undoing needs (0 without a shuffle), and the stored bytes.
     """
     size = len(data)
-    if size < _MIN_BYTES:
+    if size < _MIN_BYTES or not level:
         return Codec.RAW, 0, data
     can_shuffle = 1 < item_size <= _MAX_ITEM
     pack = _contexts.compressor(level).compress

@@ -1,0 +1,105 @@
+"""n4a_store itself, through the registry and the loader that a runner uses, by profile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmarks.peers.base import Peer
+from benchmarks.peers.workload import Registration
+from n4a_store import ArtifactLoader, ArtifactRegistry
+from n4a_store.artifacts.workspace import Workspace
+from n4a_store.repo.fsck import fsck
+from n4a_store.repo.gc import collect
+from n4a_store.repo.repack import RepackMode, repack
+from n4a_store.repo.store import Store
+from n4a_store.settings import Settings
+
+__all__ = ["Balanced", "Compact", "Fast"]
+
+_DATASET = "bench"
+
+
+class Balanced(Peer):
+    """The defaults: probed codecs, one fsynced pack a pipeline."""
+
+    name = "n4a_store balanced"
+    durable = True
+    settings: ClassVar[Settings | None] = None
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        workspace = Workspace(folder, settings=self.settings)
+        self.registry = ArtifactRegistry(workspace, _DATASET)
+        self.registry.start_run()
+        self.loader = ArtifactLoader(workspace, _DATASET, cache_size=0)
+        self.reader = ArtifactLoader(workspace, _DATASET, cache_size=0, mmap=True)
+
+    @property
+    def store(self) -> Store:
+        """The store of the dataset."""
+        return self.registry.store
+
+    def put(self, pipeline: str, at: Registration, obj: Any) -> None:
+        """Register."""
+        del pipeline
+        self.registry.register(obj, at.artifact, at.kind, depends_on=at.deps)
+
+    def commit(self, pipeline: str) -> None:
+        """Complete the pipeline."""
+        self.registry.complete_pipeline(pipeline)
+
+    def load(self, artifact: str) -> Any:
+        """Load by id, writable."""
+        return self.loader.load_by_id(artifact)
+
+    def load_pipeline(self, pipeline: str, artifacts: Sequence[str]) -> list[Any]:
+        """As a predictor does: a loader of its own, which has seen nothing yet."""
+        del pipeline
+        with ArtifactLoader(self.folder, _DATASET) as loader:
+            return [loader.load_by_id(artifact) for artifact in artifacts]
+
+    def load_readonly(self, artifact: str) -> Any:
+        """Over the mapped pack."""
+        return self.reader.load_by_id(artifact)
+
+    def fsck(self) -> None:
+        """Every byte against its id."""
+        report = fsck(self.store, full=True)
+        if not report.ok:
+            raise AssertionError(f"fsck found damage: {report}")
+
+    def delete(self, pipeline: str, artifacts: Sequence[str]) -> None:
+        """Drop the pipeline's ref and its place in its run."""
+        del artifacts
+        self.registry.delete_pipeline_artifacts(pipeline)
+
+    def gc(self) -> None:
+        """Without the days in which a deletion can be undone."""
+        collect(self.store, expire_now=True)
+
+    def close(self) -> None:
+        """Close everything."""
+        self.loader.close()
+        self.reader.close()
+        self.registry.close()
+
+
+class Fast(Balanced):
+    """No codec: everything is stored raw, and can be mapped in place."""
+
+    name = "n4a_store fast"
+    settings = Settings(compression_level=0)
+
+
+class Compact(Balanced):
+    """The defaults, and then a repack that writes near-duplicates as deltas."""
+
+    name = "n4a_store compact"
+
+    def settle(self) -> None:
+        """Repack."""
+        self.registry.end_run()
+        repack(self.store, RepackMode.COMPACT)
+        self.registry.start_run()
