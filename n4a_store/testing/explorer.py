@@ -14,7 +14,7 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from n4a_store.settings import Durability, Settings
 from n4a_store.testing.invariants import Broken, check_end, check_step, files_of
 from n4a_store.testing.stepping import Process, as_processes, is_locked
 
-__all__ = ["Bound", "Exploration", "Role", "Scenario", "Violation", "explore", "replay"]
+__all__ = ["Bound", "Exploration", "Role", "Scenario", "Violation", "explore", "follow", "replay"]
 
 _SETTINGS = Settings(durability=Durability.NONE, allow_network_filesystem=True)
 _TABLES = ("refs", "reflog", "pins", "packs")
@@ -186,6 +186,18 @@ class _Run:
             process.advance()
         if process.failure is not None:
             raise Broken(f"{process.name} failed: {process.failure!r}") from process.failure
+
+    def turn_of(self, name: str, until: str) -> None:
+        """Let one process go on until it stands before a step; see :func:`follow`."""
+        wanted, _, times = until.partition("#")
+        left = int(times or 1)
+        process = self.processes[name]
+        while self._can_go_on(process):
+            if wanted and str(process.at).startswith(wanted):
+                left -= 1
+                if not left:
+                    return
+            self.take(name)
 
     def runnable(self) -> list[str]:
         """Who could take a step."""
@@ -374,5 +386,30 @@ def replay(scenario: Scenario, choices: tuple[str, ...], folder: Path) -> Iterat
                 yield run.trace[-1]
             if all(process.over for process in run.processes.values()):
                 check_end(run.store, list(run.processes.values()))
+        finally:
+            run.end()
+
+
+def follow(scenario: Scenario, plan: Iterable[tuple[str, str]], folder: Path) -> None:
+    """Run a scenario in one order that is told by its turns.
+
+    Args:
+        scenario: The scenario.
+        plan: Whose turn it is, and before which step it ends: the beginning of a step as it is
+            shown, with ``#2`` behind it the second such step; empty, it goes on to its end. A
+            process that must wait ends its turn as well. In the end all go on to their ends.
+        folder: An empty folder.
+
+    Raises:
+        Broken: An invariant does not hold.
+    """
+    with as_processes():
+        run = _Explorer(scenario, Bound(), folder).begin()
+        try:
+            for name, until in plan:
+                run.turn_of(name, until)
+            while names := run.runnable():
+                run.turn_of(names[0], "")
+            check_end(run.store, list(run.processes.values()))
         finally:
             run.end()

@@ -1,5 +1,6 @@
 """What must hold after each step of a store's processes, and once all of them are over.
 
+* A lease that somebody writes into still has its name.
 * A pack file goes only when its row says ``dropping``, or when it has no row and its owner is
   dead; a foreign lease goes only when its owner is dead.
 * ``fsck`` is clean: nothing that a ref, a pin or the reflog reaches is missing.
@@ -38,6 +39,8 @@ def check_step(store: Store, process: Process, processes: Iterable[Process]) -> 
     Raises:
         Broken: It does.
     """
+    if process.at.name == "write" and not (store.path / process.at.path).exists():
+        raise Broken(f"{process.name} believes in {process.at.path}, which has lost its name")
     if process.at.name != "unlink":
         return
     name = os.path.basename(process.at.path)

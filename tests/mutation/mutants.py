@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 __all__ = ["CI", "MUTANTS", "SUITES", "Mutant"]
 
-EXPLORER = "tests/protocol"
+EXPLORER = "tests/protocol/test_orders.py"
 GC = "tests/repo/test_gc.py"
 HELD = "tests/repo/test_held.py"
 REPACK = "tests/repo/test_repack.py"
@@ -152,7 +152,7 @@ WRITERS = (
                 "",
             ),
         ),
-        (EXPLORER,),
+        (RULES, EXPLORER),
     ),
     one(
         "publish-before-reading",
@@ -163,6 +163,7 @@ WRITERS = (
         "            self._lease.publish(2**62, bytes(8))\n"
         "            with store.catalog.read() as reader:\n"
         "                # The generation first",
+        RULES,
         EXPLORER,
     ),
     one(
@@ -178,6 +179,7 @@ WRITERS = (
         "                rows = reader.packs((PackState.LIVE,))\n"
         "            with store.catalog.read() as reader:\n"
         "                generation, epoch = reader.generation(), reader.epoch()\n",
+        RULES,
         EXPLORER,
         listed=True,
     ),
@@ -301,7 +303,7 @@ WRITERS = (
                 "            if False:\n",
             ),
         ),
-        (GC, EXPLORER, RULES),
+        (RULES,),
         listed=True,
     ),
     one(
@@ -397,8 +399,8 @@ COLLECTORS = (
         "repo/gc.py",
         "                if not (found.kept.marks(pack_id) & ~positions).any():\n",
         "                if True:\n",
-        EXPLORER,
         RULES,
+        EXPLORER,
     ),
     one(
         "old-generation",
@@ -451,8 +453,8 @@ COLLECTORS = (
         "repo/sweep.py",
         "        if info.alive and info.role is not LeaseRole.RUN\n",
         "        if info.role is not LeaseRole.RUN\n",
-        EXPLORER,
         RULES,
+        EXPLORER,
     ),
     Mutant(
         "leases-before-the-condemnation",
@@ -477,7 +479,7 @@ COLLECTORS = (
                 "            sweep.lease_floor = real\n",
             ),
         ),
-        (EXPLORER, RULES),
+        (RULES, EXPLORER),
     ),
     one(
         "drop-what-is-newer",
@@ -516,8 +518,8 @@ COLLECTORS = (
         "repo/sweep.py",
         "            if now == row:\n",
         "            if now is not None:\n",
-        EXPLORER,
         RULES,
+        EXPLORER,
     ),
     one(
         "dropping-rows-stay",
@@ -616,8 +618,8 @@ READERS_AND_PROCESSES = (
         "                rows += [row for row in condemned if row.gc_gen > pinned]\n"
         "        self._odb.add(rows)\n"
         "        self._odb.retain({row.id for row in rows if row.gc_gen == 0})\n",
-        EXPLORER,
         RULES,
+        EXPLORER,
         listed=True,
     ),
     one(
@@ -627,8 +629,8 @@ READERS_AND_PROCESSES = (
         "                rows += [row for row in condemned if row.gc_gen > pinned]\n",
         "                pass\n",
         "tests/repo/test_session.py",
-        EXPLORER,
         RULES,
+        EXPLORER,
     ),
     one(
         "reader-without-a-generation",

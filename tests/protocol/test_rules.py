@@ -86,6 +86,35 @@ def test_commits_wait_for_the_disk_and_truncate_their_journal(store: Store) -> N
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("truncate",)
 
 
+def _steps_of_beginning(store: Store, wanted: str, place: str) -> int:
+    """How many such steps the beginning of a transaction takes."""
+    seen: list[str] = []
+    before = system.observe(lambda name, path: seen.append(f"{name} {path}"))
+    store.transaction().abort()
+    system.observe(before)
+    return sum(line.startswith(wanted) and place in line for line in seen)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "place"), [("create", "leases"), ("catalog-read", ""), ("write", "leases")]
+)
+def test_a_gc_while_a_writer_begins(store: Store, other: Store, wanted: str, place: str) -> None:
+    """Before each step of the beginning, and again after it: the writer relies on nothing lost."""
+    tag_blobs(store, "gone", {"a": STALE})
+    assert store.get(store.resolve("gone:a")) == STALE  # its pack is open, so it would be found
+    delete(store, "gone")
+    store.sessions.drop_idle()
+    number = _steps_of_beginning(store, wanted, place)
+    with at_step(wanted, place, number, lambda: gc(other)):
+        txn = store.transaction()
+    oid = txn.put_blob(STALE)
+    gc(other)
+    txn.set_ref("refs/tags/again", oid)
+    txn.commit()
+    assert fsck(other, full=True).ok
+    assert other.get(other.resolve("again")) == STALE
+
+
 def test_only_what_has_moved_altogether_stands_elsewhere(store: Store, other: Store) -> None:
     tag_blobs(store, "gone", {"a": STALE, "b": OTHER})
     delete(store, "gone")
