@@ -26,10 +26,12 @@ from n4a_store.objects.codec import encode_run, encode_value
 from n4a_store.objects.model import Run, RunStatus, Tree, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.fsck import fsck
+from n4a_store.repo.gc import collect
 from n4a_store.repo.store import Store
 from n4a_store.settings import Durability, Settings
 from n4a_store.storage import system
 from n4a_store.storage.leases import list_leases
+from n4a_store.storage.rows import PackState
 
 MISSING = ObjectId(bytes(32))
 
@@ -268,6 +270,34 @@ def test_what_is_present_but_not_in_the_snapshot_is_put_again_with_its_closure(
             path.unlink()
     with Store.open(store.path) as again:
         assert again.get(again.resolve("a:inner/leaf")) == b"leaf"
+
+
+@pytest.mark.parametrize("how", ["duplicate", "by id", "adopted"])
+def test_what_was_condemned_while_a_transaction_relied_on_it_is_brought_back(
+    store: Store, how: str
+) -> None:
+    put_one(store)
+    with store.transaction() as txn:
+        if how == "adopted":
+            entry = txn.adopt_path("refs/tags/a")
+        else:
+            entry = TreeEntry(Kind.BLOB, store.ref("refs/tags/a").oid)
+            if how == "duplicate":
+                assert txn.put_blob(b"data") == entry.oid
+            txn.put_tree({"x": entry})
+        with Store.open(store.path) as other:
+            with other.transaction() as theirs:
+                theirs.delete_ref("refs/tags/a")
+            collect(other, expire_now=True, thorough=True)
+            with other.catalog.read() as reader:
+                assert [row.state for row in reader.packs()] == [PackState.CONDEMNED]
+        txn.set_ref("refs/tags/b", entry)
+        txn.commit()
+    with Store.open(store.path) as other:
+        assert fsck(other, full=True).ok
+        store.sessions.drop_idle()
+        collect(other, expire_now=True, thorough=True)
+        assert other.get(other.resolve("b")) == b"data"
 
 
 def test_packs_are_closed_at_their_limits_and_read_back_meanwhile(tmp_path: Path) -> None:
