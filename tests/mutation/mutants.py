@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CI", "MUTANTS", "SUITES", "Mutant"]
+__all__ = ["CI", "MUTANTS", "QUICK", "SUITES", "Mutant"]
 
 EXPLORER = "tests/protocol/test_orders.py"
 GC = "tests/repo/test_gc.py"
@@ -23,6 +23,7 @@ FORK = "tests/storage/test_catalog_fork.py"
 CATALOG = "tests/storage/test_catalog.py"
 RULES = "tests/protocol/test_rules.py"
 
+QUICK = (RULES, EXPLORER)
 SUITES = ("tests/storage", "tests/packs", "tests/refs", "tests/repo", "tests/protocol")
 
 

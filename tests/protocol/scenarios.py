@@ -215,6 +215,18 @@ ADOPT = Scenario(
 )
 
 
+ADOPT_FROM_MOVING = Scenario(
+    "adopt from a ref that is being moved",
+    _two_refs,
+    (
+        writer("writer1", adopt("refs/tags/going", "refs/tags/kept", "stale")),
+        writer("writer2", write("refs/tags/going", b"elsewhere")),
+        collector(),
+        reader(),
+    ),
+)
+
+
 def _dead_tree_in_living_pack(store: Store) -> None:
     """The tree stands beside something living; its child stands in a pack that is all garbage."""
     put(store, "refs/tags/child", STALE)
@@ -368,6 +380,7 @@ READER = Scenario(
 )
 
 SCENARIOS = (
-    *(DEDUPE, ADOPT, INCOMPLETE, UNDO, HELD, HELD_TWICE, REPACK, REPACK_THEN_GC, TWO_GCS),
+    *(DEDUPE, ADOPT, ADOPT_FROM_MOVING, INCOMPLETE, UNDO),
+    *(HELD, HELD_TWICE, REPACK, REPACK_THEN_GC, TWO_GCS),
     *(SPARSE, READER),
 )

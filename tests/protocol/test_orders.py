@@ -67,6 +67,10 @@ ORDERS: dict[str, tuple[Scenario, Plan]] = {
         s.ADOPT,
         (("writer1", "lock commit.lock"), ("writer2", ""), ("gc", ""), ("writer1", "")),
     ),
+    "a ref that moves vouches for what it holds now": (
+        s.ADOPT_FROM_MOVING,
+        (("writer1", "lock commit.lock"), ("writer2", ""), ("gc", ""), ("writer1", "")),
+    ),
     "a dead tree in a living pack loses its child": (
         s.INCOMPLETE,
         (("writer1", "lock commit.lock"), ("gc", ""), ("writer1", "")),
