@@ -162,36 +162,46 @@ def test_a_child_that_lives_on_does_not_keep_the_commit_lock(tmp_path: Path) -> 
     assert result.returncode == 0, result.stderr
 
 
-def commit_in_both(catalog: Catalog) -> int:
-    """Fork inside a write block and leave it in both processes; in the child, what was said."""
+def commit_in_both(catalog: Catalog, wait: int) -> int:
+    """Fork inside a write block and leave it in both processes, the child last.
+
+    Returns:
+        In the parent the child's pid; in the child 0, when it was told that this cannot be.
+    """
     pid = -1
     try:
         with catalog.write() as writer:
             op = writer.next_op("commit", "")
-            writer.put(RefRow("refs/tags/mine", 1, bytes(32), op.op))
+            for number in range(500):  # enough to make the file grow
+                writer.put(RefRow(f"refs/tags/n{number:03}", 1, bytes(32), op.op))
             pid = os.fork()
-            if pid != 0:
-                return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if pid == 0:
+                signal.alarm(20)
+                os.read(wait, 1)
     except BackendError as error:
         if pid == 0 and "forked child" in str(error):
-            return 7
+            return 0
         raise
-    return 8
+    return pid
 
 
 def test_a_fork_inside_a_write_block_commits_in_the_parent_only(tmp_path: Path) -> None:
     catalog = make(tmp_path)
     parent = os.getpid()
-    status = 1
+    wait, go = os.pipe()
+    pid = -1
     try:
-        status = commit_in_both(catalog)
-        gc.collect()  # the child frees all that it can: nothing of that may reach the journal
+        pid = commit_in_both(catalog, wait)
+        gc.collect()  # the child frees all that it can: a commit that succeeded must survive that
     finally:
         if os.getpid() != parent:
-            os._exit(status)
-    assert status == 7
-    assert names(catalog) == ["mine"]
-    assert names(reopen(tmp_path)) == ["mine"]
+            os._exit(7 if pid == 0 else 1)
+    os.write(go, b"1")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    os.close(wait)
+    os.close(go)
+    assert len(names(reopen(tmp_path))) == 500
+    assert len(names(catalog)) == 500
 
 
 def test_a_child_is_not_blocked_by_a_thread_that_exists_in_the_parent_only(
