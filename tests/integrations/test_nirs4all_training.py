@@ -94,6 +94,23 @@ def test_training_again_adds_no_artifact(tmp_path: Path) -> None:
     assert {record.content_hash for record in records} == {one.content_hash for one in first}
 
 
+def test_upstream_reads_none_of_the_manifests_that_the_store_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import yaml
+
+    parsed: list[str] = []
+    real = yaml.safe_load
+    monkeypatch.setattr(yaml, "safe_load", lambda of: parsed.append(of.name) or real(of))
+    theirs = tmp_path / "elsewhere" / "manifest.yaml"
+    theirs.parent.mkdir()
+    theirs.write_text("{path: artifacts/ab/kept.joblib}")
+    with integration.installed():
+        train(CASES[3], tmp_path)
+        assert list(tmp_path.rglob("runs/**/manifest.yaml"))
+    assert set(parsed) == {str(theirs)}
+
+
 def test_a_failed_pipeline_leaves_what_its_rows_name_and_no_more(tmp_path: Path) -> None:
     case = Case("failure", failure)
     with integration.installed(), pytest.raises(RuntimeError, match="alpha"):

@@ -17,7 +17,7 @@ import dataclasses
 import logging
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from n4a_store.artifacts.registry import ArtifactRegistry
 from n4a_store.artifacts.serializers.base import Payload
 from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
 from n4a_store.artifacts.workers import WorkerRegistry, WorkerTicket, worker_ticket
+from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import ArtifactNotFoundError
 from n4a_store.integrations.nirs4all.addresses import Address, is_address
 from n4a_store.integrations.nirs4all.chains import (
@@ -43,7 +44,7 @@ from n4a_store.integrations.nirs4all.chains import (
     parse_foreign_id,
     place,
 )
-from n4a_store.integrations.nirs4all.versions import check_version
+from n4a_store.integrations.nirs4all.versions import running_version
 
 __all__ = ["StoreRegistry", "commit_pipeline", "open_registries"]
 
@@ -58,6 +59,8 @@ _live: weakref.WeakSet[StoreRegistry] = weakref.WeakSet()
 
 class StoreRegistry(Upstream):  # type: ignore[misc]  # upstream is not typed here
     """See the module. Built by upstream's own code, with upstream's arguments."""
+
+    workspace: Path
 
     def __init__(self, workspace: Path, dataset: str, pipeline_id: str = "") -> None:
         super().__init__(workspace, dataset, pipeline_id)
@@ -112,7 +115,7 @@ class StoreRegistry(Upstream):  # type: ignore[misc]  # upstream is not typed he
             self._begin()
 
     def _begin(self) -> None:
-        details = {"runner": f"nirs4all=={check_version()}", "dataset": self.dataset}
+        details = {"runner": f"nirs4all=={running_version()}", "dataset": self.dataset}
         self.kept.start_run(details=details)
         self._alone = False
 
@@ -239,7 +242,7 @@ class StoreRegistry(Upstream):  # type: ignore[misc]  # upstream is not typed he
             fold_id=None if foreign is None else foreign.fold,
             class_name=type(obj).__name__,
             format=_FORMAT,
-            nirs4all_version=check_version(),
+            nirs4all_version=running_version(),
             created_at=datetime.now(UTC).isoformat(),
         )
 
@@ -331,10 +334,36 @@ class StoreRegistry(Upstream):  # type: ignore[misc]  # upstream is not typed he
             raise ArtifactNotFoundError(f"{record.artifact_id} is no longer in {self.kept}")
         return self.kept.load_artifact(ours)
 
+    # --- what upstream looks for before it deletes --------------------------------------------
+
+    def _scan_all_manifest_references(
+        self, include_memory: bool = True, include_store: bool = True
+    ) -> set[str]:
+        # Upstream parses every manifest.yaml below the workspace. The store's own renditions
+        # name no file of upstream's, and there is one for each pipeline ever trained.
+        was = self.workspace
+        self.workspace = _WithoutRenditions(was)
+        try:
+            return set(super()._scan_all_manifest_references(include_memory, include_store))
+        finally:
+            self.workspace = was
+
     def close(self) -> None:
         """Close the store; an open run has failed."""
         if self._kept is not None:
             self._kept.close()
+
+
+class _WithoutRenditions(type(Path())):  # type: ignore[misc]  # the platform's own kind of path
+    """A workspace whose search finds no manifest that a store has written."""
+
+    def rglob(self, pattern: str) -> Iterator[Path]:
+        """As a path's, without the renditions of datasets that have a store."""
+        workspace = Workspace(self)
+        ours = [workspace.layout.runs / name for name in workspace.datasets()]
+        for path in Path(self).rglob(pattern):
+            if not any(path.is_relative_to(folder) for folder in ours):
+                yield path
 
 
 def _handed_over(record: UpstreamRecord, made: Mapping[str, Any]) -> UpstreamRecord:

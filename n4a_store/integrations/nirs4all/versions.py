@@ -6,11 +6,12 @@ has not been tested is refused, before anything of it is touched.
 
 from __future__ import annotations
 
+import functools
 from importlib import metadata
 
 from n4a_store.errors import InvalidInputError, UnsupportedFormatError
 
-__all__ = ["FIRST", "PROGRAM", "TESTED", "UNTESTED", "check_version"]
+__all__ = ["FIRST", "PROGRAM", "TESTED", "UNTESTED", "check_version", "running_version"]
 
 FIRST, UNTESTED = (1, 4, 10), (1, 4, 11)
 TESTED = "nirs4all >=1.4.10,<1.4.11"
@@ -37,6 +38,16 @@ def check_version() -> str:
             hint="pip install 'n4a_store[nirs4all]' installs that one",
         )
     return version
+
+
+@functools.cache
+def running_version() -> str:
+    """The version of the nirs4all that this process runs; looked up once, for it is slow.
+
+    Raises:
+        As :func:`check_version`.
+    """
+    return check_version()
 
 
 def _numbers(version: str) -> tuple[int, ...]:
