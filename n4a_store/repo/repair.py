@@ -7,6 +7,7 @@ in one commit. The damaged file is kept in ``quarantine/``.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
 __all__ = ["Salvaged", "adopt_unlisted_packs", "salvage_pack"]
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +197,8 @@ def adopt_unlisted_packs(store: Store) -> list[str]:
     """Enter every sound pack in ``packs/`` that the catalog does not list.
 
     It is the way on after a catalog was put back from a backup: afterwards everything that is on
-    the disk can be read again, and gc may run. Refs that were set after the backup are not
+    the disk can be read again, packs that have gone since the backup are no longer listed, and gc
+    may run, unless something reachable is lost. Refs that were set after the backup are not
     brought back by it; the objects they named are, as orphans.
 
     Returns:
@@ -226,10 +231,18 @@ def adopt_unlisted_packs(store: Store) -> list[str]:
                 PackRow(pack_id, PackState.LIVE, 0, "", footer.objects, size, footer.raw_bytes)
             )
         noted = store.catalog.noted_sequence() or 0
+        gone: set[str] = set()
         with store.catalog.write() as writer:
             for row in rows:
                 if writer.pack(row.id) is None:
                     writer.put(row)
+            for listed_row in writer.packs():
+                # Rewritten or dropped after the backup: what it held stands in a pack entered
+                # above, or is lost, and then fsck names it and gc refuses to run.
+                if not store.layout.pack(listed_row.id).exists():
+                    log.warning("pack %s is gone: no longer listed", listed_row.id)
+                    writer.delete(listed_row)
+                    gone.add(listed_row.id)
             # Go on counting where the lost catalog had stopped: its numbers are not used twice.
             if writer.sequence() < noted:
                 writer.set_meta("sequence", noted)
@@ -238,4 +251,5 @@ def adopt_unlisted_packs(store: Store) -> list[str]:
             writer.next_generation()
             writer.next_op("adopt", f"entered {len(rows)} packs")
         store.odb.add(rows)
+        store.odb.retain({pack_id for pack_id in store.odb.pack_ids if pack_id not in gone})
     return [row.id for row in rows]

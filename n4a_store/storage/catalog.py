@@ -254,6 +254,23 @@ class Catalog:
             return None
         return int(note) if note.isascii() and note.isdigit() else None
 
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy of this moment's catalog to ``path``, which does not exist.
+
+        By SQLite's own backup: reading the file directly could catch half a commit, and closing
+        it would drop SQLite's locks in this process. The caller makes the copy durable.
+
+        Raises:
+            BackendError: The disk refused.
+        """
+        with self._mutex, sqlite_errors(self._path):
+            source = self._connect()
+            copy = sqlite3.connect(path, isolation_level=None)
+            try:
+                source.backup(copy)
+            finally:
+                copy.close()
+
     def close(self) -> None:
         """Close the connection; a catalog that is used again opens another."""
         with self._mutex:
