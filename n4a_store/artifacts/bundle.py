@@ -108,13 +108,20 @@ class Imported:
 
 
 def export_bundle(
-    store: Store, subjects: Iterable[tuple[str, Subject]], dataset: str, path: Path
+    store: Store,
+    subjects: Iterable[tuple[str, Subject]],
+    dataset: str,
+    path: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
     """Write a bundle of runs, pipelines and artifacts, with all that they need.
 
     Args:
         subjects: What to export, each with the name that led to it; a tag travels too.
         path: A file that does not exist yet.
+        progress: Called after each object with the bytes written so far and the bytes in all,
+            uncompressed.
 
     Raises:
         InvalidInputError: The file exists, or a subject is a plain object.
@@ -140,7 +147,8 @@ def export_bundle(
         file = AppendFile(draft)
         try:
             file.write(head + blake3(head).digest())
-            objects = write_pack(store, oids, file.write, extra)
+            step = None if progress is None else _against(store, oids, progress)
+            objects = write_pack(store, oids, file.write, extra, step)
             file.sync()
             move_file(draft, path)
             sync_folder(path.absolute().parent)
@@ -148,6 +156,14 @@ def export_bundle(
             file.close()
             remove_file(draft)
     return Exported(str(path), tuple(refs), objects, path.stat().st_size)
+
+
+def _against(
+    store: Store, oids: Iterable[ObjectId], progress: Callable[[int, int], None]
+) -> Callable[[int], None]:
+    """Progress as bytes done against the bytes of all `oids`."""
+    total = sum(store.info(oid).size for oid in oids)
+    return lambda done: progress(done, total)
 
 
 def _refs_of(

@@ -43,12 +43,14 @@ def write_pack(
     oids: Iterable[ObjectId],
     sink: Callable[[BytesLike], object],
     extra: Iterable[tuple[Kind, bytes, ObjectId]] = (),
+    progress: Callable[[int], None] | None = None,
 ) -> int:
     """Write objects as one pack; each once, in the order given.
 
     Args:
         sink: Takes the pack's bytes, piece by piece.
         extra: Objects that the store need not have.
+        progress: Called after each object of the store with the bytes of those so far.
 
     Returns:
         How many objects it holds.
@@ -58,11 +60,15 @@ def write_pack(
         CorruptionError: One of them is damaged: it is not passed on.
     """
     writer = PackWriter(lambda data: _ignore(sink(data)))
+    size = 0
     with store.session():
         for oid in oids:
             if oid.raw not in writer:
                 kind, data = store.read(oid.raw)
                 writer.add(oid.raw, kind, data)
+                size += len(data)
+                if progress is not None:
+                    progress(size)
         for extra_kind, payload, oid in extra:
             if oid.raw not in writer:
                 writer.add(oid.raw, extra_kind, payload)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -120,7 +120,12 @@ class _Done:
 
 
 def collect(
-    store: Store, *, dry_run: bool = False, expire_now: bool = False, thorough: bool = False
+    store: Store,
+    *,
+    dry_run: bool = False,
+    expire_now: bool = False,
+    thorough: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> GcReport:
     """Collect the garbage of a store, beside running writers and readers.
 
@@ -129,6 +134,8 @@ def collect(
         dry_run: Only tell what would be done.
         expire_now: Drop what only undo keeps as well.
         thorough: Rewrite every pack that holds any garbage, however little.
+        progress: Called after each batch of packs that are rewritten, with the bytes of those
+            that have been and of all that will be.
 
     Raises:
         LockedError: Another gc or repack is running; the message says whose.
@@ -148,16 +155,23 @@ def collect(
     )
     with lock:
         drop_idle_sessions()
-        return _Collector(store, expire_now, thorough).run()
+        return _Collector(store, expire_now, thorough, progress).run()
 
 
 class _Collector:
     """One gc under its lock."""
 
-    def __init__(self, store: Store, expire_now: bool, thorough: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        expire_now: bool,
+        thorough: bool,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
         self._store = store
         self._expire_now = expire_now
         self._thorough = thorough
+        self._progress = progress
         self._done = _Done()
 
     def run(self) -> GcReport:
@@ -255,6 +269,7 @@ class _Collector:
         batches: list[list[str]] = [[]]
         if sparse and not self._is_held_up():
             batches += list(_batched(found, sparse))
+        looked_at, to_look_at = 0, sum(found.rows[pack_id].stored_bytes for pack_id in sparse)
         for batch in batches:
             builder = PackBuilder(
                 self._store.layout,
@@ -274,6 +289,9 @@ class _Collector:
             dead = []
             remove_tree(builder.folder)
             self._drop(rows)
+            looked_at += sum(found.rows[pack_id].stored_bytes for pack_id in batch)
+            if self._progress is not None:
+                self._progress(looked_at, to_look_at)
 
     def _is_held_up(self) -> bool:
         """Whether some lease keeps what was condemned before.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,12 +84,19 @@ class RepackMode(enum.StrEnum):
     """All packs, near-duplicates as deltas: smallest, and somewhat slower to read."""
 
 
-def repack(store: Store, mode: RepackMode = RepackMode.GEOMETRIC) -> RepackReport:
+def repack(
+    store: Store,
+    mode: RepackMode = RepackMode.GEOMETRIC,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> RepackReport:
     """Merge packs.
 
     Args:
         store: The store.
         mode: What is rewritten, and how.
+        progress: Called after each batch of packs with the bytes merged so far and the bytes of
+            all that will be.
 
     Raises:
         LockedError: Another gc or repack is running.
@@ -129,6 +136,9 @@ def repack(store: Store, mode: RepackMode = RepackMode.GEOMETRIC) -> RepackRepor
                 written += sum(row.stored_bytes for row in rows)
                 remove_tree(builder.folder)
                 dropped += drop_condemned(store)
+                if progress is not None:
+                    done = sum(row.stored_bytes for row in merged)
+                    progress(done, sum(row.stored_bytes for row in chosen))
         finally:
             own.release()
         with store.catalog.read() as reader:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from n4a_store.artifacts.bundle import export_bundle, import_bundle
+from n4a_store.artifacts.removal import remove
+from n4a_store.artifacts.subject import identify
+from n4a_store.artifacts.workspace import Workspace
 from n4a_store.cli import progress as module
 from n4a_store.cli.context import App, Options
 from n4a_store.cli.progress import progress, progress_text
+from n4a_store.repo.fsck import fsck
+from n4a_store.repo.gc import collect
+from n4a_store.repo.repack import RepackMode, repack
+from tests.cli.conftest import Trained
 
 
 class Terminal(io.StringIO):
@@ -60,3 +70,29 @@ def test_silent_off_a_terminal_or_when_told(options: Options) -> None:
     app.out.stderr = io.StringIO() if options == Options() else Terminal()
     with progress(app, "checking") as report:
         assert report is None
+
+
+def test_long_work_reports_up_to_the_whole(trained_own: Trained, tmp_path: Path) -> None:
+    """Every long job hands its progress on: growing, and in the end the whole of it."""
+    seen: dict[str, list[tuple[int, int]]] = {}
+
+    def into(name: str) -> Callable[[int, int], None]:
+        return lambda done, total: seen.setdefault(name, []).append((done, total))
+
+    bundle = tmp_path / "run.n4b"
+    with Workspace(trained_own.path).store("corn") as store:
+        subject = identify(store, store.resolve_entry(trained_own.runs[0]), trained_own.runs[0])
+        export_bundle(
+            store, [(trained_own.runs[0], subject)], "corn", bundle, progress=into("export")
+        )
+        fsck(store, full=True, progress=into("fsck"))
+        remove(store, [trained_own.runs[2]], dry_run=False)
+        collect(store, expire_now=True, progress=into("gc"))
+        repack(store, RepackMode.ALL, progress=into("repack"))
+    with Workspace(tmp_path / "theirs").create("corn") as theirs:
+        import_bundle(theirs, bundle, progress=into("import"))
+    assert sorted(seen) == ["export", "fsck", "gc", "import", "repack"]
+    for name, steps in seen.items():
+        assert steps == sorted(steps), name
+        done, total = steps[-1]
+        assert done == total > 0, name

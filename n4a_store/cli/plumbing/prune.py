@@ -6,6 +6,7 @@ import click
 
 from n4a_store.cli.command import plumbing
 from n4a_store.cli.context import App
+from n4a_store.cli.progress import progress
 
 
 @plumbing("prune")
@@ -21,7 +22,9 @@ def command(app: App, dry_run: bool, now: bool, thorough: bool) -> None:
     """
     from n4a_store.repo.gc import collect
 
-    report = collect(app.store(), dry_run=dry_run, expire_now=now, thorough=thorough)
+    store = app.store()
+    with progress(app, "pruning") as shown:
+        report = collect(store, dry_run=dry_run, expire_now=now, thorough=thorough, progress=shown)
     if app.json:
         app.out.json("prune", {"report": report})
         return

@@ -6,6 +6,7 @@ import click
 
 from n4a_store.cli.command import plumbing
 from n4a_store.cli.context import App
+from n4a_store.cli.progress import progress
 
 
 @plumbing("repack")
@@ -25,7 +26,9 @@ def command(app: App, mode: str | None) -> None:
     """
     from n4a_store.repo.repack import RepackMode, repack
 
-    report = repack(app.store(), RepackMode(mode or "geometric"))
+    store = app.store()
+    with progress(app, "repacking") as shown:
+        report = repack(store, RepackMode(mode or "geometric"), progress=shown)
     if app.json:
         app.out.json("repack", {"report": report})
         return

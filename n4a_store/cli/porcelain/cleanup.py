@@ -7,6 +7,7 @@ import click
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App
 from n4a_store.cli.porcelain.reclaim import NOTHING_CHANGED, show_orphan
+from n4a_store.cli.progress import progress
 from n4a_store.cli.terminal import human_size
 
 
@@ -25,7 +26,8 @@ def command(app: App, force: bool, now: bool) -> None:
     dataset = app.dataset()
     found = find_orphans(dataset.store, expire_now=now)
     going = [orphan for orphan in found.artifacts if now or not orphan.undoable]
-    report = collect(dataset.store, dry_run=not force, expire_now=now)
+    with progress(app, f"cleaning up {dataset.name}") as shown:
+        report = collect(dataset.store, dry_run=not force, expire_now=now, progress=shown)
     if app.json:
         fields = {"dataset": dataset.name, "dry_run": not force, "artifacts": going}
         app.out.json("artifacts cleanup", fields | {"report": report})

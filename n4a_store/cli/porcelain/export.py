@@ -12,6 +12,7 @@ from n4a_store.cli.command import HintedUsageError, porcelain
 from n4a_store.cli.complete import names as complete_names
 from n4a_store.cli.context import App
 from n4a_store.cli.porcelain.look import subject_of
+from n4a_store.cli.progress import progress
 from n4a_store.cli.render import Column
 from n4a_store.cli.terminal import human_size
 
@@ -56,7 +57,8 @@ def _bundle(
 ) -> None:
     from n4a_store.artifacts.bundle import export_bundle
 
-    written = export_bundle(store, subjects, dataset, path)
+    with progress(app, "exporting") as report:
+        written = export_bundle(store, subjects, dataset, path, progress=report)
     if app.json:
         app.out.json("artifacts export", {"bundle": written})
         return
