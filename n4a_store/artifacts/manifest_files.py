@@ -7,18 +7,27 @@ A rendition that cannot be written costs nothing but a warning: the store holds 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import stat
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from n4a_store.artifacts.manifest_tree import PipelineManifest
 from n4a_store.artifacts.rendition import manifest_document, render
 from n4a_store.artifacts.types import ArtifactRecord
 from n4a_store.errors import BackendError
-from n4a_store.storage.files import remove_file, remove_tree, replace_file
+from n4a_store.refs.names import check_name_component
+from n4a_store.storage.files import list_folder, remove_file, remove_if_empty, replace_file
 from n4a_store.storage.layout import WorkspaceLayout
 from n4a_store.storage.system import backend_errors
 
-__all__ = ["forget_pipeline", "forget_runs", "write_rendition"]
+__all__ = [
+    "find_renditions",
+    "forget_pipeline",
+    "forget_runs",
+    "remove_renditions",
+    "write_rendition",
+]
 
 log = logging.getLogger(__name__)
 
@@ -63,23 +72,79 @@ def write_rendition(
         log.warning("the readable manifest %s was not written: %s", path, error)
 
 
+def find_renditions(
+    layout: WorkspaceLayout, dataset: str, wanted: Callable[[str, str], bool] = lambda *_: True
+) -> list[Path]:
+    """The renditions of a dataset, in order; nothing is found through a symbolic link.
+
+    Args:
+        wanted: Says of a run and a pipeline whether their rendition is meant.
+
+    Raises:
+        BackendError: A folder cannot be read.
+    """
+    found: list[Path] = []
+    top = layout.runs / check_name_component(dataset)
+    if not (_is_folder(layout.runs) and _is_folder(top)):
+        return found
+    for run in list_folder(top):
+        for pipeline in list_folder(top / run) if _is_folder(top / run) else ():
+            path = layout.manifest(dataset, run, pipeline)
+            if not _is_folder(path.parent) or not wanted(run, pipeline):
+                continue
+            # What a writer that died left of one counts as well.
+            names = (path.name, f".{path.name}.")
+            found += [
+                path.parent / name
+                for name in list_folder(path.parent)
+                if name == names[0] or (name.startswith(names[1]) and name.endswith(".tmp"))
+            ]
+    return found
+
+
+def remove_renditions(layout: WorkspaceLayout, paths: Iterable[Path]) -> int:
+    """Remove renditions that `find_renditions` found, and the folders that this leaves empty.
+
+    Returns:
+        How many there were; what else somebody put beside them stays.
+
+    Raises:
+        BackendError: One of them cannot be removed.
+    """
+    removed = 0
+    for path in paths:
+        removed += remove_file(path)
+        for folder in path.parents:
+            if folder == layout.runs or not remove_if_empty(folder):
+                break
+    return removed
+
+
 def forget_pipeline(layout: WorkspaceLayout, dataset: str, pipeline_id: str) -> None:
     """Remove the renditions of a pipeline that was deleted, in all runs."""
-    folder = layout.runs / dataset
-    try:
-        for run in folder.iterdir() if folder.is_dir() else ():
-            path = layout.manifest(dataset, run.name, pipeline_id)
-            if remove_file(path):
-                remove_tree(path.parent)
-    except (BackendError, OSError) as error:
-        log.warning("readable manifests of %s are still in %s: %s", pipeline_id, folder, error)
+    _forget(layout, dataset, lambda _, pipeline: pipeline == pipeline_id)
 
 
 def forget_runs(layout: WorkspaceLayout, dataset: str) -> None:
     """Remove all renditions of a dataset that was purged."""
-    folder = layout.runs / dataset
+    _forget(layout, dataset, lambda *_: True)
+
+
+def _forget(layout: WorkspaceLayout, dataset: str, wanted: Callable[[str, str], bool]) -> None:
     try:
-        if folder.is_dir():
-            remove_tree(folder)
+        remove_renditions(layout, find_renditions(layout, dataset, wanted))
     except BackendError as error:
-        log.warning("readable manifests are still in %s: %s", folder, error)
+        log.warning("readable manifests are still in %s: %s", layout.runs / dataset, error)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether `path` is a folder and no link to one.
+
+    Raises:
+        BackendError: That cannot be told.
+    """
+    with backend_errors(f"look at {path}"):
+        try:
+            return stat.S_ISDIR(path.lstat().st_mode)
+        except FileNotFoundError:
+            return False

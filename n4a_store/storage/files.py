@@ -6,6 +6,7 @@ switches the fsyncs off for stores that were told so; the order stays.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ __all__ = [
     "move_file",
     "read_text",
     "remove_file",
+    "remove_if_empty",
     "remove_tree",
     "replace_file",
     "sync_file",
@@ -180,6 +182,24 @@ def remove_file(path: Path) -> bool:
         try:
             system.unlink(str(path))
         except FileNotFoundError:
+            return False
+    return True
+
+
+def remove_if_empty(folder: Path) -> bool:
+    """Remove a folder that holds nothing; False when it holds something or is gone.
+
+    Raises:
+        BackendError: It cannot be removed, or is no folder.
+    """
+    with backend_errors(f"remove folder {folder}"):
+        try:
+            system.rmdir(str(folder))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
             return False
     return True
 

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from n4a_store.errors import BackendError
 from tests.cli.conftest import EXECUTABLE, Cli, Trained
+
+
+def manifests(trained: Trained, dataset: str = "corn") -> list[str]:
+    top = trained.path / "runs" / dataset
+    return sorted(str(path.relative_to(top)) for path in top.rglob("*") if not path.is_dir())
 
 
 @pytest.fixture
@@ -83,6 +89,68 @@ def test_rm_previews_then_removes_then_undo_brings_back(
     assert "0002_stack" not in refs(cli, corn)
     cli(*corn, "rm", "0001_plz").failed(13, "did you mean '0001_pls'?")
     cli(*corn, "rm").failed(2, "missing argument")
+
+
+def test_readable_manifests_go_with_what_they_show(
+    executable: Cli, cli: Cli, corn: tuple[str], trained_own: Trained
+) -> None:
+    before, top = manifests(trained_own), trained_own.path / "runs" / "corn"
+    assert len(before) == 6
+    (top / "notes.txt").write_text("mine")
+    (top / trained_own.runs[1] / "0001_pls" / "plot.png").write_text("mine")
+    preview = cli(*corn, "rm", "0002_stack", trained_own.runs[0]).ok()
+    assert "would remove  4 readable manifests under runs/corn" in preview.lines
+    assert len(manifests(trained_own)) == 8
+    cli(*corn, "rm", "0002_stack", trained_own.runs[0], "-f").ok()
+    kept = [f"{run}/0001_pls/manifest.yaml" for run in trained_own.runs[1:]]
+    mine = ["notes.txt", f"{trained_own.runs[1]}/0001_pls/plot.png"]
+    assert manifests(trained_own) == sorted(kept + mine)
+    assert not (top / trained_own.runs[0]).exists()
+    said = cli(*corn, "purge", "--json").ok().json["manifests"]
+    assert sorted(said) == [str(top / path) for path in sorted(kept)]
+    done = executable(*corn, "purge", "-f", "-y").ok()
+    assert "removed  2 readable manifests under runs/corn" in done.lines
+    assert manifests(trained_own) == sorted(mine)
+    assert len(manifests(trained_own, "fermentation")) == 2
+    # The store is the truth: what undo brings back can be printed again.
+    cli(*corn, "undo").ok()
+    assert "items:" in cli(*corn, "manifest", "0001_pls").ok().out
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_nothing_is_removed_through_a_link(
+    cli: Cli, corn: tuple[str], trained_own: Trained, tmp_path: Path, level: int
+) -> None:
+    run = trained_own.path / "runs" / "corn" / trained_own.runs[0]
+    place = [run.parents[1], run.parent, run, run / "0001_pls"][level]
+    elsewhere = tmp_path / "elsewhere"
+    place.rename(elsewhere)
+    place.symlink_to(elsewhere)
+    there = sorted(path.name for path in elsewhere.rglob("manifest.yaml"))
+    cli(*corn, "purge", "-f", "-y").ok()
+    assert refs(cli, corn) == ""
+    assert sorted(path.name for path in elsewhere.rglob("manifest.yaml")) == there
+    assert place.is_symlink()
+
+
+def test_a_folder_of_manifests_that_cannot_be_read_stops_a_purge(
+    cli: Cli, corn: tuple[str], trained_own: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = refs(cli, corn)
+
+    def refuse(folder: Path) -> list[str]:
+        raise BackendError(f"list {folder}: permission denied")
+
+    # By the seam: for root, who runs some test machines, every folder can be read.
+    monkeypatch.setattr("n4a_store.artifacts.manifest_files.list_folder", refuse)
+    cli(*corn, "purge", "-f", "-y").failed(1, "permission denied")
+    cli(*corn, "rm", "0002_stack", "-f").failed(1, "permission denied")
+    assert refs(cli, corn) == before
+    monkeypatch.undo()
+    monkeypatch.setattr("n4a_store.artifacts.manifest_files.remove_file", refuse)
+    partly = cli(*corn, "purge", "-f", "-y")
+    assert partly.code == 3
+    assert "warning: a readable manifest is still there" in partly.err
 
 
 def test_undo_by_operation_by_ref_and_its_list(cli: Cli, corn: tuple[str]) -> None:

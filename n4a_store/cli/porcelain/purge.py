@@ -9,7 +9,7 @@ import click
 from n4a_store import errors
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App
-from n4a_store.cli.porcelain.removing import show_removal
+from n4a_store.cli.porcelain.removing import remove_found, renditions, show_removal
 from n4a_store.cli.terminal import safe
 
 
@@ -21,7 +21,8 @@ def command(app: App, force: bool, yes: bool, now: bool) -> None:
     """Remove all runs, pipelines and tags of one dataset.
 
     The dataset must be named with -d. No other dataset is touched. Until the undo window has
-    passed, undo takes it back, unless --now is given.
+    passed, undo takes it back, unless --now is given. The readable manifests under runs/ go too;
+    'n4a-store artifacts manifest' prints them again after an undo.
     """
     from n4a_store.artifacts.removal import remove_everything
     from n4a_store.repo.gc import collect
@@ -33,13 +34,17 @@ def command(app: App, force: bool, yes: bool, now: bool) -> None:
     dataset = app.dataset()
     if force and not yes:
         _ask(dataset.name)
+    found = renditions(app, dataset)
     removal = remove_everything(dataset.store, dry_run=not force)
+    if force:
+        remove_found(app, found)
     report = collect(dataset.store, expire_now=True) if force and now else None
     if app.json:
         fields = {"dataset": dataset.name, "dry_run": not force, "removal": removal}
+        fields["manifests"] = [str(path) for path in found]
         app.out.json("artifacts purge", fields | {"gc": report})
         return
-    show_removal(app, dataset, removal, freed_now=report.bytes_freed if report else None)
+    show_removal(app, dataset, removal, found, freed_now=report.bytes_freed if report else None)
 
 
 def _ask(dataset: str) -> None:
