@@ -147,9 +147,7 @@ def test_an_older_catalog_over_newer_packs(store: Store, tmp_path: Path, then: s
         assert all("gone-before@" in problem.message for problem in problems)
         assert bool(problems) == (then == "gc")
         assert restored.get_tree(tree)
-        assert late in {
-            restored.get(oid) for oid, kind in restored.objects() if kind is Kind.BLOB
-        }
+        assert late in {restored.get(oid) for oid, kind in restored.objects() if kind is Kind.BLOB}
         collect(restored, expire_now=True)
         assert fsck(restored, full=True).problems == ()
         assert restored.get(restored.resolve("before:data")) == b"before" * 100
