@@ -47,7 +47,7 @@ class Count:
 
     Args:
         lost: Refs that do not hold what was acknowledged.
-        dangling: Refs that reach something missing.
+        dangling: Acknowledged commits that reach something missing, seen at once or at the end.
     """
 
     commits: int
@@ -111,6 +111,14 @@ def write(repository: Path, slot: str, folder: Path, rng: random.Random) -> None
             ledger.withdraw()  # refused, or its objects were taken away: not acknowledged
             continue
         ledger.acknowledge()
+        if oid is not None and not is_whole(repository, oid):
+            ledger.say("dangling")
+
+
+def is_whole(repository: Path, name: str) -> bool:
+    """Whether everything below a commit is there."""
+    command = ["git", "-C", str(repository), "rev-list", "--objects", "--quiet", name]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def collect(repository: Path, _slot: str, folder: Path, _rng: random.Random) -> None:
@@ -180,13 +188,9 @@ def _judge(repository: Path, folder: Path, kills: int) -> Count:
         now = refs_of(repository, f"writer{at}")
         allowed = standing.allowed()
         lost += 0 if now in allowed else sum(now.get(n) != o for n, o in allowed[0].items())
-        for name in now:
-            done = subprocess.run(
-                ["git", "-C", repository, "rev-list", "--objects", "--quiet", name],
-                capture_output=True,
-                check=False,
-            )
-            dangling += done.returncode != 0
+        dangling += sum(not is_whole(repository, name) for name in now)
+        text = (folder / f"ledger-writer{at}").read_text()
+        dangling += sum('"dangling"' in line for line in text.splitlines())
     gc = folder / "gc"
     collections = len(gc.read_text().splitlines()) if gc.exists() else 0
     return Count(commits, kills, collections, lost, dangling)
