@@ -83,8 +83,8 @@ def _salvage(store: Store) -> None:
     salvage_pack(store, rows[0].id)
 
 
-def _gc(**options: bool) -> Callable[[Store], object]:
-    return lambda store: collect(store, **options)
+def _gc(*, expire_now: bool = False, thorough: bool = False) -> Callable[[Store], object]:
+    return lambda store: collect(store, expire_now=expire_now, thorough=thorough)
 
 
 def operations() -> list[Operation]:
