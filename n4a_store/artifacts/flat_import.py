@@ -31,6 +31,7 @@ from n4a_store.artifacts.types import MetaModelConfig, register_artifact_type
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import (
     BackendError,
+    CorruptionError,
     InvalidInputError,
     StoreError,
     StoreNotFoundError,
@@ -59,10 +60,15 @@ _WAY_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Something that was not taken, and why."""
+    """Something that was not taken, and why.
+
+    Args:
+        damaged: Whether it is there and not what its manifest declares.
+    """
 
     where: str
     reason: str
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +125,8 @@ def import_flat_workspace(
     source: str | os.PathLike[str],
     workspace: str | os.PathLike[str] | Workspace,
     dataset: str | None = None,
+    *,
+    trusted: bool = False,
 ) -> ImportReport:
     """Take over a workspace of flat files; into another folder, because it touches no file.
 
@@ -126,6 +134,7 @@ def import_flat_workspace(
         source: The workspace with ``binaries`` and ``runs``.
         workspace: Where the stores are or will be.
         dataset: Only this one.
+        trusted: Load what is taken like what was trained here, without asking for trust.
 
     Raises:
         StoreNotFoundError: The source is no workspace, or has no such dataset.
@@ -141,7 +150,7 @@ def import_flat_workspace(
             f"{root} holds no manifests", hint="a workspace has runs/**/manifest.yaml"
         )
     refused = [Refused(str(path), f"{reason}; {_WAY_OUT}") for path, reason in _legacy(root)]
-    taker = _Taker(root, target, refused)
+    taker = _Taker(root, target, refused, "" if trusted else f"flat files in {root}")
     for folder in dict.fromkeys(path.parent.parent for path in manifests):
         taker.take_run([path for path in manifests if path.parent.parent == folder], dataset)
     if dataset is not None and dataset not in taker.seen:
@@ -165,10 +174,11 @@ def _manifests(root: Path) -> Iterator[Path]:
 class _Taker:
     """One import as it goes on."""
 
-    def __init__(self, root: Path, target: Workspace, refused: list[Refused]) -> None:
+    def __init__(self, root: Path, target: Workspace, refused: list[Refused], origin: str) -> None:
         self.root = root
         self.target = target
         self.refused = refused
+        self.origin = origin
         self.taken: dict[str, list[str]] = {}
         self.runs: list[str] = []
         self.seen: set[str] = set()
@@ -203,7 +213,7 @@ class _Taker:
             self._register(name, by_id, paths[0].parent.parent)
 
     def _refuse(self, where: str, error: Exception) -> None:
-        self.refused.append(Refused(where, str(error)))
+        self.refused.append(Refused(where, str(error), isinstance(error, CorruptionError)))
         log.warning("not imported: %s: %s", where, error)
 
     def _new(self, dataset: str, item: _Item) -> NewArtifact:
@@ -225,7 +235,7 @@ class _Taker:
             blob,
             () if item.meta is None else tuple(item.meta.source_ids),
             "" if producer is None else str(producer),
-            origin=f"flat files in {self.root}",
+            origin=self.origin,
         )
 
     def _content(self, dataset: str, item: Mapping[str, Any]) -> bytes:
@@ -239,7 +249,7 @@ class _Taker:
         file = _regular(self.root / "binaries" / dataset / name)
         data = file.read_bytes()
         if hashlib.sha256(data).hexdigest() != declared[1]:
-            raise InvalidInputError(f"{file} is not what its manifest declares (SHA-256 differs)")
+            raise CorruptionError(f"{file} is not what its manifest declares (SHA-256 differs)")
         return data
 
     def _register(self, dataset: str, items: dict[str, _Item], folder: Path) -> None:

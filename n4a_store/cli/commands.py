@@ -105,7 +105,7 @@ _EXCHANGE = _table(
     {
         "export": "Write results with all that they need into one file.",
         "import": "Take a bundle into a dataset.",
-        "import-workspace": "Take over a finished workspace of nirs4all.",
+        "import-workspace": "Take over a workspace of nirs4all, or one of flat files.",
         "export-workspace": "Write a workspace that nirs4all itself predicts from.",
     },
 )

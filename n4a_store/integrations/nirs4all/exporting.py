@@ -149,7 +149,10 @@ class _Export:
         store = self._loader(dataset).store
         ref = store.find_ref(PIPELINES + KEPT)
         if ref is None:
-            raise StoreNotFoundError(f"no workspace of nirs4all was imported into {dataset}")
+            raise StoreNotFoundError(
+                f"no workspace of nirs4all was imported into {dataset}",
+                hint="n4a-store artifacts import-workspace PATH takes one over",
+            )
         with store.session():
             manifest = PipelineManifest.read(store, KEPT, ref.oid)
             for path in manifest.paths():
