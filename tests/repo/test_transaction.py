@@ -32,6 +32,7 @@ from n4a_store.settings import Durability, Settings
 from n4a_store.storage import system
 from n4a_store.storage.leases import list_leases
 from n4a_store.storage.rows import PackState
+from tests.descriptors import open_files
 
 MISSING = ObjectId(bytes(32))
 
@@ -165,11 +166,11 @@ def test_nothing_is_visible_before_the_commit_and_nothing_after_an_abort(store: 
 def test_a_lost_transaction_pins_nothing(store: Store) -> None:
     txn = store.transaction()
     txn.put_blob(b"data")
-    fds = len(os.listdir("/proc/self/fd"))
+    fds = open_files()
     del txn
     gc.collect()
     assert leases(store) == 0
-    assert len(os.listdir("/proc/self/fd")) < fds
+    assert open_files() < fds
 
 
 @pytest.mark.parametrize(
@@ -346,7 +347,7 @@ def test_a_disk_that_refuses_leaves_the_store_as_it_was(
     kept = put_one(store)
     assert store.get(kept)
     leases(store)
-    fds = len(os.listdir("/proc/self/fd"))
+    fds = open_files()
 
     def refuse(name: str, path: str) -> None:
         if (name, kind_of(path)) == (step, what):
@@ -360,7 +361,7 @@ def test_a_disk_that_refuses_leaves_the_store_as_it_was(
     assert store.ref("refs/tags/a").oid == kept
     assert leases(store) <= (what == "lease")
     assert leftovers(store) == []
-    assert len(os.listdir("/proc/self/fd")) == fds
+    assert open_files() == fds
     assert fsck(store, full=True).ok
     other = put_one(store, b"other", "refs/tags/a")
     assert store.get(other) == b"other"

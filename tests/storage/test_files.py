@@ -24,6 +24,7 @@ from n4a_store.storage.files import (
     sync_file,
     sync_folder,
 )
+from tests.descriptors import open_files
 
 Steps = list[tuple[str, str]]
 
@@ -106,14 +107,14 @@ def test_a_short_write_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_lost_append_file_gives_its_descriptor_back(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     for number in range(5):
         AppendFile(tmp_path / str(number)).write(b"x")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 def test_mapped_files(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     path = tmp_path / "f"
     path.write_bytes(b"content")
     view = map_file(path)
@@ -129,7 +130,7 @@ def test_mapped_files(tmp_path: Path) -> None:
     with pytest.raises(BackendError):
         map_file(path)
     del view
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 def test_small_texts(tmp_path: Path) -> None:

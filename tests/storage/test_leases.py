@@ -23,6 +23,7 @@ from n4a_store.storage.leases import (
     list_leases,
     probe_lease,
 )
+from tests.descriptors import open_files
 
 EPOCH = b"epoch678"
 OWNER = """
@@ -116,14 +117,14 @@ def test_a_folder_whose_leases_always_vanish_is_an_error(tmp_path: Path) -> None
         if step == "lock":
             Path(path).unlink()
 
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     system.observe(remove)
     try:
         with pytest.raises(BackendError, match="disappearing"):
             Lease(tmp_path, LeaseRole.READER)
     finally:
         system.observe(None)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 def test_the_protocol_of_a_lease(tmp_path: Path, observed: list[tuple[str, str]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ import pytest
 
 from n4a_store.errors import BackendError, LockedError
 from n4a_store.storage.locks import FileLock
+from tests.descriptors import open_files
 
 HOLDER = """
 import sys
@@ -68,7 +68,7 @@ def test_threads_of_one_process_exclude_each_other(tmp_path: Path) -> None:
 
 
 def test_a_failed_attempt_leaves_no_descriptor_and_no_lock_behind(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     with pytest.raises(BackendError):
         FileLock(tmp_path / "missing" / "lock").__enter__()
     path = tmp_path / "lock"
@@ -76,7 +76,7 @@ def test_a_failed_attempt_leaves_no_descriptor_and_no_lock_behind(tmp_path: Path
         raise ValueError("boom")
     with FileLock(tmp_path / "other", wait=False), FileLock(path, wait=False):
         pass
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 def test_a_note_is_of_one_length_so_that_a_shorter_one_hides_the_longer(tmp_path: Path) -> None:
