@@ -229,14 +229,12 @@ ADOPT_FROM_MOVING = Scenario(
 
 def _dead_tree_in_living_pack(store: Store) -> None:
     """The tree stands beside something living; its child stands in a pack that is all garbage."""
-    put(store, "refs/tags/child", STALE)
     with store.transaction() as txn:
-        txn.set_ref("refs/tags/tree", txn.put_tree({"stale": txn.put_blob(STALE)}))
-        inner = txn.put_tree({"stale": txn.put_blob(STALE)})
-        txn.set_ref("refs/tags/parent", txn.put_tree({"inner": inner}))
+        txn.set_ref("refs/tags/child", txn.put_blob(STALE))
+    with store.transaction() as txn:
+        txn.put_tree({STALE.decode(): txn.put_blob(STALE)})
         txn.set_ref("refs/tags/living", txn.put_tree({"living": txn.put_blob(LIVING)}))
-    for ref in ("refs/tags/child", "refs/tags/tree", "refs/tags/parent"):
-        drop(store, ref)
+    drop(store, "refs/tags/child")
 
 
 INCOMPLETE = Scenario(

@@ -136,4 +136,5 @@ def place() -> Iterator[Path]:
 
 @pytest.mark.parametrize(("scenario", "plan"), ORDERS.values(), ids=ORDERS)
 def test_an_order_of_steps(scenario: Scenario, plan: Plan, place: Path) -> None:
-    follow(scenario, plan, place)
+    # Nobody else: whoever puts the same object again would hide that it was lost.
+    follow(scenario.only(*(name for name, _ in plan)), plan, place)

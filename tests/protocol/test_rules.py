@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from n4a_store import BackendError, ConflictError, ObjectId, Store
+from n4a_store import BackendError, ConflictError, CorruptionError, ObjectId, Store
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
+from n4a_store.repo.repair import salvage_pack
 from n4a_store.storage import system
 from n4a_store.storage.catalog import Catalog
 from n4a_store.storage.leases import Lease, LeaseRole
@@ -276,6 +277,40 @@ def test_something_reachable_in_a_condemned_pack_brings_it_back(store: Store) ->
     assert gc(store) == ()
     assert states(store) == [PackState.LIVE]
     assert store.get(store.resolve("kept:a")) == STALE
+
+
+def test_what_a_worker_found_is_held_like_what_it_wrote(store: Store, other: Store) -> None:
+    tag_blobs(store, "gone", {"a": STALE})
+    delete(store, "gone")
+    run = store.lock_run()
+    with other.transaction(hold_for=run.lease_id) as txn:
+        oid = txn.put_blob(STALE)
+    gc(other)
+    with store.transaction() as txn:
+        assert txn.adopt_held(run.lease_id)
+        txn.set_ref("refs/tags/again", oid)
+    run.release()
+    assert fsck(other, full=True).ok
+    assert store.get(store.resolve("again")) == STALE
+
+
+def test_gc_stops_where_something_reachable_is_missing(store: Store) -> None:
+    """Salvage leaves a ref with a hole; nothing is garbage until somebody has decided about it."""
+    tag_blobs(store, "hurt", {"a": STALE, "b": OTHER})
+    tag_blobs(store, "gone", {"c": b"garbage" * 100})
+    delete(store, "gone")
+    info = store.info(store.resolve("hurt:a"))
+    path = store.layout.pack(info.pack)
+    data = bytearray(path.read_bytes())
+    at = data.index(store.resolve("hurt:a").raw)
+    data[at + 40] ^= 1
+    path.write_bytes(data)
+    with Store.open(store.path) as again:
+        assert salvage_pack(again, info.pack).lost
+    packs = sorted(store.layout.packs.iterdir())
+    with pytest.raises(CorruptionError, match="nothing was deleted"):
+        gc(store)
+    assert sorted(store.layout.packs.iterdir()) == packs
 
 
 def test_packs_of_another_history_are_left_alone(store: Store) -> None:
