@@ -113,6 +113,7 @@ def put_objects(
 ) -> Received:
     """Put the objects of a pack that has been verified; see `receive_pack`."""
     order = _children_first(reader)
+    most = min(BATCH_BYTES, store.settings.pack_max_bytes)
     added = size = batch = 0
     # The lease of this session keeps what earlier batches have put, though no ref reaches it.
     with store.session():
@@ -120,8 +121,9 @@ def put_objects(
         try:
             for position in order:
                 kind, payload = reader.read_at(position)
-                if batch and batch + len(payload) > BATCH_BYTES:
-                    added += txn.commit().objects_added
+                added += not store.has(ObjectId(reader.index.oid_at(position)))
+                if batch and batch + len(payload) > most:
+                    txn.commit()
                     txn = store.transaction("receive objects", action="import")
                     batch = 0
                 oid = txn.put(Kind(kind), bytes(payload))
@@ -133,7 +135,7 @@ def put_objects(
                     progress(size, reader.footer.raw_bytes)
             if finish is not None:
                 finish(txn)
-            added += txn.commit().objects_added
+            txn.commit()
         except BaseException:
             txn.abort()
             raise
