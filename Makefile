@@ -3,7 +3,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types docs check torture mutants bench clean
+.PHONY: help venv demo test large lint types docs check torture mutants bench clean
 
 # The first Python that is new enough, unless the caller names one: make PYTHON=/opt/python3.12 test
 ifndef PYTHON
@@ -19,6 +19,7 @@ DEMO_WORKSPACE ?= demo-workspace
 help:
 	@echo 'make demo     fit real pipelines on real spectra through the store, in ./$(DEMO_WORKSPACE)'
 	@echo 'make test     the quick test suite with branch coverage'
+	@echo 'make large    the tests with torch, keras and catboost: half a gigabyte to install'
 	@echo 'make check    what CI runs: lint, types, tests, docs'
 	@echo 'make torture  the slow tests; crashes and races for N4A_TORTURE_SECONDS (default 30)'
 	@echo 'make mutants  break the protocol in every way that is listed, and see the tests notice'
@@ -47,6 +48,9 @@ $(VENV)/installed-test: setup.cfg pyproject.toml
 $(VENV)/installed-dev: setup.cfg pyproject.toml
 	$(call install,dev,demo test dev)
 
+$(VENV)/installed-large: setup.cfg pyproject.toml
+	$(call install,large,large test demo)
+
 $(VENV)/installed-bench: $(VENV)/installed-dev
 	$(call install,bench,bench)
 
@@ -58,6 +62,9 @@ demo: $(VENV)/installed-demo
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q --cov
+
+large: $(VENV)/installed-large
+	$(BIN)/python -m pytest -q -m large
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -20,16 +20,15 @@ chance. An xgboost model that was loaded differs in one flag that the library se
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, Payload
-from n4a_store.errors import CorruptionError, SerializationError, StoreError
+from n4a_store.artifacts.serializers.soft_import import imported, reading
+from n4a_store.errors import CorruptionError
 from n4a_store.objects.codec import decode_value, encode_value
 from n4a_store.objects.oid import BytesLike
 
@@ -64,21 +63,8 @@ class _Boosting:
         parts = decode_value(skeleton)
         if buffers or not isinstance(parts, dict):
             raise CorruptionError(f"not a payload of format {self.format}")
-        try:
-            return self._build(importlib.import_module(self.library), parts)
-        except ModuleNotFoundError as error:
-            raise SerializationError(
-                f"needs {self.library}, which is not installed here",
-                hint=f"pip install {self.library}",
-            ) from error
-        except (StoreError, MemoryError):
-            raise
-        except Exception as error:
-            # The library's own errors, of whatever class.
-            raise SerializationError(
-                f"cannot be read as {self.format}: {type(error).__name__}: {error}",
-                hint=f"is {self.library} of the version that the record's format_version names?",
-            ) from error
+        with reading(self.library, self.format) as library:
+            return self._build(library, parts)
 
     def _build(self, library: Any, parts: dict[str, Any]) -> Any:
         raise NotImplementedError
@@ -87,11 +73,6 @@ class _Boosting:
         if parts.get("class") not in allowed:
             raise CorruptionError(f"a payload of format {self.format} of another class")
         return getattr(module, parts["class"])
-
-
-def _loaded(library: str) -> Any:
-    """The library when somebody has imported it: else no object of it exists."""
-    return sys.modules.get(library)
 
 
 def _plain(value: Any) -> bool:
@@ -111,7 +92,7 @@ class XgboostSerializer(_Boosting):
 
     def handles(self, obj: Any) -> bool:
         """A booster, or a fitted estimator of the library itself with plain parameters."""
-        xgboost = _loaded("xgboost")
+        xgboost = imported("xgboost")
         if xgboost is None:
             return False
         if type(obj) is xgboost.Booster:
@@ -167,7 +148,7 @@ class LightGbmSerializer(_Boosting):
 
     def handles(self, obj: Any) -> bool:
         """A booster."""
-        lightgbm = _loaded("lightgbm")
+        lightgbm = imported("lightgbm")
         return lightgbm is not None and type(obj) is lightgbm.Booster
 
     def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:
@@ -192,7 +173,7 @@ class CatBoostSerializer(_Boosting):
 
     def handles(self, obj: Any) -> bool:
         """A fitted model of the library itself."""
-        catboost = _loaded("catboost")
+        catboost = imported("catboost")
         return (
             catboost is not None
             and type(obj).__name__ in _CAT_CLASSES

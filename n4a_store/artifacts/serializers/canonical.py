@@ -14,6 +14,7 @@ Both are pure functions of bytes. Sharing between mutable objects stays exactly 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from n4a_store.errors import SerializationError
@@ -49,6 +50,12 @@ _FIXED = {
     **dict.fromkeys(b"\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x97\x98", 0),
 }
 _BINGET_MAX = 0xFF
+_GETS = tuple(bytes((_BINGET, index)) for index in range(_BINGET_MAX + 1))
+# Whatever neither names the memo nor has a length: nearly every second opcode, in runs.
+_RUN = re.compile(
+    rb"(?:[(.012NabdeosQRu)\]}t\x81\x85-\x89\x8f-\x93\x97\x98]|[\x80K\x82].|[M\x83]..|[J\x84]....|G.{8})+",
+    re.DOTALL,
+)
 
 
 def unframe(stream: bytes) -> bytes:
@@ -101,9 +108,10 @@ def by_value(stream: bytes) -> bytes:
             piece = stream[at:stop]
             if op in _STRINGS and stream[stop] == _MEMOIZE:
                 stop += 1
-                if piece in known:
-                    places.append(known[piece])
-                    out += _get(known[piece])
+                place = known.get(piece)
+                if place is not None:
+                    places.append(place)
+                    out += _GETS[place] if place <= _BINGET_MAX else _get(place)
                 else:
                     known[piece] = count
                     places.append(count)
@@ -119,15 +127,16 @@ def by_value(stream: bytes) -> bytes:
             out.append(op)
             at += 1
         elif op == _BINGET:
-            out += _get(places[stream[at + 1]])
+            place = places[stream[at + 1]]
+            out += _GETS[place] if place <= _BINGET_MAX else _get(place)
             at += 2
         elif op == _LONG_BINGET:
-            out += _get(places[int.from_bytes(stream[at + 1 : at + 5], "little")])
+            place = places[int.from_bytes(stream[at + 1 : at + 5], "little")]
+            out += _GETS[place] if place <= _BINGET_MAX else _get(place)
             at += 5
-        elif op in _FIXED:
-            stop = at + 1 + _FIXED[op]
-            out += stream[at:stop]
-            at = stop
+        elif (run := _RUN.match(stream, at)) is not None:
+            out += run[0]
+            at = run.end()
         else:
             raise SerializationError(f"opcode {op:#04x} at {at} is not one of protocol 5")
     return bytes(out)

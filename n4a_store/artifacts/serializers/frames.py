@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import importlib
 import io
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, BufferView, Payload
-from n4a_store.errors import CorruptionError, SerializationError
+from n4a_store.artifacts.serializers.soft_import import imported, reading
+from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import BytesLike
 
 __all__ = ["ArrowSerializer", "PolarsSerializer"]
@@ -39,21 +39,8 @@ class _Frames:
         word, _, inline = bytes(skeleton).partition(b"\n")
         if word not in self.words or len(buffers) > 1 or (buffers and inline):
             raise CorruptionError(f"not a payload of format {self.format}")
-        try:
-            library = importlib.import_module(self.library)
+        with reading(self.library, self.format) as library:
             return self._read(library, word, buffers[0] if buffers else inline)
-        except ModuleNotFoundError as error:
-            raise SerializationError(
-                f"needs {self.library}, which is not installed here",
-                hint=f"pip install {self.library}",
-            ) from error
-        except MemoryError:
-            raise
-        except Exception as error:
-            # The library's own errors, of whatever class.
-            raise SerializationError(
-                f"cannot be read as {self.format}: {type(error).__name__}: {error}"
-            ) from error
 
     def _read(self, library: Any, word: bytes, data: BytesLike) -> Any:
         raise NotImplementedError
@@ -74,7 +61,7 @@ class PolarsSerializer(_Frames):
 
     def handles(self, obj: Any) -> bool:
         """A frame or a series that holds no Python objects."""
-        polars = sys.modules.get("polars")
+        polars = imported("polars")
         if polars is None or type(obj) not in (polars.DataFrame, polars.Series):
             return False
         dtypes = obj.dtypes if type(obj) is polars.DataFrame else [obj.dtype]
@@ -103,7 +90,7 @@ class ArrowSerializer(_Frames):
 
     def handles(self, obj: Any) -> bool:
         """A table or a record batch."""
-        pyarrow = sys.modules.get("pyarrow")
+        pyarrow = imported("pyarrow")
         return pyarrow is not None and type(obj) in (pyarrow.Table, pyarrow.RecordBatch)
 
     def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:

@@ -21,7 +21,12 @@ from n4a_store.artifacts.serializers.boosting import (
 )
 from n4a_store.artifacts.serializers.foreign import foreign_serializers
 from n4a_store.artifacts.serializers.frames import ArrowSerializer, PolarsSerializer
+from n4a_store.artifacts.serializers.keras_archive import KerasSerializer
 from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
+from n4a_store.artifacts.serializers.torch_archive import (
+    TorchModuleSerializer,
+    TorchStateSerializer,
+)
 from n4a_store.errors import InvalidInputError, UnsupportedFormatError
 
 __all__ = ["ENTRY_POINT_GROUP", "SerializerTable", "default_table", "extension_of"]
@@ -121,6 +126,10 @@ def default_table() -> SerializerTable:
             CatBoostSerializer(),
             PolarsSerializer(),
             ArrowSerializer(),
+            # A keras model over torch is a torch module too.
+            KerasSerializer(),
+            TorchStateSerializer(),
+            TorchModuleSerializer(),
             *foreign_serializers(),
             Pickle5Serializer(),
         )

@@ -1,7 +1,7 @@
 """Serializers of other libraries, through their own formats and with their real objects.
 
-Each class of tests needs its library and is skipped where that is not installed; the table of
-what was measured stands in docs/reference/formats/serializers.md.
+The extra ``[test]`` brings the libraries whose wheels are light; catboost's is not, and its test
+is marked. What was measured stands in docs/reference/serializers.md.
 """
 
 from __future__ import annotations
@@ -214,6 +214,7 @@ class TestLightGbm:
         assert same_predictions(serializer.loads(payload.skeleton, parts), model)
 
 
+@pytest.mark.large
 class TestCatBoost:
     def test_models(self) -> None:
         catboost = pytest.importorskip("catboost")

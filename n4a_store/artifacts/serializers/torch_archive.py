@@ -1,0 +1,228 @@
+"""torch, in the archive that ``torch.save`` writes, cut at its large tensors.
+
+==========================================  ============  =========  ========================
+object                                      format        runs code  what the archive holds
+==========================================  ============  =========  ========================
+a tensor, a parameter, or maps and lists    torch_state   no         tensors and plain values
+of tensors and plain values: a state dict,
+a checkpoint
+a whole ``torch.nn.Module``                 torch_module  **yes**    a pickle of the module
+==========================================  ============  =========  ========================
+
+A state is read with ``weights_only=True``: torch's own restricted unpickler, which knows tensors
+and plain values and nothing else, so it loads without trust wherever it came from. A whole module
+is a pickle, by reference to the module's class, or with the class itself by cloudpickle where no
+other process could import it; what was imported therefore needs trust. Whoever wants a payload
+that runs nothing registers the ``state_dict()``.
+
+Tensors leave the archive as buffers: two networks over one frozen backbone store it once. All
+come back on the CPU. Scripted and traced modules are refused, as torch refuses to pickle them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, BufferView, Payload
+from n4a_store.artifacts.serializers.culprit import describe_failure
+from n4a_store.artifacts.serializers.soft_import import imported, reading
+from n4a_store.errors import CorruptionError, SerializationError
+from n4a_store.objects.codec import decode_value, encode_value
+from n4a_store.objects.oid import BytesLike
+
+__all__ = ["TorchModuleSerializer", "TorchStateSerializer"]
+
+_MAX_DEPTH = 32
+_ITEM_SIZE = 4  # nearly all weights are float32; it guides compression and nothing else
+_LOCAL_HEADER = 30
+
+
+class _Torch:
+    """``torch.save``'s archive: what lies between the large members, and those."""
+
+    format = ""
+    extension = "pt"
+    runs_code = False
+
+    def loads(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> Any:
+        """The object, on the CPU.
+
+        Raises:
+            SerializationError: torch is missing or does not understand the archive.
+            CorruptionError: The payload is not of this format.
+        """
+        parts = decode_value(skeleton)
+        pieces = parts.get("pieces") if isinstance(parts, dict) else None
+        if (
+            not isinstance(pieces, list)
+            or not all(isinstance(piece, bytes) for piece in pieces)
+            or len(pieces) != len(buffers) + 1
+        ):
+            raise CorruptionError(f"not a payload of format {self.format}")
+        archive = io.BytesIO()
+        for piece, buffer in zip(pieces, (*buffers, b""), strict=True):
+            archive.write(piece)
+            archive.write(buffer)
+        archive.seek(0)
+        with reading("torch", self.format) as torch:
+            return torch.load(archive, map_location="cpu", weights_only=not self.runs_code)
+
+
+def _payload(data: bytes, threshold: int, pickler: str = "") -> Payload:
+    pieces, buffers = _cut(data, threshold)
+    return Payload(encode_value({"pieces": pieces}), buffers, pickler)
+
+
+def _cut(data: bytes, threshold: int) -> tuple[list[bytes], tuple[BufferView, ...]]:
+    """An archive of stored members as what lies between the large ones, and those."""
+    view = memoryview(data)
+    pieces: list[bytes] = []
+    buffers: list[BufferView] = []
+    done = 0
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = sorted(archive.infolist(), key=lambda member: member.header_offset)
+    for member in members:
+        if member.file_size < max(threshold, 1) or member.compress_type != zipfile.ZIP_STORED:
+            continue
+        head = view[member.header_offset : member.header_offset + _LOCAL_HEADER]
+        # The directory's copy of the name and the extra field may differ in length from this.
+        name, extra = (int.from_bytes(head[at : at + 2], "little") for at in (26, 28))
+        start = member.header_offset + _LOCAL_HEADER + name + extra
+        pieces.append(bytes(view[done:start]))
+        done = start + member.file_size
+        buffers.append(BufferView(view[start:done], _ITEM_SIZE))
+    pieces.append(bytes(view[done:]))
+    return pieces, tuple(buffers)
+
+
+class TorchStateSerializer(_Torch):
+    """See the module."""
+
+    format = "torch_state"
+
+    def handles(self, obj: Any) -> bool:
+        """A tensor or parameter, or maps and lists of them and of plain values."""
+        torch = imported("torch")
+        if torch is None or not hasattr(torch, "Tensor"):
+            return False
+        return _tensors(obj, (torch.Tensor, torch.nn.Parameter), 0) > 0
+
+    def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:
+        """The payload of a state.
+
+        Raises:
+            SerializationError: torch cannot save one of the tensors.
+        """
+        torch = importlib.import_module("torch")
+        if type(obj) is torch.Tensor and _is_view(torch, obj):
+            # torch would save all the memory that the view looks into.
+            obj = obj.detach().clone().requires_grad_(obj.requires_grad)
+        stream = io.BytesIO()
+        try:
+            torch.save(obj, stream)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise SerializationError(
+                f"a state of torch cannot be saved: {type(error).__name__}: {error}"
+            ) from error
+        return _payload(stream.getvalue(), threshold)
+
+
+def _is_view(torch: Any, tensor: Any) -> bool:
+    size: int = tensor.numel() * tensor.element_size()
+    return tensor.layout is torch.strided and tensor.untyped_storage().nbytes() != size
+
+
+def _tensors(obj: Any, types: tuple[type, ...], depth: int) -> int:
+    """The number of tensors in what holds tensors and plain values; below 0 for anything else."""
+    kind = type(obj)
+    if kind in types:
+        return 1
+    if obj is None or kind in (bool, int, float, str):
+        return 0
+    if depth > _MAX_DEPTH:
+        return -1
+    if kind in (list, tuple):
+        items = list(obj)
+    elif kind in (dict, OrderedDict):
+        if not all(type(key) in (str, int) for key in obj):
+            return -1
+        items = list(obj.values())
+    else:
+        return -1
+    counts = [_tensors(item, types, depth + 1) for item in items]
+    return -1 if any(count < 0 for count in counts) else sum(counts)
+
+
+class TorchModuleSerializer(_Torch):
+    """See the module."""
+
+    format = "torch_module"
+    runs_code = True
+
+    def handles(self, obj: Any) -> bool:
+        """A whole module, its class included by reference."""
+        torch = imported("torch")
+        nn = getattr(torch, "nn", None)
+        return nn is not None and isinstance(obj, nn.Module) and not isinstance(obj, type)
+
+    def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:
+        """The payload of a module.
+
+        Raises:
+            SerializationError: Something in it cannot be pickled; names the attribute.
+        """
+        torch = importlib.import_module("torch")
+        try:
+            data = _saved(torch, obj, pickle)
+            if b"__main__" not in _pickled(data):
+                return _payload(data, threshold, "pickle")
+        except (pickle.PicklingError, AttributeError):
+            pass  # what pickle cannot name from another process; the rule is pickle5's
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _describe(torch, obj, error) from error
+        import cloudpickle
+
+        try:
+            return _payload(_saved(torch, obj, cloudpickle), threshold, "cloudpickle")
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _describe(torch, obj, error) from error
+
+
+def _saved(torch: Any, obj: Any, pickler: Any) -> bytes:
+    stream = io.BytesIO()
+    torch.save(obj, stream, pickle_module=pickler)
+    return stream.getvalue()
+
+
+def _pickled(data: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+        return archive.read(name)
+
+
+def _describe(torch: Any, obj: Any, error: Exception) -> SerializationError:
+    def fails(part: Any) -> Exception | None:
+        import cloudpickle
+
+        try:
+            _saved(torch, part, cloudpickle)
+        except Exception as failure:  # noqa: BLE001 - this is the question asked
+            return failure
+        return None
+
+    return SerializationError(
+        describe_failure(obj, error, fails),
+        hint="register its state_dict(), or leave the attribute out in __getstate__",
+    )
