@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from n4a_store.errors import InvalidInputError, StoreNotFoundError
+from n4a_store.errors import InvalidInputError, InvalidNameError, StoreNotFoundError
 from n4a_store.refs.names import check_name_component
 from n4a_store.repo.store import Store
 from n4a_store.settings import Settings
@@ -86,6 +86,7 @@ class Workspace:
         folder = self.layout.store(name)
         if StoreLayout(folder).format.is_file():
             return Store.open(folder, settings=self.settings)
+        self._refuse_twin(name)
         try:
             return Store.init(folder, settings=self.settings)
         except InvalidInputError:
@@ -100,3 +101,14 @@ class Workspace:
                 f"there is no workspace at {self.path}",
                 hint="the first run writes one; is the path right?",
             )
+
+    def _refuse_twin(self, name: str) -> None:
+        """Refuse a dataset that only case tells from another: elsewhere both are one folder."""
+        if not self.layout.binaries.is_dir():
+            return
+        for other in self.datasets():
+            if other != name and other.casefold() == name.casefold():
+                raise InvalidNameError(
+                    f"dataset {name!r} differs only in case from {other!r}",
+                    hint=f"use {other!r}, or another name",
+                )

@@ -121,6 +121,15 @@ def fsck(
         full: Read every byte, not only the indexes and the trees.
         progress: Called after each pack with the bytes checked so far and the bytes in all.
     """
+    try:
+        return _check(store, full, progress)
+    except CorruptionError as error:
+        # What holds everything together cannot be read: there is no list of packs or roots to
+        # go by, and that is the finding.
+        return FsckReport(full, 0, 0, 0, 0, 0, (_catalog_problem(store, error),))
+
+
+def _check(store: Store, full: bool, progress: Callable[[int, int], None] | None) -> FsckReport:
     problems: list[Problem] = []
     with store.session():
         rows, roots = _check_catalog(store, problems)

@@ -1,0 +1,45 @@
+"""A workspace keeps datasets apart, and creates only what it is told to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from n4a_store import InvalidNameError, StoreNotFoundError
+from n4a_store.artifacts.workspace import Workspace
+
+
+def test_looking_creates_nothing(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "new")
+    for look in (workspace.datasets, lambda: workspace.store("corn")):
+        with pytest.raises(StoreNotFoundError):
+            look()
+    assert not (tmp_path / "new").exists()
+
+
+def test_datasets_are_listed_and_opened(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    for name in ("wheat", "corn"):
+        workspace.create(name).close()
+    assert workspace.datasets() == ["corn", "wheat"]
+    with pytest.raises(StoreNotFoundError, match="corn, wheat"):
+        workspace.store("maize")
+
+
+def test_a_name_that_only_case_tells_from_another_is_refused(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.create("Corn").close()
+    with pytest.raises(InvalidNameError, match="'Corn'"):
+        workspace.create("corn")
+    workspace.create("Corn").close()
+    assert workspace.datasets() == ["Corn"]
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "", ".", "con", "a:b", "x\x07", "a" * 300])
+def test_a_bad_name_touches_no_file(tmp_path: Path, name: str) -> None:
+    workspace = Workspace(tmp_path / "new")
+    for ask in (workspace.create, workspace.store):
+        with pytest.raises(InvalidNameError):
+            ask(name)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,85 @@
+"""fsck reports whatever it finds, and never stops at the first finding or raises for one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from n4a_store import Store
+from n4a_store.repo.fsck import Severity, fsck
+from n4a_store.storage.layout import PACK_SUFFIX
+from tests.repo.objects import tag
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store.init(tmp_path / "store")
+    for name in ("a", "b", "c"):
+        tag(store, name)
+    return store
+
+
+@contextmanager
+def tampering(store: Store) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(store.layout.catalog)
+    yield connection
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE packs SET bytes = bytes + 1",
+        "UPDATE packs SET objects = 99",
+        "UPDATE packs SET state = 7",
+        "UPDATE meta SET value = 12345 WHERE key = 'sequence'",
+        "UPDATE meta SET value = x'00' WHERE key = 'epoch'",
+        "DELETE FROM meta WHERE key = 'generation'",
+        "UPDATE refs SET name = 'refs/tags/z' WHERE name = 'refs/tags/a'",
+        "DELETE FROM reflog WHERE id = 2",
+        "UPDATE summaries SET rows = 0 WHERE name = 'packs'",
+    ],
+)
+def test_a_tampered_catalog_is_a_finding(store: Store, statement: str) -> None:
+    store.close()
+    with tampering(store) as connection:
+        assert connection.execute(statement).rowcount > 0
+    report = fsck(Store.open(store.path), full=True)
+    assert not report.ok
+    assert "catalog-damaged" in {problem.code for problem in report.problems}
+    assert all(problem.severity is Severity.ERROR for problem in report.problems[:1])
+
+
+def test_every_damage_is_listed_at_once(store: Store) -> None:
+    """A missing pack, a damaged object and a stray file: three findings, one report."""
+    packs = {name: store.info(store.resolve(f"{name}:data")).pack for name in ("a", "b")}
+    hurt = store.resolve("b:data")
+    path = store.layout.pack(packs["b"])
+    data = bytearray(path.read_bytes())
+    data[data.index(store.get(hurt))] ^= 1
+    store.layout.pack(packs["a"]).unlink()
+    path.write_bytes(data)
+    stray = store.layout.packs / f"stray{PACK_SUFFIX}"
+    stray.write_bytes(b"")
+    report = fsck(Store.open(store.path), full=True)
+    found = {(problem.code, problem.subject) for problem in report.problems}
+    assert ("pack-missing", packs["a"]) in found
+    assert ("object-damaged", hurt.hex) in found
+    assert ("unlisted-pack", stray.name) in found
+    missing = [problem for problem in report.problems if problem.code == "object-missing"]
+    assert any("refs/tags/a" in problem.hurts for problem in missing)
+    damaged = next(p for p in report.problems if p.code == "object-damaged")
+    assert set(damaged.hurts) == {"refs/tags/b:data", "refs/tags/b@{0}:data"}
+
+
+def test_a_sound_store_has_no_finding_and_says_what_was_checked(store: Store) -> None:
+    seen: list[tuple[int, int]] = []
+    report = fsck(store, full=True, progress=lambda done, total: seen.append((done, total)))
+    assert report.ok
+    assert (report.packs, report.objects, report.reachable, report.roots) == (3, 6, 6, 6)
+    assert seen[-1] == (report.stored_bytes, report.stored_bytes)
