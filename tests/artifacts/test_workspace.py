@@ -23,7 +23,7 @@ def test_datasets_are_listed_and_opened(tmp_path: Path) -> None:
     for name in ("wheat", "corn"):
         workspace.create(name).close()
     assert workspace.datasets() == ["corn", "wheat"]
-    with pytest.raises(StoreNotFoundError, match="corn, wheat"):
+    with pytest.raises(StoreNotFoundError, match="maize"):
         workspace.store("maize")
 
 
