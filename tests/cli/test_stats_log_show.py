@@ -31,8 +31,39 @@ def test_stats_json_and_deep(cli: Cli, trained: Trained) -> None:
     assert total["logical_bytes"] == sum(part["logical_bytes"] for part in by_type.values()) > 0
     assert [run["new"] for run in dataset["stats"]["runs"]] == [3, 0, 4]
     assert dataset["garbage"] is None
+    assert dataset["unique_by_type"] is None
     (deep,) = cli(*at, "--deep").ok().json["datasets"]
     assert deep["garbage"]["reachable"] > 0
+    unique = deep["unique_by_type"]
+    assert {name: part["references"] for name, part in unique.items()} == {
+        "model": 4, "transformer": 1, "meta_model": 2,
+    }  # fmt: skip
+    assert 0 < unique["model"]["logical_bytes"] < by_type["model"]["logical_bytes"]
+    (row,) = [line for line in cli(*at[:-1], "--deep").ok().lines if line.startswith("model ")]
+    assert row.split()[1:2] + row.split()[4:5] == ["6", "4"]
+
+
+def test_orphans_are_as_old_as_the_last_gc(cli: Cli, trained_own: Trained) -> None:
+    at = ("-w", trained_own.path, "-d", "corn", "artifacts")
+
+    def orphans(*more: str) -> str:
+        shown = cli(*at, "stats", *more).ok().lines
+        return next(line for line in shown if line.startswith("orphans "))
+
+    assert "not counted (never collected): --deep counts them" in orphans()
+    cli(*at, "rm", "0002_stack", "-f").ok()
+    cli(*at, "gc", "-f").ok()
+    dated = orphans()
+    (said,) = cli(*at, "stats", "--json").ok().json["datasets"]
+    record = said["stats"]["store"]["last_gc"]
+    assert record["orphans"] > 0
+    assert f"left to undo by the gc of {record['at'][:16].replace('T', ' ')}" in dated
+    cli(*at, "undo").ok()
+    # As of the gc, with its date; only marking again tells what has changed since.
+    assert orphans() == dated
+    (said,) = cli(*at, "stats", "--deep", "--json").ok().json["datasets"]
+    assert said["garbage"]["undoable"]["objects"] < record["orphans"]
+    assert "that undo can bring back" in orphans("--deep")
 
 
 def test_log_lists_runs_newest_first(executable: Cli, trained: Trained) -> None:
