@@ -1,6 +1,9 @@
 """The real nirs4all trains with and without the store: equal scores, identical predictions."""
 
+import contextlib
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,3 +183,75 @@ def test_a_damaged_store_stops_a_prediction(tmp_path: Path) -> None:
     for name, said in found.items():
         assert isinstance(said, str), name
         assert said.startswith(CorruptionError.__name__), name
+
+
+def test_deleting_a_run_there_drops_its_pipelines_here_and_can_be_undone(tmp_path: Path) -> None:
+    from nirs4all.pipeline.storage.workspace_store import WorkspaceStore
+
+    with integration.installed():
+        train(CASES[3], tmp_path)
+        train(CASES[7], tmp_path)
+        registry = ArtifactRegistry(tmp_path, "dataset")
+        before = {record.pipeline_id for record in registry.get_all_records()}
+        ((first,),) = catalog(tmp_path, "SELECT run_id FROM runs ORDER BY rowid LIMIT 1")
+        with WorkspaceStore(tmp_path) as workspace:
+            workspace.delete_run(first)
+        after = {record.pipeline_id for record in registry.get_all_records()}
+        ((left,),) = catalog(tmp_path, "SELECT pipeline_id FROM pipelines")
+        assert after == {left} < before
+        ((_, predicted),) = replays(tmp_path, glucose()[0])
+    assert isinstance(predicted, np.ndarray)
+    assert len(registry.find_orphaned_artifacts()) > 0
+
+
+def test_retraining_reads_from_the_store_and_keeps_its_artifacts_there(tmp_path: Path) -> None:
+    from nirs4all.pipeline import PipelineRunner
+
+    scores_of: dict[str, list[Any]] = {}
+    for way in ("plain", "kept"):
+        where = tmp_path / way
+        around = integration.installed() if way == "kept" else contextlib.nullcontext()
+        with around, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            best = train(CASES[3], where).best
+            runner = PipelineRunner(
+                workspace_path=where, verbose=0, save_charts=False, log_file=False, random_state=0
+            )
+            runner.retrain(best, glucose(), mode="transfer", dataset_name="later")
+        scores_of[way] = [score[1:] for score in scores(where)]
+    assert scores_of["kept"] == scores_of["plain"]
+    assert len(catalog(tmp_path / "kept", "SELECT 1 FROM runs")) == 2
+    assert files(tmp_path / "kept") == []
+    kept = Workspace(tmp_path / "kept")
+    count = sum(len(ArtifactRegistry(kept, name).get_all_records()) for name in kept.datasets())
+    ((rows,),) = catalog(tmp_path / "kept", "SELECT count(*) FROM artifacts")
+    assert count == rows > 8
+
+
+def test_a_worker_that_fails_leaves_nothing_visible(tmp_path: Path) -> None:
+    def steps() -> list[Any]:
+        from sklearn.cross_decomposition import PLSRegression
+        from sklearn.model_selection import KFold
+        from sklearn.preprocessing import StandardScaler
+
+        # 400 components of 262 channels: upstream skips such a variant and goes on.
+        return [
+            StandardScaler(),
+            KFold(3),
+            {"model": {"_or_": [PLSRegression(2), PLSRegression(400)]}},
+        ]
+
+    case = Case("skipped", steps, options={"n_jobs": 2})
+    plain, kept = folder(tmp_path, case)
+    train(case, plain)
+    with integration.installed():
+        train(case, kept)
+    assert scores(kept) == scores(plain)
+    registry = ArtifactRegistry(kept, "dataset")
+    rows = catalog(kept, "SELECT artifact_path FROM artifacts")
+    assert {row[0] for row in rows} == {
+        f"n4a_store/dataset/{record.pipeline_id}/{record.artifact_id.partition(':')[2]}"
+        for record in registry.get_all_records()
+    }
+    (run,) = registry.store.refs("refs/runs/")
+    assert registry.store.get_run(run.oid).status == "complete"
