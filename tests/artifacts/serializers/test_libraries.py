@@ -1,7 +1,7 @@
 """Serializers of other libraries, through their own formats and with their real objects.
 
 The extra ``[test]`` brings the libraries whose wheels are light; catboost's is not, and its test
-is marked. What was measured stands in docs/reference/serializers.md.
+is marked. What was measured stands in docs/reference/storage-api.md.
 """
 
 from __future__ import annotations
