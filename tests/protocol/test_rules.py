@@ -386,3 +386,17 @@ def test_a_childs_copy_of_a_lease_is_no_hold_on_it(store: Store) -> None:
         os.close(write)
         os.close(read)
         os.waitpid(child, 0)
+
+
+def test_a_child_leaves_its_parents_journal_alone(store: Store) -> None:
+    """Closing the inherited connection would roll back, and empty the journal under the parent."""
+    journal = store.layout.catalog.with_name(store.layout.catalog.name + "-journal")
+    with store.catalog.write() as writer:
+        writer.next_op("test", "")
+        before = journal.stat().st_size
+        assert before
+        child = os.fork()
+        if child == 0:  # pragma: no cover - in the child
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert journal.stat().st_size == before

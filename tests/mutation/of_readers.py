@@ -1,0 +1,134 @@
+"""Mutants of readers, of leases and locks over a fork, and of every check on what is read."""
+
+
+
+from __future__ import annotations
+
+from tests.mutation.mutant import CATALOG, EXPLORER, FORK, GC, LEASES, RULES, one
+
+READERS_AND_PROCESSES = (
+    one(
+        "reader-replaces-its-list",
+        "a reader that looks again forgets the packs it had promised from",
+        "repo/session.py",
+        "                rows += [row for row in condemned if row.gc_gen > pinned]\n"
+        "        self._odb.add(rows)\n",
+        "                rows += [row for row in condemned if row.gc_gen > pinned]\n"
+        "        self._odb.add(rows)\n"
+        "        self._odb.retain({row.id for row in rows if row.gc_gen == 0})\n",
+        RULES,
+        EXPLORER,
+        listed=True,
+    ),
+    one(
+        "reader-forgets-the-condemned",
+        "a reader that looks again does not learn of packs condemned meanwhile",
+        "repo/session.py",
+        "                rows += [row for row in condemned if row.gc_gen > pinned]\n",
+        "                pass\n",
+        "tests/repo/test_session.py",
+        RULES,
+        EXPLORER,
+    ),
+    one(
+        "reader-without-a-generation",
+        "a reader's lease pins nothing",
+        "repo/session.py",
+        "                lease.publish(generation, epoch)\n",
+        "                lease.publish(2**62, epoch)\n",
+        GC,
+    ),
+    one(
+        "lease-without-its-name",
+        "a lease that gc has removed before it was locked is believed in",
+        "storage/leases.py",
+        "                    linked = os.fstat(fd).st_nlink > 0\n",
+        "                    linked = True\n",
+        LEASES,
+        EXPLORER,
+    ),
+    one(
+        "remove-living-leases",
+        "a lease is removed without its lock",
+        "storage/leases.py",
+        "            if not alive and remove_dead:\n",
+        "            if remove_dead:\n",
+        LEASES,
+        EXPLORER,
+    ),
+    one(
+        "lock-un",
+        "a child that drops its copy of a lease unlocks it for its parent as well",
+        "storage/leases.py",
+        "                    log.warning(\"lease %s could not be removed: %s\", self.path, error)\n"
+        "        finally:\n            os.close(fd)\n",
+        "                    log.warning(\"lease %s could not be removed: %s\", self.path, error)\n"
+        "        finally:\n            import fcntl\n"
+        "            fcntl.flock(fd, fcntl.LOCK_UN)\n            os.close(fd)\n",
+        LEASES,
+        RULES,
+    ),
+    one(
+        "children-keep-leases",
+        "a child keeps its parent's leases alive",
+        "storage/leases.py",
+        "os.register_at_fork(after_in_child=_close_in_child)\n",
+        "",
+        LEASES,
+        RULES,
+    ),
+    one(
+        "child-closes-the-catalog",
+        "a child closes the connection it has inherited, and with it its parent's journal",
+        "storage/catalog.py",
+        "            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))\n",
+        "            connection.close()\n",
+        FORK,
+    ),
+    one(
+        "child-keeps-the-lock",
+        "a child keeps the lock that its parent held",
+        "storage/locks.py",
+        "        lock._close_in_child()\n",
+        "        pass\n",
+        FORK,
+        "tests/storage/test_locks.py",
+    ),
+    one(
+        "rows-without-checksums",
+        "a changed row of the catalog is believed",
+        "storage/catalog_access.py",
+        "                if row_sum(kind.TABLE, fields) != stored_sum:\n",
+        "                if False:\n",
+        CATALOG,
+        GC,
+    ),
+    one(
+        "vanished-rows",
+        "a row that vanished from the catalog is not missed",
+        "storage/catalog_access.py",
+        "            if found != self.summary(kind.TABLE):\n",
+        "            if False:\n",
+        CATALOG,
+        GC,
+    ),
+    one(
+        "objects-without-hashes",
+        "an object's bytes are not checked against its id",
+        "packs/reader.py",
+        "    if raw_hash(header.kind, raw) != header.oid:\n",
+        "    if False:\n",
+        "tests/packs/test_reader.py",
+        "tests/repo",
+    ),
+    one(
+        "index-without-a-check",
+        "an index is believed when it does not know an object",
+        "packs/reader.py",
+        "            if blake3(self.data[start : start + length]).digest() != "
+        "self.footer.index_hash:\n",
+        "            if False:\n",
+        "tests/packs/test_reader.py",
+        "tests/repo",
+    ),
+)

@@ -1,0 +1,277 @@
+"""Mutants of writers: what they rely on, when, and in which order things reach the disk."""
+
+# ruff: noqa: ISC004 - an edit is a pair of texts, each of them long
+
+from __future__ import annotations
+
+from tests.mutation.mutant import CATALOG, EXPLORER, GC, ORDER, RULES, Mutant, one
+
+DURABILITY = (
+    one(
+        "no-fsync-of-the-pack",
+        "a pack is renamed before its bytes are on the disk",
+        "repo/packing.py",
+        "        if self._durable:\n            self._file.sync()\n",
+        "",
+        ORDER,
+    ),
+    one(
+        "no-fsync-of-packs-at-commit",
+        "the catalog names a pack whose name is not on the disk",
+        "repo/packing.py",
+        "        if self._sealed and self._durable:\n            sync_folder(self._layout.packs)\n",
+        "",
+        ORDER,
+    ),
+    one(
+        "no-fsync-of-packs-at-drop",
+        "rows go before the unlinking is on the disk: a power cut brings files without rows back",
+        "repo/sweep.py",
+        "        remove_file(store.layout.pack(row.id))\n    sync_folder(store.layout.packs)\n",
+        "        remove_file(store.layout.pack(row.id))\n",
+        ORDER,
+    ),
+    one(
+        "no-fsync-of-the-new-catalog",
+        "a new store gets its name before its catalog is on the disk",
+        "repo/creation.py",
+        "        sync_file(draft.catalog)\n",
+        "",
+        "tests/repo/test_creation.py",
+    ),
+    one(
+        "no-fsync-of-small-files",
+        "a file that is replaced whole gets its name before its bytes are on the disk",
+        "storage/files.py",
+        "                if durable:\n                    system.fsync(fd, str(temporary))\n",
+        "",
+        "tests/repo/test_creation.py",
+    ),
+    one(
+        "no-fsync-of-the-new-name",
+        "a store is said to be there before its name is on the disk",
+        "repo/creation.py",
+        "    for folder in (root.parent, *(path.parent for path in made)):\n"
+        "        sync_folder(folder)\n",
+        "",
+        "tests/repo/test_creation.py",
+    ),
+    one(
+        "no-fsync-of-commits",
+        "SQLite is told not to wait for the disk",
+        "storage/catalog.py",
+        'Durability.FULL: "FULL"',
+        'Durability.FULL: "OFF"',
+        CATALOG,
+        RULES,
+    ),
+    one(
+        "journal-mode-delete",
+        "a crash after the commit can resurrect the journal",
+        "storage/catalog.py",
+        "                if not self._read_only:\n"
+        '                    connection.execute(f"PRAGMA synchronous='
+        '{_SYNCHRONOUS[self._durability]}")\n'
+        '                    connection.execute("PRAGMA journal_mode=TRUNCATE")\n',
+        "                if not self._read_only:\n"
+        '                    connection.execute(f"PRAGMA synchronous='
+        '{_SYNCHRONOUS[self._durability]}")\n'
+        '                    connection.execute("PRAGMA journal_mode=DELETE")\n',
+        CATALOG,
+        RULES,
+    ),
+)
+
+WRITERS = (
+    Mutant(
+        "catalog-before-lease",
+        "the writer reads the catalog and takes its lease afterwards",
+        "repo/transaction.py",
+        (
+            (
+                "        self._lease = Lease(\n            store.layout.leases, LeaseRole.WRITER,",
+                "        with store.catalog.read() as reader:\n"
+                "            generation, epoch = reader.generation(), reader.epoch()\n"
+                "            rows = reader.packs((PackState.LIVE,))\n"
+                "        self._lease = Lease(\n            store.layout.leases, LeaseRole.WRITER,",
+            ),
+            (
+                "            with store.catalog.read() as reader:\n"
+                "                # The generation first: a pack that is condemned in between is "
+                "then newer.\n"
+                "                generation, epoch = reader.generation(), reader.epoch()\n"
+                "                rows = reader.packs((PackState.LIVE,))\n",
+                "",
+            ),
+        ),
+        (RULES, EXPLORER),
+    ),
+    one(
+        "publish-before-reading",
+        "the lease says something before the generation has been read",
+        "repo/transaction.py",
+        "            with store.catalog.read() as reader:\n"
+        "                # The generation first",
+        "            self._lease.publish(2**62, bytes(8))\n"
+        "            with store.catalog.read() as reader:\n"
+        "                # The generation first",
+        RULES,
+        EXPLORER,
+    ),
+    one(
+        "packs-before-generation",
+        "live packs are read before the generation, in another transaction",
+        "repo/transaction.py",
+        "            with store.catalog.read() as reader:\n"
+        "                # The generation first: a pack that is condemned in between is then "
+        "newer.\n"
+        "                generation, epoch = reader.generation(), reader.epoch()\n"
+        "                rows = reader.packs((PackState.LIVE,))\n",
+        "            with store.catalog.read() as reader:\n"
+        "                rows = reader.packs((PackState.LIVE,))\n"
+        "            with store.catalog.read() as reader:\n"
+        "                generation, epoch = reader.generation(), reader.epoch()\n",
+        RULES,
+        EXPLORER,
+        listed=True,
+    ),
+    one(
+        "lease-ends-before-the-commit",
+        "the writer gives up its lease, then commits",
+        "repo/transaction.py",
+        "            op = None\n            if rows or not self._plan.is_empty:\n",
+        "            op = None\n            self._lease.release()\n"
+        "            if rows or not self._plan.is_empty:\n",
+        EXPLORER,
+    ),
+    one(
+        "no-validation-at-commit",
+        "what was condemned meanwhile is not brought back",
+        "repo/commit.py",
+        "            _bring_back(store, writer, plan)\n",
+        "",
+        GC,
+        listed=True,
+    ),
+    one(
+        "no-resurrection-of-what-is-adopted",
+        "only packs that were deduplicated against are brought back",
+        "repo/commit.py",
+        "    if not all(_still_holds(writer, ref, root) for ref, root in plan.adopted.items()):\n",
+        "    if False:\n",
+        GC,
+        EXPLORER,
+    ),
+    one(
+        "any-value-vouches",
+        "a ref that has moved since still vouches for what it reached",
+        "repo/commit.py",
+        "    return row is not None and row.oid == root\n",
+        "    return row is not None\n",
+        GC,
+        RULES,
+    ),
+    one(
+        "rely-on-what-is-dropped",
+        "a pack that is being dropped may be relied upon without a word",
+        "repo/commit.py",
+        "        if not sound:\n",
+        "        if False:\n",
+        RULES,
+    ),
+    one(
+        "elsewhere-is-anywhere",
+        "an object counts as moved when any of those relied on stands in a live pack",
+        "repo/commit.py",
+        "    return all(store.odb.find(oid, live) is not None for oid in oids)\n",
+        "    return any(store.odb.find(oid, live) is not None for oid in oids)\n",
+        RULES,
+    ),
+    one(
+        "elsewhere-may-be-condemned",
+        "an object counts as moved when it stands in any pack known",
+        "repo/commit.py",
+        "    return all(store.odb.find(oid, live) is not None for oid in oids)\n",
+        "    return all(store.odb.find(oid) is not None for oid in oids)\n",
+        GC,
+    ),
+    one(
+        "rely-on-any-pack",
+        "a writer relies on packs outside its snapshot",
+        "repo/transaction.py",
+        "        pack_id = self._store.odb.find_pack(oid, self._live)\n",
+        "        pack_id = self._store.odb.find_pack(oid, set(self._store.odb.pack_ids))\n",
+        RULES,
+    ),
+    one(
+        "present-is-complete",
+        "a tree that is present is taken for complete",
+        "repo/transaction.py",
+        "            waiting.extend(child for _, child in raw_children(kind, data))\n",
+        "",
+        GC,
+    ),
+    one(
+        "no-compare-and-swap",
+        "a ref is set whatever it holds",
+        "refs/refs.py",
+        "            if found != change.expect:\n",
+        "            if False:\n",
+        "tests/refs/test_refs.py",
+    ),
+    one(
+        "undo-of-what-has-expired",
+        "undo does not look whether its entry is still there",
+        "repo/commit.py",
+        "            _check_undo(writer, plan)\n",
+        "",
+        "tests/repo/test_undo.py",
+        EXPLORER,
+    ),
+    one(
+        "lost-answer-is-a-failure",
+        "a commit whose answer was lost is reported as failed",
+        "repo/commit.py",
+        "    return None if op is None else op.op\n",
+        "    return None\n",
+        RULES,
+    ),
+    Mutant(
+        "ids-from-content",
+        "a pack is named after its content, so that an identical one takes a condemned one's name",
+        "repo/packing.py",
+        (
+            (
+                "        self._sealed.append(\n            PackRow(\n                pack_id,",
+                "        from blake3 import blake3\n"
+                "        written = self.folder / self._path(pack_id)\n"
+                "        digest = blake3(written.read_bytes()).hexdigest()[:32]\n"
+                '        pack_id = f"{self._owner[:16]}-{digest}-0"\n'
+                "        written.rename(self.folder / self._path(pack_id))\n"
+                "        self._sealed.append(\n            PackRow(\n                pack_id,",
+            ),
+            (
+                "            if self._layout.pack(row.id).exists():\n",
+                "            if False:\n",
+            ),
+        ),
+        (RULES,),
+        listed=True,
+    ),
+    one(
+        "pack-number-used-twice",
+        "a second batch of one gc begins at a number that the first has used",
+        "repo/gc.py",
+        "                first=self._done.written,\n",
+        "                first=0,\n",
+        "tests/repo/test_packing.py",
+    ),
+    one(
+        "rename-over-a-pack",
+        "a pack may be renamed over another",
+        "repo/packing.py",
+        "            if self._layout.pack(row.id).exists():\n",
+        "            if False:\n",
+        "tests/repo/test_packing.py",
+    ),
+)
