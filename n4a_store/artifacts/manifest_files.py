@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from n4a_store.artifacts.manifest_tree import PipelineManifest
 from n4a_store.artifacts.rendition import manifest_document, render
 from n4a_store.artifacts.types import ArtifactRecord
 from n4a_store.errors import BackendError
+from n4a_store.objects.oid import ObjectId
 from n4a_store.refs.names import check_name_component
+from n4a_store.repo.store import Store
 from n4a_store.storage.files import list_folder, remove_file, remove_if_empty, replace_file
 from n4a_store.storage.layout import WorkspaceLayout
 from n4a_store.storage.system import backend_errors
@@ -27,6 +29,7 @@ __all__ = [
     "forget_runs",
     "remove_renditions",
     "write_rendition",
+    "write_renditions",
 ]
 
 log = logging.getLogger(__name__)
@@ -37,12 +40,15 @@ def write_rendition(
     dataset: str,
     manifest: PipelineManifest,
     records: Iterable[ArtifactRecord],
+    *,
+    holder: str | None = None,
 ) -> None:
     """Write the readable manifest of a pipeline that has just been completed.
 
     Args:
         records: Its records in order. Their versions are set to the manifest's: another process
             may have completed the pipeline while this one was training.
+        holder: The run in whose folder it is to stand; None for the run that made it.
     """
     prefix = len(manifest.pipeline_id) + 1
     stated = (
@@ -62,7 +68,7 @@ def write_rendition(
             branches=manifest.links.branches,
         )
     )
-    path = layout.manifest(dataset, manifest.run_id, manifest.pipeline_id)
+    path = layout.manifest(dataset, holder or manifest.run_id, manifest.pipeline_id)
     try:
         with backend_errors(f"create {path.parent}"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,6 +76,25 @@ def write_rendition(
         replace_file(path, text.encode("utf-8"), durable=False)
     except BackendError as error:
         log.warning("the readable manifest %s was not written: %s", path, error)
+
+
+def write_renditions(
+    layout: WorkspaceLayout,
+    dataset: str,
+    store: Store,
+    run_id: str,
+    manifests: Mapping[str, ObjectId],
+) -> None:
+    """Write the readable manifests of pipelines that a run holds and did not train itself.
+
+    Raises:
+        CorruptionError: A manifest is damaged.
+    """
+    with store.session():
+        for pipeline_id, oid in manifests.items():
+            manifest = PipelineManifest.read(store, pipeline_id, oid)
+            records = [manifest.record(store, path.key) for path in manifest.paths()]
+            write_rendition(layout, dataset, manifest, records, holder=run_id)
 
 
 def find_renditions(

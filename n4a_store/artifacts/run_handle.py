@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from n4a_store.artifacts.manifest_files import write_renditions
 from n4a_store.artifacts.runs import OpenRun
 from n4a_store.artifacts.types import ArtifactRecord
 
@@ -63,7 +64,12 @@ class RunHandle:
             RefNotFoundError: One of them is not complete.
             TransactionClosedError: The run has ended.
         """
-        self._run.adopt(pipeline_ids)
+        wanted = list(pipeline_ids)
+        self._run.adopt(wanted)
+        store, kept = self._run.store, self._registry
+        pipelines = store.get_tree(store.get_run(store.ref(self._run.ref).oid).pipelines)
+        manifests = {name: pipelines[name].oid for name in wanted}
+        write_renditions(kept.workspace.layout, kept.dataset, store, self.id, manifests)
 
     def note(self, details: Mapping[str, Any]) -> None:
         """Add canonical values to the run object's details, kept from the next commit on.

@@ -3,26 +3,45 @@
 A worker gets a ticket, registers as usual and hands over manifests by id. What it commits is
 held for the run and visible to nobody; the run adopts it in one commit, and when the run dies
 first, all of it is garbage. Nothing is copied: a worker's packs become the store's.
+
+A worker that makes only a part of a pipeline keeps a journal instead: it stores what it has
+fitted, and the process that trains the pipeline names all of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
 
-from n4a_store.artifacts.draft import PipelineDraft
+from n4a_store.artifacts.draft import NewArtifact, PipelineDraft
 from n4a_store.artifacts.environment import now
+from n4a_store.artifacts.incoming import artifact_ids, prepare
+from n4a_store.artifacts.manifest_files import write_renditions
 from n4a_store.artifacts.manifest_tree import PIPELINES
+from n4a_store.artifacts.payload import payload_parts, put_payload
 from n4a_store.artifacts.registry import ArtifactRegistry
 from n4a_store.artifacts.runs import OpenRun, current_manifest
-from n4a_store.artifacts.serializers.table import SerializerTable
+from n4a_store.artifacts.serializers.base import BufferView, Payload
+from n4a_store.artifacts.serializers.table import SerializerTable, default_table
+from n4a_store.artifacts.types import ArtifactType, MetaModelConfig
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.model import RunStatus, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import CommitResult
 
-__all__ = ["Handover", "WorkerRegistry", "WorkerTicket", "adopt_handovers", "worker_ticket"]
+__all__ = [
+    "Handover",
+    "JournalEntry",
+    "WorkerJournal",
+    "WorkerRegistry",
+    "WorkerTicket",
+    "adopt_handovers",
+    "adopt_journal",
+    "worker_ticket",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +99,7 @@ def adopt_handovers(registry: ArtifactRegistry, handovers: Iterable[Handover]) -
             txn.set_ref(PIPELINES + pipeline_id, manifest)
         run.set_run(txn, pipelines, RunStatus.RUNNING)
     run.completed.update(made)
+    write_renditions(registry.workspace.layout, registry.dataset, run.store, run.id, made)
 
 
 class WorkerRegistry(ArtifactRegistry):
@@ -150,3 +170,116 @@ class _WorkerRun(OpenRun):
         """Drop what is unfinished. What was committed waits for the run."""
         self.drop_drafts()
         self.release()
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """An artifact that a worker has stored and nobody has named yet.
+
+    Args:
+        new: It, without its payload.
+        payload: Where that stands.
+        depends_on: What it depends on: earlier entries, or what its pipeline held before.
+    """
+
+    new: NewArtifact
+    payload: TreeEntry
+    depends_on: tuple[str, ...]
+
+
+class WorkerJournal:
+    """What a worker registers of a pipeline that another process is training.
+
+    As a context manager it commits when the block ends, held for the run, and leaves nothing
+    when it raises.
+
+    Args:
+        ticket: From :func:`worker_ticket`, in the process of the run.
+        store: The store of the ticket's dataset, open in this process.
+    """
+
+    def __init__(self, ticket: WorkerTicket, store: Store) -> None:
+        self.entries: list[JournalEntry] = []
+        self.branches: list[tuple[str, tuple[int, ...], str]] = []
+        self._threshold = store.settings.out_of_band_threshold
+        self._txn = store.transaction(f"worker of run {ticket.run_id}", hold_for=ticket.lock)
+
+    def __enter__(self) -> WorkerJournal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._txn.__exit__(kind, error, trace)
+
+    def register(
+        self,
+        obj: Any,
+        artifact_id: str,
+        artifact_type: ArtifactType | str,
+        depends_on: Iterable[str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        meta_config: MetaModelConfig | Mapping[str, Any] | None = None,
+    ) -> None:
+        """As :meth:`ArtifactRegistry.register`; names are given when the journal is adopted.
+
+        Raises:
+            InvalidInputError: As there.
+            SerializationError: The object cannot be serialised; names the attribute.
+        """
+        deps = artifact_ids(depends_on, "depends_on")
+        new = prepare(
+            obj,
+            artifact_id,
+            artifact_type,
+            params=params,
+            meta_config=meta_config,
+            format_hint=None,
+            table=default_table(),
+            threshold=self._threshold,
+        )
+        deps.extend(source for source in new.sources if source not in deps)
+        payload = put_payload(self._txn, new.payload)
+        bare = replace(new, payload=Payload(b"", (), new.payload.pickler))
+        self.entries.append(JournalEntry(bare, payload, tuple(deps)))
+
+    def name_branch(self, pipeline_id: str, branch_path: Iterable[int], name: str) -> None:
+        """As :meth:`ArtifactRegistry.name_branch`."""
+        self.branches.append((pipeline_id, tuple(branch_path), name))
+
+
+def adopt_journal(
+    registry: ArtifactRegistry,
+    entries: Iterable[JournalEntry],
+    branches: Iterable[tuple[str, tuple[int, ...], str]],
+) -> None:
+    """Name what workers have stored for an unfinished pipeline of the open run.
+
+    Raises:
+        InvalidInputError: No run is open.
+        DependencyNotFoundError: An entry depends on what the pipeline does not hold.
+        ObjectNotFoundError: A payload was not stored by a worker of this run.
+    """
+    run = registry._need_run("adopt_journal")
+    lock = _lock(run)
+    adopted: set[str] = set()
+    with run.store.session():
+        for entry in entries:
+            path = entry.new.path
+            draft = run.draft(path.pipeline_id)
+            if path.pipeline_id not in adopted:
+                draft.txn.adopt_held(lock)
+                adopted.add(path.pipeline_id)
+            skeleton, buffers = payload_parts(draft.txn, entry.payload)
+            views = tuple(BufferView(memoryview(buffer)) for buffer in buffers)
+            payload = Payload(bytes(skeleton), views, entry.new.payload.pickler)
+            found = [registry._dependency(path.artifact_id, dep) for dep in entry.depends_on]
+            draft.add(
+                replace(entry.new, payload=payload),
+                [registry._adopted(draft, dep) for dep in found],
+            )
+    for pipeline_id, branch_path, name in branches:
+        registry.name_branch(pipeline_id, branch_path, name)

@@ -20,10 +20,11 @@ from n4a_store.artifacts.execution_path import (
 from n4a_store.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from n4a_store.pipeline.data import TrainingData
+    from n4a_store.pipeline.data import PathState, TrainingData
     from n4a_store.pipeline.fit_cache import FitCache
+    from n4a_store.pipeline.steps import Step
 
-__all__ = ["ArtifactSink", "DataSelector", "RuntimeContext"]
+__all__ = ["ArmTrainer", "ArtifactSink", "DataSelector", "RuntimeContext"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,15 @@ class ArtifactSink(Protocol):
         """Give a branch a name."""
 
 
+class ArmTrainer(Protocol):
+    """What trains the arms of a branch step side by side."""
+
+    def run(
+        self, step: Step, following: Sequence[Step], state: PathState, context: RuntimeContext
+    ) -> list[PathState]:
+        """The places where the arms' paths end, ``following`` included."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeContext:
     """What a controller works with.
@@ -100,6 +110,7 @@ class RuntimeContext:
         fits: Where a fit that was made before may be found.
         facts: What every record of predictions states about the pipeline (its definition and
             its data, as content ids), so that a later run can tell whether it is the same.
+        arms: Processes for the arms of a branch step; None trains them one after the other.
     """
 
     artifact_registry: ArtifactSink
@@ -107,8 +118,8 @@ class RuntimeContext:
     data: TrainingData | None = None
     fits: FitCache | None = None
     run_id: str = ""
-    results_step: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
+    arms: ArmTrainer | None = None
 
     def name_branch(self, selector: DataSelector) -> None:
         """Tell the registry the name of the branch that was entered, unless it is its number."""

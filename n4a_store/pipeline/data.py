@@ -11,7 +11,7 @@ that is what makes the numbers equal bit for bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "TrainingData",
     "as_table",
     "check_data",
+    "frozen",
     "initial_state",
     "received",
 ]
@@ -76,15 +77,25 @@ def as_table(X: Any, what: str) -> Any:
 
 
 def _plain(array: Any) -> Any:
-    """The same array with numpy's own dtype object.
+    """The same array with numpy's own dtype object and class, frozen.
 
     An array that came through a pickle, as in a worker process, has a dtype that equals the
-    usual one without being it; estimators copy it, and their pickles then differ in nothing
-    but that.
+    usual one without being it, or is mapped from a file; estimators copy that, and their pickles
+    then differ in nothing else.
     """
-    if not isinstance(array, np.ndarray) or array.dtype.hasobject:
+    if not isinstance(array, np.ndarray):
         return array
-    return array.view(np.dtype(array.dtype.str))
+    plain = np.asarray(array)
+    return frozen(plain if array.dtype.hasobject else plain.view(np.dtype(array.dtype.str)))
+
+
+def frozen(table: Any) -> Any:
+    """The same rows, which nobody may change: branches and pipelines share what they train on."""
+    if not isinstance(table, np.ndarray):
+        return table
+    shared = table.view()
+    shared.flags.writeable = False
+    return shared
 
 
 def _targets(y: Any, rows: int, what: str) -> Any:
@@ -96,9 +107,15 @@ def _targets(y: Any, rows: int, what: str) -> Any:
     return _plain(targets)
 
 
-def received(data: TrainingData) -> TrainingData:
-    """The same data in a process that it was sent to."""
-    return TrainingData(*(_plain(getattr(data, field.name)) for field in fields(data)))
+def received(value: Any) -> Any:
+    """The same data in a process that they were sent to: a dataclass with arrays anywhere."""
+    if isinstance(value, np.ndarray):
+        return _plain(value)
+    if isinstance(value, tuple):
+        return value if hasattr(value, "_fields") else type(value)(map(received, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: received(getattr(value, f.name)) for f in fields(value)})
+    return value
 
 
 def check_data(X: Any, y: Any, X_test: Any, y_test: Any, groups: Any) -> TrainingData:

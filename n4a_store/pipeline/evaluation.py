@@ -59,6 +59,11 @@ class TrainedModel:
     sources: tuple[TrainedModel, ...] = ()
 
     @property
+    def place(self) -> tuple[tuple[int, ...], int | None]:
+        """Its branch and step, which no other model of its pipeline has."""
+        return tuple(self.selector.branch_path), self.selector.step_index
+
+    @property
     def is_stack(self) -> bool:
         """Whether it is a meta-model."""
         return bool(self.sources)

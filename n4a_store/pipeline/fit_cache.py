@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -113,12 +114,20 @@ class FitCache:
         """Start the list of a new pipeline's fits."""
         self.made = {}
 
+    def take(self, made: Mapping[str, str], slow: Mapping[str, float], report: FitReport) -> None:
+        """Count in what a worker has fitted of the current pipeline."""
+        for key, artifact_id in made.items():
+            self.made[key] = min(artifact_id, self.made.get(key, artifact_id))
+        self.slow.update(slow)
+        self.report = self.report.plus(report)
+
     def fit_transform(self, operator: Any, X: Any, y: Any, artifact_id: str) -> tuple[Any, Any]:
         """A fitted copy of ``operator`` and ``X`` as it transforms it."""
         key = fit_key(operator, X, y, self._describer)
         if key is None:
             return self._fit(operator, X, y)[:2]
-        self.made.setdefault(key, artifact_id)
+        # Of several equal ones the first by name: branches may train in any order.
+        self.made[key] = min(artifact_id, self.made.get(key, artifact_id))
         kept = self._kept.get(key)
         if kept is not None:
             self._kept.move_to_end(key)

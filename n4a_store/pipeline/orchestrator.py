@@ -71,29 +71,54 @@ class Orchestrator:
         start = initial_state(self.context.training, refits=refits)
         ends = self.run_steps(program.steps, [start])
         # A model before a fork lies behind every path through it.
-        models = {id(model): model for state in ends for model in state.models}
+        models = {model.place: model for state in ends for model in state.models}
         trained = sorted(models.values(), key=lambda m: m.selector.step_index or 0)
-        fed = {id(source) for model in trained for source in model.sources}
+        fed = {source.place for model in trained for source in model.sources}
         rows: list[ResultRow] = []
         for place, model in enumerate(trained):
             facts = ModelFacts.of(
                 model,
                 self.context,
                 self.fits.made if place == 0 else {},
-                feeds_stack=id(model) in fed,
+                feeds_stack=model.place in fed,
             )
             rows.extend(self._register(model, facts, program.end))
         return rows
 
     def run_steps(self, steps: Sequence[Step], states: list[PathState]) -> list[PathState]:
-        """Run a list of steps from one state, through every fork inside it."""
+        """Run a list of steps from the same place on, through every fork inside it."""
         self._paths.append(states[0])
         try:
-            for step in steps:
-                states = self._run_step(step, states)
+            at = 0
+            while at < len(steps):
+                step, at = steps[at], at + 1
+                if self.context.arms is not None and len(step.branches) > 1:
+                    joined = self._next_join(steps, at)
+                    following, at = steps[at:joined], joined
+                    states = self._run_arms(step, following, states)
+                else:
+                    states = self._run_step(step, states)
             return states
         finally:
             self._paths.pop()
+
+    def _next_join(self, steps: Sequence[Step], start: int) -> int:
+        """The first step from ``start`` on that needs all paths at once."""
+        for at in range(start, len(steps)):
+            if self._controllers[steps[at].keyword].joins(steps[at]):
+                return at
+        return len(steps)
+
+    def _run_arms(
+        self, step: Step, following: Sequence[Step], states: list[PathState]
+    ) -> list[PathState]:
+        """A branch step and what follows it, its arms side by side."""
+        assert self.context.arms is not None
+        return [
+            end
+            for state in states
+            for end in self.context.arms.run(step, following, state, self.context)
+        ]
 
     def _run_step(self, step: Step, states: list[PathState]) -> list[PathState]:
         controller = self._controllers[step.keyword]

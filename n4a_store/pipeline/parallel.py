@@ -1,49 +1,101 @@
 """Training pipelines in several processes, each of which registers straight into the run.
 
-joblib does the work, which is there wherever scikit-learn is: its workers need no guard around
-the main module and get what was defined there. A worker commits each pipeline it has finished,
-held for the run and visible to nobody; the process that holds the run adopts it, in the order
-of the plans. A worker that is killed costs the pipeline it was training.
+A worker commits each pipeline it has finished, held for the run and visible to nobody; the
+process that holds the run adopts it, in the order of the plans. A worker that is killed costs
+nothing but time; a pipeline that kills its worker is lost, and only that one.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from n4a_store.artifacts.workers import Handover, WorkerRegistry, WorkerTicket
-from n4a_store.errors import BackendError, InvalidInputError, StoreError
+from n4a_store.artifacts.registry import ArtifactRegistry
+from n4a_store.artifacts.workers import Handover, WorkerRegistry, WorkerTicket, worker_ticket
+from n4a_store.errors import InvalidInputError, StoreError
 from n4a_store.pipeline.context import RuntimeContext
 from n4a_store.pipeline.controllers import Controller
 from n4a_store.pipeline.data import TrainingData, received
 from n4a_store.pipeline.fit_cache import FitCache, FitReport
 from n4a_store.pipeline.fit_index import FitIndex
-from n4a_store.pipeline.orchestrator import OF_THE_PIPELINE, Orchestrator
+from n4a_store.pipeline.orchestrator import OF_THE_PIPELINE, Orchestrator, PipelineStepError
 from n4a_store.pipeline.plan import PipelinePlan
+from n4a_store.pipeline.pool import Lost, WorkerPool
 from n4a_store.pipeline.results import ResultRow
 
-__all__ = ["Job", "Trained", "count_workers", "train_in_workers"]
+__all__ = ["Job", "Trained", "Worker", "open_job", "train_in_workers"]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What all workers of a run are told.
+    """What all workers of a run are told. Small: it goes with every task.
 
     Args:
         ticket: Their way into the run.
-        data: What they train on, and its content id.
+        data: The file with what they train on, and its content id.
         controllers: The kinds of steps.
         reuse_fits: Whether fits of earlier runs are loaded.
     """
 
     ticket: WorkerTicket
-    data: TrainingData
+    data: str
     data_id: str
     controllers: Sequence[Controller]
     reuse_fits: bool
+
+
+@contextmanager
+def open_job(
+    registry: ArtifactRegistry,
+    data: TrainingData,
+    data_id: str,
+    controllers: Sequence[Controller],
+    *,
+    reuse_fits: bool,
+) -> Iterator[Job]:
+    """The job of the registry's open run; its file is removed when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="n4a_store-") as folder:
+        path = os.path.join(folder, "data")
+        _joblib().dump(data, path)
+        yield Job(worker_ticket(registry), path, data_id, controllers, reuse_fits)
+
+
+def _joblib() -> Any:
+    try:
+        return importlib.import_module("joblib")
+    except ImportError as error:
+        raise InvalidInputError(
+            "n_jobs needs joblib, which comes with scikit-learn", hint="pip install joblib"
+        ) from error
+
+
+class Worker:
+    """What a process keeps between the tasks of one run."""
+
+    current: Worker | None = None
+
+    def __init__(self, job: Job) -> None:
+        self.run_id = job.ticket.run_id
+        self.registry = WorkerRegistry(job.ticket)
+        # Mapped: all workers share one copy in memory.
+        self.data: TrainingData = received(_joblib().load(job.data, mmap_mode="r"))
+        self.fits = FitCache(FitIndex(lambda: self.registry.store) if job.reuse_fits else None)
+
+    @classmethod
+    def of(cls, job: Job) -> Worker:
+        """The one of the job's run; that of an earlier run is closed."""
+        if cls.current is None or cls.current.run_id != job.ticket.run_id:
+            if cls.current is not None:
+                cls.current.registry.close()
+            cls.current = cls(job)
+        cls.current.fits.reset_report()
+        return cls.current
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,74 +118,32 @@ class Trained:
     seconds: float = 0.0
 
 
-def count_workers(n_jobs: int | None) -> int:
-    """How many processes ``n_jobs`` asks for: -1 is one a core, -2 all but one.
-
-    Raises:
-        InvalidInputError: It is 0 or no number.
-    """
-    if n_jobs is None:
-        return 1
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
-        raise InvalidInputError(f"n_jobs is a number other than 0, not {n_jobs!r}")
-    if n_jobs > 0:
-        return n_jobs
-    return max(1, len(os.sched_getaffinity(0)) + 1 + n_jobs)
-
-
-def train_in_workers(plans: Sequence[PipelinePlan], job: Job, workers: int) -> Iterator[Trained]:
+def train_in_workers(
+    plans: Sequence[PipelinePlan], job: Job, workers: int
+) -> Generator[Trained, None, None]:
     """Train every plan in one of ``workers`` processes; results in the order of the plans.
 
     Raises:
         InvalidInputError: joblib is not installed.
-        BackendError: A worker died, of memory or by a signal.
+        StoreError: The store failed in a worker.
     """
-    try:
-        joblib = importlib.import_module("joblib")
-        died = importlib.import_module("joblib.externals.loky.process_executor")
-    except ImportError as error:
-        raise InvalidInputError(
-            "n_jobs needs joblib, which comes with scikit-learn", hint="pip install joblib"
-        ) from error
-    pool = joblib.Parallel(n_jobs=workers, return_as="generator")
-    task = joblib.delayed(_train)
-    try:
-        yield from pool(task(plan, job) for plan in plans)
-    except died.TerminatedWorkerError as error:
-        raise BackendError(
-            "a worker process died; what was complete is kept",
-            hint="run it again with resume=True, and fewer n_jobs if memory ran out",
-        ) from error
+    pool: WorkerPool[tuple[PipelinePlan, Job], Trained] = WorkerPool(_train, workers)
+    with closing(pool.map((plan, job) for plan in plans)) as found:
+        for plan, trained in zip(plans, found, strict=True):
+            if isinstance(trained, Lost):
+                yield Trained(plan, error=PipelineStepError(trained.reason))
+            else:
+                yield trained
 
 
-class _Worker:
-    """What a process keeps between the pipelines of one run."""
-
-    current: _Worker | None = None
-
-    def __init__(self, job: Job) -> None:
-        self.run_id = job.ticket.run_id
-        self.registry = WorkerRegistry(job.ticket)
-        self.fits = FitCache(FitIndex(lambda: self.registry.store) if job.reuse_fits else None)
-
-    @classmethod
-    def of(cls, job: Job) -> _Worker:
-        """The one of the job's run; that of an earlier run is closed."""
-        if cls.current is None or cls.current.run_id != job.ticket.run_id:
-            if cls.current is not None:
-                cls.current.registry.close()
-            cls.current = cls(job)
-        return cls.current
-
-
-def _train(plan: PipelinePlan, job: Job) -> Trained:
+def _train(task: tuple[PipelinePlan, Job]) -> Trained:
+    plan, job = task
     begun = time.perf_counter()
-    worker = _Worker.of(job)
-    worker.fits.reset_report()
+    worker = Worker.of(job)
     context = RuntimeContext(
         worker.registry,
         plan.pipeline_id,
-        received(job.data),
+        worker.data,
         worker.fits,
         worker.run_id,
         facts={"definition": plan.definition, "data": job.data_id},

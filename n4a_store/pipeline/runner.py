@@ -16,8 +16,8 @@ from n4a_store.artifacts.registry import ArtifactRegistry
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.pipeline.controllers import CONTROLLERS, Controller
 from n4a_store.pipeline.data import check_data
-from n4a_store.pipeline.parallel import count_workers
 from n4a_store.pipeline.plan import plan_pipelines
+from n4a_store.pipeline.pool import count_workers
 from n4a_store.pipeline.progress import ProgressCallback, terminal_bar
 from n4a_store.pipeline.run_result import RunResult
 from n4a_store.pipeline.sweep import Sweep
@@ -39,7 +39,8 @@ class PipelineRunner:
 
     Args:
         workspace: The folder of the workspace; created when there is none.
-        n_jobs: How many processes train at once, a pipeline each; -1 is one a core.
+        n_jobs: How many processes train at once, a pipeline each, or a branch each where there
+            are fewer pipelines than that; -1 is one a core.
         reuse_fits: Whether a transformer that an earlier run fitted on the same data is loaded
             instead of fitted.
         progress: Called after each pipeline; None shows a bar on stderr if that is a terminal.

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from n4a_store.artifacts.registry import ArtifactRegistry, RunHandle
-from n4a_store.artifacts.workers import adopt_handovers, worker_ticket
+from n4a_store.artifacts.workers import adopt_handovers
+from n4a_store.pipeline.arms import ArmWorkers
 from n4a_store.pipeline.context import RuntimeContext
 from n4a_store.pipeline.controllers import Controller
 from n4a_store.pipeline.data import TrainingData
 from n4a_store.pipeline.fit_cache import FitCache, FitReport
 from n4a_store.pipeline.fit_index import FIT_SECONDS, FitIndex
 from n4a_store.pipeline.orchestrator import OF_THE_PIPELINE, Orchestrator
-from n4a_store.pipeline.parallel import Job, Trained, train_in_workers
+from n4a_store.pipeline.parallel import Trained, open_job, train_in_workers
 from n4a_store.pipeline.plan import PipelinePlan, data_identity
 from n4a_store.pipeline.progress import Progress, ProgressCallback
 from n4a_store.pipeline.results import ResultRow, Results
@@ -59,6 +61,7 @@ class Sweep:
         self._reuse_fits = reuse_fits
         index = FitIndex(lambda: registry.store) if reuse_fits else None
         self._fits = FitCache(index)
+        self._arms: ArmWorkers | None = None
         self._elsewhere = FitReport()
         self._rows: list[ResultRow] = []
         self._outcomes: list[PipelineOutcome] = []
@@ -96,21 +99,35 @@ class Sweep:
             self._rows.extend(rows)
             report(PipelineOutcome(pipeline_id, Outcome.RESUMED))
         todo = [plan for plan in plans if plan.pipeline_id not in done]
-        if workers > 1 and len(todo) > 1:
-            job = Job(
-                worker_ticket(self._registry),
-                self._data,
-                self._data_id,
-                self._controllers,
-                self._reuse_fits,
-            )
-            for trained in train_in_workers(todo, job, workers):
-                report(self._take(trained))
-        else:
-            for plan in todo:
-                report(self._train_here(plan))
+        # Closed at once when the caller has had enough: processes must not go on behind its back.
+        with closing(self._train(todo, workers)) as outcomes:
+            for outcome in outcomes:
+                report(outcome)
         if self._fits.slow:
             self._run.note({FIT_SECONDS: dict(self._fits.slow)})
+
+    def _train(
+        self, plans: Sequence[PipelinePlan], workers: int
+    ) -> Generator[PipelineOutcome, None, None]:
+        """Train plans side by side, or the arms of each: whatever there is more of."""
+        arms = max((len(step.branches) for plan in plans for step in plan.program.steps), default=0)
+        if min(workers, max(len(plans), arms)) <= 1:
+            yield from map(self._train_here, plans)
+            return
+        with open_job(
+            self._registry,
+            self._data,
+            self._data_id,
+            self._controllers,
+            reuse_fits=self._reuse_fits,
+        ) as job:
+            if len(plans) < min(workers, arms):
+                self._arms = ArmWorkers(self._registry, self._fits, job, workers)
+                yield from map(self._train_here, plans)
+            else:
+                with closing(train_in_workers(plans, job, workers)) as trained:
+                    for one in trained:
+                        yield self._take(one)
 
     def _resume(self, plans: Sequence[PipelinePlan]) -> dict[str, list[ResultRow]]:
         done = completed_rows(self._registry, plans, self._data_id, self._run.id)
@@ -127,6 +144,7 @@ class Sweep:
             self._fits,
             self._run.id,
             facts={"definition": plan.definition, "data": self._data_id},
+            arms=self._arms,
         )
         try:
             rows = Orchestrator(context, self._controllers).train(plan.program)

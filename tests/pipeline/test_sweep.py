@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from chemotools.scatter import StandardNormalVariate
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.cross_decomposition import PLSRegression
@@ -20,10 +20,8 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from n4a_store.artifacts.runs import shown_status
-from n4a_store.errors import InvalidInputError
 from n4a_store.objects.model import RunStatus
 from n4a_store.objects.oid import Kind
-from n4a_store.pipeline.parallel import count_workers
 from n4a_store.pipeline.run_result import Outcome
 from n4a_store.pipeline.runner import PipelineRunner
 from n4a_store.repo.fsck import fsck
@@ -52,42 +50,21 @@ class Picky(TransformerMixin, BaseEstimator):
         return X
 
 
-def test_workers_store_what_one_process_stores(
-    train: Any, workspace: Any, open_predictor: Any, fermentation: Any
+def test_every_pipeline_that_a_run_holds_can_be_read_by_people(
+    workspace: Any, train: Any, fermentation: Any
 ) -> None:
-    alone = train(STEPS, fermentation, X_test=fermentation.X[:4])
-    before = objects_of(workspace)
-    runner = PipelineRunner(workspace, n_jobs=2)
-    together = runner.run(STEPS, *fermentation, dataset=DATASET, X_test=fermentation.X[:4])
-    assert together.pipelines == alone.pipelines
-    assert [row.score for row in together.results] == [row.score for row in alone.results]
-    assert added_kinds(before, objects_of(workspace))[Kind.BLOB] == 0
-    assert np.array_equal(
-        open_predictor().predict(together.id, fermentation.X),
-        open_predictor().predict(alone.id, fermentation.X),
-    )
-
-
-def test_a_pipeline_that_fails_in_a_worker_is_named(workspace: Any, fermentation: Any) -> None:
-    steps = [KFold(3), {"_or_": [Picky(), Picky(ok=False), None]}, {"model": Ridge()}]
-    run = PipelineRunner(workspace, n_jobs=2).run(steps, *fermentation, dataset=DATASET)
-    assert [one.outcome for one in run.outcomes] == [
-        Outcome.COMPLETE,
-        Outcome.FAILED,
-        Outcome.COMPLETE,
-    ]
-    assert list(run.failures.values()) == ["step 1: ValueError: not today"]
-    with workspace.store(DATASET) as store:
-        assert len(store.refs("refs/pipelines/")) == 2
-
-
-def test_the_number_of_workers() -> None:
-    cores = len(os.sched_getaffinity(0))
-    assert [count_workers(n) for n in (None, 1, 3, -1)] == [1, 1, 3, cores]
-    assert count_workers(-100) == 1
-    for wrong in (0, True, 1.5, "2"):
-        with pytest.raises(InvalidInputError, match="n_jobs"):
-            count_workers(wrong)  # type: ignore[arg-type]
+    steps = [KFold(2), {"_range_": [1, 2], "param": "n_components", "model": PLSRegression()}]
+    spread = PipelineRunner(workspace, n_jobs=2).run(steps, *fermentation, dataset=DATASET)
+    resumed = train(steps, fermentation, resume=True)
+    for run in (spread, resumed):
+        for name in spread.pipelines:
+            path = workspace.layout.manifest(DATASET, run.id, name)
+            said = yaml.safe_load(path.read_text())
+            assert (said["pipeline_id"], said["run_id"]) == (name, spread.id)
+            assert [item["artifact_id"] for item in said["items"]][:2] == [
+                f"{name}:0:all",
+                f"{name}:1:0",
+            ]
 
 
 def test_resuming_trains_only_the_rest(workspace: Any, train: Any, fermentation: Any) -> None:

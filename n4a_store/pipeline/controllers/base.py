@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from n4a_store.errors import InvalidInputError
+from n4a_store.pipeline.data import PathState, frozen
 from n4a_store.pipeline.estimators import class_name
 from n4a_store.pipeline.steps import Place, Step
 
 if TYPE_CHECKING:
-    from n4a_store.pipeline.data import PathState
     from n4a_store.pipeline.orchestrator import Orchestrator
 
 __all__ = ["Controller", "check_rows"]
@@ -38,6 +38,10 @@ class Controller(ABC):
 
     def claims(self, obj: object) -> bool:
         """Whether a bare object in the list of steps is meant for this controller."""
+        return False
+
+    def joins(self, step: Step) -> bool:
+        """Whether the step needs every path that has reached it at once."""
         return False
 
     @abstractmethod
@@ -73,4 +77,4 @@ def check_rows(transformed: Any, rows: int, step: Step, operator: object) -> Any
             f"{step.where}: {class_name(operator)} turned {rows} rows into shape {table.shape}",
             hint="a transformer must give a table with one row for each it was given",
         )
-    return table
+    return frozen(table)

@@ -14,7 +14,7 @@ import numpy as np
 from n4a_store.artifacts.types import ArtifactType
 from n4a_store.errors import InvalidInputError
 from n4a_store.pipeline.controllers.base import Controller
-from n4a_store.pipeline.data import Lane, PathState
+from n4a_store.pipeline.data import Lane, PathState, frozen
 from n4a_store.pipeline.estimators import (
     class_name,
     clone_estimator,
@@ -103,7 +103,7 @@ def _cut(whole: Lane, fold: int, train: np.ndarray, held: np.ndarray) -> Lane:
         fold_id=fold,
         train_rows=train,
         held_rows=held,
-        X_train=whole.X_train[train],
-        X_held=whole.X_train[held],
-        y_train=whole.y_train[train],
+        X_train=frozen(whole.X_train[train]),
+        X_held=frozen(whole.X_train[held]),
+        y_train=frozen(whole.y_train[train]),
     )

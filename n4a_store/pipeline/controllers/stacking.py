@@ -45,6 +45,10 @@ class StackingController(Controller):
     options: ClassVar[frozenset[str]] = frozenset({"name", "params", "sources", "over"})
     trains: ClassVar[bool] = True
 
+    def joins(self, step: Step) -> bool:
+        """Whether it is one stack over the models of all branches."""
+        return bool(step.options["over"] == _BRANCHES)
+
     def parse(self, value: Any, options: Mapping[str, Any], place: Place) -> Step:
         """One estimator, and which models feed it."""
         operator = read_model(value, options, place)
@@ -76,7 +80,7 @@ class StackingController(Controller):
         if step.options["over"] == _PATH:
             return super().run_all(step, states, orchestrator)
         # A model before the fork lies behind several of the paths: once is enough.
-        models = {id(model): model for state in states for model in state.models}
+        models = {model.place: model for state in states for model in state.models}
         trunk = orchestrator.trunk.selector
         trained = self._stack(step, trunk, _chosen(step, list(models.values())), orchestrator)
         joined = replace(states[0], selector=trunk, lanes=(), models=(*models.values(), trained))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from n4a_store.artifacts.types import ArtifactType
 from n4a_store.pipeline.controllers.base import Controller
-from n4a_store.pipeline.data import Encoder, Lane, PathState
+from n4a_store.pipeline.data import Encoder, Lane, PathState, frozen
 from n4a_store.pipeline.estimators import (
     class_name,
     clone_estimator,
@@ -76,7 +76,7 @@ class YProcessingController(Controller):
             )
             lane = replace(
                 lane,
-                y_train=encode_targets(fitted, y),
+                y_train=frozen(encode_targets(fitted, y)),
                 encoders=(*lane.encoders, Encoder(artifact_id, fitted)),
             )
         return lane
