@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pathlib import Path
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.demo.damage import Damage, damage_a_copy
 from n4a_store.demo.sweeps import SWEEPS, Sweep
+from n4a_store.demo.undoing import BEST, Undoing, delete_and_undo, tag_best
 from n4a_store.errors import StoreError
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.pipeline.fingerprint import data_id
@@ -25,10 +27,12 @@ from n4a_store.pipeline.predictor import Predictor
 from n4a_store.pipeline.run_result import RunResult
 from n4a_store.pipeline.runner import PipelineRunner
 from n4a_store.repo.history import reach
+from n4a_store.repo.html import size_text
 
 __all__ = ["DemoReport", "DemoRun", "run_demo"]
 
 _TIMEOUT = 300
+_WIDTH, _INSIDE = 80, " " * 5
 Say = Callable[[str], None]
 
 
@@ -39,6 +43,7 @@ class DemoRun:
     Args:
         pipelines: How many are complete.
         best: The best model, and its score.
+        best_pipeline: The pipeline that it stands in.
         blobs_added, trees_added, runs_added: Objects that were not there before.
         reused: Objects of this run that were.
         seconds: How long it took.
@@ -48,6 +53,7 @@ class DemoRun:
     dataset: str
     pipelines: int
     best: str
+    best_pipeline: str
     blobs_added: int
     trees_added: int
     runs_added: int
@@ -64,6 +70,7 @@ class DemoReport:
         runs: The trainings, each dataset twice.
         identical: Whether a fresh process predicted the same bits.
         damage: What one flipped byte in a copy did.
+        undoing: What became of a deletion.
         passed: Whether every claim held.
         commands: What to try next.
         seconds: How long all of it took.
@@ -73,13 +80,14 @@ class DemoReport:
     runs: tuple[DemoRun, ...]
     identical: bool
     damage: Damage
+    undoing: Undoing
     passed: bool
     commands: tuple[str, ...]
     seconds: float
 
 
 def run_demo(workspace: Path, say: Say) -> DemoReport:
-    """Train, train again, predict in a fresh process, damage a copy.
+    """Train, train again, tag, predict in a fresh process, damage a copy, delete and undo.
 
     Args:
         workspace: The folder to work in; created, or gone on with.
@@ -103,21 +111,29 @@ def run_demo(workspace: Path, say: Say) -> DemoReport:
     runs.extend(again)
     shared = all(run.blobs_added == 0 for run in again)
     say("")
-    say("3. Predict with the best pipeline in a fresh process, and compare with what the models")
-    say("   said when they had just been fitted.")
+    say(f"3. Tag the best pipelines '{BEST}', predict with them in a fresh process, and compare")
+    say("   with what the models said when they had just been fitted.")
+    for run in again:
+        tag_best(place, run.dataset, run.best_pipeline)
     identical = _predicts_alike(workspace, say)
     say("")
     say("4. Flip one byte in a copy of the fermentation store.")
     damage = damage_a_copy(place, SWEEPS[0].dataset)
     caught = _tell_damage(damage, say)
+    say("")
+    say("5. Delete a pipeline, ask gc what it would do, and take the deletion back.")
+    undoing = delete_and_undo(place, SWEEPS[0].dataset)
+    safe = _tell_undoing(undoing, say)
     commands = _commands(workspace, runs[-2])
     seconds = time.perf_counter() - begun
     say("")
     say(f"Done in {seconds:.0f} s. The workspace is yours to explore: {workspace}")
     for command in commands:
         say(f"  {command}")
-    passed = shared and identical and caught
-    return DemoReport(str(workspace), tuple(runs), identical, damage, passed, commands, seconds)
+    passed = shared and identical and caught and safe
+    return DemoReport(
+        str(workspace), tuple(runs), identical, damage, undoing, passed, commands, seconds
+    )
 
 
 def _train(runner: PipelineRunner, sweep: Sweep, say: Say) -> DemoRun:
@@ -136,6 +152,7 @@ def _train(runner: PipelineRunner, sweep: Sweep, say: Say) -> DemoRun:
         sweep.dataset,
         len(result.pipelines),
         _best(result),
+        result.best.pipeline_id,
         added[Kind.BLOB],
         added[Kind.TREE],
         added[Kind.RUN],
@@ -144,7 +161,8 @@ def _train(runner: PipelineRunner, sweep: Sweep, say: Say) -> DemoRun:
     )
     total = sum(added.values())
     say(f"   {sweep.dataset}: {sweep.title}; {X.shape[0]} spectra of {X.shape[1]} points")
-    say(f"     run {run.run_id}: {run.pipelines} pipelines in {run.seconds:.1f} s; {run.best}")
+    say(f"     run {run.run_id}: {run.pipelines} pipelines in {run.seconds:.1f} s")
+    say(f"     {run.best}")
     say(
         f"     added {total} objects ({added[Kind.BLOB]} blobs, {added[Kind.TREE]} trees, "
         f"{added[Kind.RUN]} runs), reused {reused}"
@@ -174,7 +192,7 @@ def _predicts_alike(workspace: Path, say: Say) -> bool:
     trained = {}
     for sweep in SWEEPS:
         with Predictor(workspace, sweep.dataset) as predictor:
-            trained[sweep.dataset] = data_id(predictor.stored(None, partition="test"))
+            trained[sweep.dataset] = data_id(predictor.stored(BEST, partition="test"))
     done = subprocess.run(
         [sys.executable, "-m", "n4a_store.demo.fresh_process", str(workspace)],
         capture_output=True,
@@ -203,8 +221,25 @@ def _tell_damage(damage: Damage, say: Say) -> bool:
         say("   and yet the artifact LOADED")
         return False
     say(f"   loading {damage.artifact_id} is refused before a byte is unpickled:")
-    say(f"     {damage.refusal}")
+    for line in textwrap.wrap(
+        damage.refusal, _WIDTH, initial_indent=_INSIDE, subsequent_indent=_INSIDE
+    ):
+        say(line)
     return True
+
+
+def _tell_undoing(undoing: Undoing, say: Say) -> bool:
+    say(f"   deleted {undoing.pipeline}; {undoing.moved} refs moved")
+    kept = f"{undoing.kept} objects, {size_text(undoing.kept_bytes)}, for undo"
+    if undoing.lost:
+        say(f"   gc would keep {kept}, but DROP {undoing.lost} of this pipeline")
+    else:
+        say(f"   gc would drop nothing of it: it would keep {kept}")
+    if undoing.restored:
+        say("   undone: every ref is where it was")
+    else:
+        say("   and yet undo did NOT bring it back")
+    return undoing.restored and not undoing.lost
 
 
 def _commands(workspace: Path, run: DemoRun) -> tuple[str, ...]:
@@ -214,7 +249,9 @@ def _commands(workspace: Path, run: DemoRun) -> tuple[str, ...]:
         f"{program} artifacts stats",
         f"{program} artifacts log",
         f"{dataset} artifacts show {run.run_id}",
-        f"{dataset} show-ref",
-        f"{dataset} ls-tree -r refs/runs/{run.run_id}",
+        f"{dataset} artifacts graph {BEST}",
+        f"{dataset} artifacts du",
+        f"{dataset} artifacts gc",
+        f"{dataset} artifacts undo --list",
         f"{dataset} fsck --full",
     )

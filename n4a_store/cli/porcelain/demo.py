@@ -12,8 +12,9 @@ def command(app: App) -> None:
     """Train real models on real spectra, and look at what was stored.
 
     Fits pipelines on the spectra that the package chemotools ships, twice, and says what the
-    second run reused; predicts in a fresh process; flips a byte of a copy and shows that it is
-    caught. Works offline, in well under a minute. The workspace stays for you to explore.
+    second run reused; tags the best and predicts with it in a fresh process; flips a byte of a
+    copy and shows that it is caught; deletes a pipeline and takes that back. Works offline, in
+    under a minute. The workspace stays for you to explore.
     """
     from n4a_store.demo.scenario import run_demo
 
