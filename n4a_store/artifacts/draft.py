@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from n4a_store.artifacts.execution_path import ExecutionPath, parse_key
-from n4a_store.artifacts.graph import ArtifactNode, check_depth, closure, walk
+from n4a_store.artifacts.graph import ArtifactNode, check_depth, closure
+from n4a_store.artifacts.inner_names import InnerNames
 from n4a_store.artifacts.links import KeyLinks, Links, encode_links
 from n4a_store.artifacts.manifest_tree import (
     ARTIFACTS,
@@ -124,6 +125,12 @@ class PipelineDraft:
             return self.artifacts[key].origin
         return "" if self.kept is None else self.kept.links.keys[key].origin
 
+    def foreign(self, key: str) -> Mapping[str, str]:
+        """Where dependencies of an artifact came from, by tree; those made here are left out."""
+        if key in self.artifacts:
+            return self.artifacts[key].node.foreign
+        return {} if self.kept is None else self.kept.links.keys[key].foreign
+
     def notes(self, key: str) -> Mapping[str, str]:
         """What the runner calls the artifact under ``key``, which the draft holds."""
         if key in self.artifacts:
@@ -167,7 +174,7 @@ class PipelineDraft:
         check_depth(new.path.artifact_id, deps)
         payload = put_payload(self.txn, new.payload)
         blob = TreeEntry(Kind.BLOB, self.txn.put_blob(encode_record(new.blob)))
-        node = self._put_tree(new.path.artifact_id, blob, payload, deps)
+        node = self._put_tree(new.path.artifact_id, blob, payload, deps, new.origin)
         before = self.artifacts.get(new.path.key)
         bumps = 1 if before is None else before.bumps + 1
         links = KeyLinks(
@@ -214,7 +221,7 @@ class PipelineDraft:
         )
         self.artifacts[path.key] = DraftArtifact(
             named,
-            ArtifactNode(path.artifact_id, node.tree, node.children, node.depth),
+            replace(node, artifact_id=path.artifact_id),
             entries[PAYLOAD],
             entries[RECORD],
             links.sources,
@@ -233,6 +240,7 @@ class PipelineDraft:
         blob: TreeEntry,
         payload: TreeEntry,
         deps: Sequence[ArtifactNode],
+        origin: str,
     ) -> ArtifactNode:
         entries = {RECORD: blob, PAYLOAD: payload}
         if deps:
@@ -240,7 +248,7 @@ class PipelineDraft:
                 ordered_key(place): TreeEntry(Kind.TREE, dep.tree) for place, dep in enumerate(deps)
             }
             entries[DEPS] = TreeEntry(Kind.TREE, self.txn.put_tree(numbered))
-        return ArtifactNode.over(artifact_id, self.txn.put_tree(entries), deps)
+        return ArtifactNode.over(artifact_id, self.txn.put_tree(entries), deps, origin)
 
     def add_dependency(self, key: str, dep: ArtifactNode) -> ArtifactRecord:
         """Let an artifact of this draft depend on one more, and rebuild all that depend on it.
@@ -268,7 +276,8 @@ class PipelineDraft:
 
     def _with_deps(self, artifact: DraftArtifact, deps: Sequence[ArtifactNode]) -> DraftArtifact:
         record = artifact.record
-        node = self._put_tree(record.artifact_id, artifact.blob, artifact.payload, deps)
+        name, origin = record.artifact_id, artifact.origin
+        node = self._put_tree(name, artifact.blob, artifact.payload, deps, origin)
         names = Ids(dep.artifact_id for dep in deps)
         return replace(artifact, node=node, record=replace(record, depends_on=names))
 
@@ -350,7 +359,7 @@ class PipelineDraft:
     def _links(
         self, serial: int, current: PipelineManifest | None, children: Mapping[str, TreeEntry]
     ) -> dict[str, KeyLinks]:
-        names = _Names(self.pipeline_id, children)
+        names = InnerNames(self.pipeline_id, children)
         keys: dict[str, KeyLinks] = {}
         kept = self.kept
         for key, links in () if kept is None else kept.links.keys.items():
@@ -368,49 +377,10 @@ class PipelineDraft:
                 sources=artifact.sources,
                 producer=artifact.record.producer_version,
                 origin=artifact.origin,
+                foreign={} if artifact.origin else artifact.node.foreign,
                 notes=artifact.notes,
             )
         return keys
-
-
-class _Names:
-    """Which dependencies have their names in the manifest, and the names of the others."""
-
-    def __init__(self, pipeline_id: str, children: Mapping[str, TreeEntry]) -> None:
-        self._prefix = pipeline_id + ":"
-        self._children = children
-        self._complete: dict[int, bool] = {}
-        self._seen: list[ArtifactNode] = []  # keeps the nodes alive whose id() is remembered
-
-    def missing(self, node: ArtifactNode) -> dict[str, tuple[str, ...]]:
-        """The names below ``node`` that the manifest does not hold, by tree.
-
-        Cheap for a node whose children were asked about before.
-        """
-        if all(id(child) in self._complete for child in node.children):
-            self._note(node)
-        else:
-            for at in walk(node):
-                self._note(at)
-        if self._complete[id(node)]:
-            return {}
-        return {
-            at.tree.hex: tuple(child.artifact_id for child in at.children)
-            for at in closure(node)
-            if at.children and not self._holds(at)
-        }
-
-    def _note(self, node: ArtifactNode) -> None:
-        self._seen.append(node)
-        self._complete[id(node)] = all(
-            self._holds(child) and self._complete.get(id(child), False) for child in node.children
-        )
-
-    def _holds(self, node: ArtifactNode) -> bool:
-        if not node.artifact_id.startswith(self._prefix):
-            return False
-        entry = self._children.get(node.artifact_id.removeprefix(self._prefix))
-        return entry is not None and entry.oid == node.tree
 
 
 def _retired(current: PipelineManifest | None, keys: Mapping[str, KeyLinks]) -> dict[str, int]:

@@ -7,8 +7,8 @@ Walks use an explicit stack, because a chain may be longer than Python's recursi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.oid import ObjectId
@@ -27,25 +27,40 @@ class ArtifactNode:
         tree: The id of its tree.
         children: What it depends on, in order.
         depth: The length of the longest chain below it; 0 without dependencies.
+        foreign: Where it and what is below it came from, by tree id in hex; what was made here
+            is left out.
     """
 
     artifact_id: str
     tree: ObjectId
     children: tuple[ArtifactNode, ...] = ()
     depth: int = 0
+    foreign: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def over(
-        cls, artifact_id: str, tree: ObjectId, children: Iterable[ArtifactNode]
+        cls, artifact_id: str, tree: ObjectId, children: Iterable[ArtifactNode], origin: str = ""
     ) -> ArtifactNode:
-        """A node with its depth worked out.
+        """A node with its depth worked out, and what came from elsewhere.
 
         Raises:
             InvalidInputError: The chain would be too long.
         """
         below = tuple(children)
         depth = check_depth(artifact_id, below)
-        return cls(artifact_id, tree, below, depth)
+        foreign = {name: at for child in below for name, at in child.foreign.items()}
+        if origin:
+            foreign[tree.hex] = origin
+        return cls(artifact_id, tree, below, depth, foreign)
+
+    def came_from(self, origin: str, foreign: Mapping[str, str]) -> ArtifactNode:
+        """The same node, known to come from ``origin``, and parts of it as ``foreign`` says.
+
+        What an imported artifact depends on came along with it.
+        """
+        if origin:
+            foreign = {at.tree.hex: origin for at in walk(self)}
+        return replace(self, foreign=foreign) if foreign else self
 
 
 def check_depth(artifact_id: str, children: Iterable[ArtifactNode]) -> int:

@@ -4,7 +4,7 @@ Canonical msgpack of a map::
 
     "schema"    1
     "keys"      {key: {"since", ["deps"], ["inner"], ["sources"], ["producer"], ["origin"],
-                       ["notes"]}}
+                       ["foreign"], ["notes"]}}
     "branches"  {"0:2": name}          names of branches; left out when nobody named one
     "retired"   {key: last version}    of keys that earlier manifests had; left out when empty
 
@@ -15,7 +15,9 @@ clock, run) stands in the attributes of the manifest's tree.
 
 ``deps`` are the ids of the children of the artifact's ``deps`` tree, in the same order.
 ``inner`` gives the same, by tree id, for those below them that this manifest does not hold as
-they were, so that a dependency keeps its name when its own pipeline is gone.
+they were, so that a dependency keeps its name when its own pipeline is gone. ``foreign`` says, by
+tree id, which of all that an artifact depends on was not made here, and where it came from: it
+is trusted no more when it is reached through what was made here.
 """
 
 from __future__ import annotations
@@ -44,6 +46,8 @@ class KeyLinks:
         sources: For a meta-model, the ids of its sources, in order.
         producer: What registered it.
         origin: Where it came from when it was not made here; empty when it was.
+        foreign: Origins of what it depends on, by tree id in hex; all of it, when it has an
+            origin itself and this is empty.
         notes: What its runner calls it, text by name. Nothing here interprets them.
     """
 
@@ -53,6 +57,7 @@ class KeyLinks:
     sources: tuple[str, ...] = ()
     producer: str = ""
     origin: str = ""
+    foreign: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -98,6 +103,8 @@ def _encode_key(entry: KeyLinks) -> dict[str, Any]:
         value["producer"] = entry.producer
     if entry.origin:
         value["origin"] = entry.origin
+    if entry.foreign:
+        value["foreign"] = dict(entry.foreign)
     if entry.notes:
         value["notes"] = dict(entry.notes)
     return value
@@ -135,7 +142,8 @@ def decode_links(data: BytesLike) -> Links:
 def _decode_key(key: str, value: Any) -> KeyLinks:
     if not isinstance(value, dict) or type(value.get("since")) is not int:
         raise CorruptionError(f"not the links of a pipeline manifest: {key!r:.80}")
-    inner, notes = value.get("inner", {}), value.get("notes", {})
+    inner = value.get("inner", {})
+    texts = [value.get("foreign", {}), value.get("notes", {})]
     lists = [value.get("deps", []), value.get("sources", [])]
     if isinstance(inner, dict):
         lists.extend(inner.values())
@@ -145,8 +153,8 @@ def _decode_key(key: str, value: Any) -> KeyLinks:
         and all(isinstance(name, str) for ids in lists for name in ids)
         and isinstance(value.get("producer", ""), str)
         and isinstance(value.get("origin", ""), str)
-        and isinstance(notes, dict)
-        and all(isinstance(text, str) for text in notes.values())
+        and all(isinstance(named, dict) for named in texts)
+        and all(isinstance(text, str) for named in texts for text in named.values())
     ):
         raise CorruptionError(f"not the links of a pipeline manifest: {key!r:.80}")
     return KeyLinks(
@@ -156,5 +164,5 @@ def _decode_key(key: str, value: Any) -> KeyLinks:
         tuple(value.get("sources", ())),
         value.get("producer", ""),
         value.get("origin", ""),
-        notes,
+        *texts,
     )

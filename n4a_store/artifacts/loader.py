@@ -180,7 +180,7 @@ class ArtifactLoader:
                 name,
                 stored.blob.format,
                 self._serializers(),
-                origin=found.origin,
+                origin=found.origin_of(tree),
                 mmap=self.mmap,
                 trust=self.trust,
             )

@@ -164,7 +164,8 @@ class PipelineManifest:
         Raises:
             CorruptionError: Something of it is missing or damaged, or has lost its name.
         """
-        inner = self.links.keys[key].inner
+        links = self.links.keys[key]
+        inner = links.inner
 
         def children_of(artifact_id: str, tree: ObjectId) -> list[tuple[str, ObjectId]]:
             deps = StoredArtifact.read(reader, tree, artifact_id).deps
@@ -179,7 +180,8 @@ class PipelineManifest:
                 )
             return list(zip(names, deps, strict=True))
 
-        return build_node(self.path(key).artifact_id, self.artifacts[key].oid, children_of)
+        node = build_node(self.path(key).artifact_id, self.artifacts[key].oid, children_of)
+        return node.came_from(links.origin, links.foreign)
 
     def _own_names(self, artifact_id: str, tree: ObjectId) -> tuple[str, ...]:
         pipeline_id, _, key = artifact_id.partition(":")

@@ -89,6 +89,10 @@ class StoredPipeline:
         """Where an artifact came from; empty when it was made here."""
         return self.manifest.links.keys[key].origin
 
+    def foreign(self, key: str) -> Mapping[str, str]:
+        """Where dependencies of an artifact came from, by tree; those made here are left out."""
+        return self.manifest.links.keys[key].foreign
+
     def notes(self, key: str) -> Mapping[str, str]:
         """What the runner calls an artifact."""
         return self.manifest.links.keys[key].notes
@@ -125,6 +129,12 @@ class Found:
     def origin(self) -> str:
         """Where it came from; empty when it was made here."""
         return self.pipeline.origin(self.path.key)
+
+    def origin_of(self, tree: ObjectId) -> str:
+        """Where it or one of its dependencies, known by its tree, came from."""
+        if self.origin or tree == self.tree:
+            return self.origin
+        return self.pipeline.foreign(self.path.key).get(tree.hex, "")
 
     @property
     def notes(self) -> Mapping[str, str]:

@@ -14,6 +14,7 @@ from n4a_store.artifacts.runs import OpenRun
 from n4a_store.artifacts.selection import fold_models, for_step
 from n4a_store.artifacts.serializers.table import SerializerTable, default_table
 from n4a_store.artifacts.types import HASH_PREFIX, ArtifactRecord, Ids
+from n4a_store.artifacts.whence import whence
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.refs.names import check_name_component
 from n4a_store.repo.store import Store
@@ -103,12 +104,13 @@ class RegistryQueries:
         """Every record with this content, sorted by id.
 
         Args:
-            content_hash: A record's ``content_hash``, with or without ``blake3:``.
+            content_hash: A record's ``content_hash``, with or without ``blake3:``. Whole: the
+                short form in names is for people, and two objects may share one.
 
         Raises:
             StoreNotFoundError: There is no such dataset.
         """
-        wanted = HASH_PREFIX + str(content_hash).removeprefix(HASH_PREFIX).lower()
+        wanted = HASH_PREFIX + str(content_hash).lower().removeprefix(HASH_PREFIX)
         return [record for record in self.get_all_records() if record.content_hash == wanted]
 
     def get_all_records(
@@ -195,11 +197,10 @@ class RegistryQueries:
 
         Raises:
             CorruptionError: Stored bytes are missing or damaged; names the artifact.
-            UntrustedError: It was imported and may run code; see ``trust``.
+            UntrustedError: It was imported, or nothing tells any more where it came from, and
+                it may run code; see ``trust``.
             SerializationError: Its library is not here or refuses it.
         """
         with self._mutex:
-            found = self._view.find(record.artifact_id)
-            reader = self.store if found is None else found.reader
-            origin = "" if found is None else found.origin
+            reader, origin = whence(self._view, self.store, record)
             return load_record(reader, record, self.table, origin=origin, mmap=mmap, trust=trust)

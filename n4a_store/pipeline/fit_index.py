@@ -76,7 +76,7 @@ class FitIndex:
             for ref in store.refs(PIPELINES):
                 pipeline_id = ref.name.removeprefix(PIPELINES)
                 manifest = PipelineManifest.read(store, pipeline_id, ref.oid)
-                if any(links.origin for links in manifest.links.keys.values()):
+                if any(links.origin or links.foreign for links in manifest.links.keys.values()):
                     continue
                 for facts, _ in find_facts(store, manifest):
                     for key, artifact_key in facts.fits.items():

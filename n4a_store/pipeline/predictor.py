@@ -218,7 +218,7 @@ class Predictor:
             name,
             stored.blob.format,
             default_table(),
-            origin=choice.origin_of(name),
+            origin=choice.origin_of(name, stored.tree),
             trust=self._trust,
         )
 

@@ -109,14 +109,23 @@ class Choice:
     head: Head | None
     run_id: str
 
-    def origin_of(self, artifact_id: str) -> str:
-        """Where an artifact came from; empty when it was made here."""
+    def origin_of(self, artifact_id: str, tree: ObjectId) -> str:
+        """Where an artifact came from, known by id and tree; empty when it was made here."""
         links = self.manifest.links.keys
         pipeline_id, _, key = artifact_id.partition(":")
-        if pipeline_id == self.manifest.pipeline_id and key in links:
+        own = pipeline_id == self.manifest.pipeline_id and key in links
+        if own and self.manifest.artifacts[key].oid == tree:
             return links[key].origin
         # A dependency from elsewhere is trusted no more than what depends on it.
-        return next((one.origin for one in links.values() if one.origin), "")
+        return next(
+            (
+                origin
+                for one in links.values()
+                for origin in (one.origin, one.foreign.get(tree.hex, ""))
+                if origin
+            ),
+            "",
+        )
 
 
 def choose(store: Store, ref: str | None, wish: Wish) -> Choice:

@@ -110,7 +110,7 @@ def _take(
         node.artifact_id,
         stored.blob.format,
         default_table(),
-        origin=choice.origin_of(node.artifact_id),
+        origin=choice.origin_of(node.artifact_id, node.tree),
         trust=trust,
     )
     needed = [new_ids[child.artifact_id] for child in node.children]

@@ -161,6 +161,53 @@ def test_distrust_survives_being_named_again(
         ArtifactLoader(workspace, "corn").load_by_id("q:0:all")
 
 
+def test_distrust_survives_being_depended_on(
+    flat: Path, write: Writer, workspace: Workspace
+) -> None:
+    """What was made here vouches for itself and not for the imported thing below it."""
+    put_manifest(flat, [write("x", "p:0:all")])
+    import_flat_workspace(flat, workspace)
+    registry = ArtifactRegistry(workspace, "corn")
+    with registry.run():
+        registry.register("mine", "q:0:all", "model", depends_on=["p:0:all"])
+        registry.register("late", "q:1:all", "model")
+        registry.add_dependency("q:1:all", "q:0:all")
+    registry.register("more", "q:2:all", "model", depends_on=["q:1:all"])
+    registry.delete_pipeline_artifacts("p")
+    loader = ArtifactLoader(workspace, "corn")
+    for name in ("q:0:all", "q:1:all", "q:2:all"):
+        assert loader.load_by_id(name)
+        with pytest.raises(UntrustedError, match="p:0:all was imported"):
+            loader.load_with_dependencies(name)
+        with ArtifactLoader(workspace, "corn", trust=True) as trusting:
+            assert trusting.load_with_dependencies(name)["p:0:all"] == "x"
+    (below,) = registry.resolve_dependencies("q:0:all")
+    with pytest.raises(UntrustedError):
+        registry.load_artifact(below)
+
+
+def test_distrust_survives_the_id_being_given_to_another(
+    flat: Path, write: Writer, workspace: Workspace
+) -> None:
+    put_manifest(flat, [write("x", "p:0:all")])
+    import_flat_workspace(flat, workspace)
+    registry = ArtifactRegistry(workspace, "corn")
+    imported = registry.resolve("p:0:all")
+    assert imported is not None
+    mine = registry.register("mine", "p:0:all", "model")
+    newest = registry.register("newest", "p:0:all", "model")
+    assert registry.load_artifact(mine) == "mine"
+    assert registry.load_artifact(newest) == "newest"
+    with pytest.raises(UntrustedError):
+        registry.load_artifact(imported)
+    assert registry.load_artifact(imported, trust=True) == "x"
+    registry.delete_pipeline_artifacts("p")
+    for record in (imported, newest):
+        with pytest.raises(UntrustedError, match="nothing here tells"):
+            registry.load_artifact(record)
+    assert registry.load_artifact(newest, trust=True) == "newest"
+
+
 def test_what_cannot_be_taken_is_reported_item_by_item(
     flat: Path, write: Writer, workspace: Workspace, tmp_path: Path
 ) -> None:

@@ -286,6 +286,8 @@ def test_equal_content_is_stored_once_and_found_by_hash(
     assert a.path == b.path
     assert registry.resolve_by_hash(a.content_hash) == [a, b]
     assert registry.resolve_by_hash(a.content_hash.removeprefix("blake3:")) == [a, b]
+    assert registry.resolve_by_hash(a.content_hash.upper()) == [a, b]
+    assert registry.store.resolve(a.content_hash).hex == a.content_hash.removeprefix("blake3:")
     assert registry.resolve_by_hash("0" * 64) == []
 
 
