@@ -10,6 +10,7 @@ import pytest
 
 from n4a_store import (
     ArtifactLoader,
+    ArtifactNotFoundError,
     ArtifactRegistry,
     BackendError,
     CorruptionError,
@@ -23,6 +24,7 @@ from n4a_store.integrations.nirs4all import catalog as catalog_module
 from n4a_store.integrations.nirs4all.catalog import read_catalog
 from n4a_store.integrations.nirs4all.exporting import export_workspace
 from n4a_store.integrations.nirs4all.importing import import_workspace
+from n4a_store.integrations.nirs4all.lookup import find_foreign
 from tests.integrations.workspaces import add_artifact, add_run, make_workspace
 
 
@@ -68,6 +70,15 @@ def test_chains_folds_branches_and_types_are_kept(tmp_path: Path) -> None:
     run = registry.store.get_run(registry.store.ref(f"refs/runs/{done.runs[0]}").oid)
     assert run.created_at.startswith("2026-11-01T12:00:00")
     assert run.details["nirs4all.run"] == "r1"
+
+
+def test_what_nirs4all_calls_it_is_found(tmp_path: Path) -> None:
+    import_workspace(make_workspace(tmp_path / "source"), tmp_path / "ws")
+    store = ArtifactRegistry(tmp_path / "ws", "corn").store
+    assert find_foreign(store, "p1$dddddddddddd:0") == ["p1:1:3:0"]
+    assert find_foreign(store, "final") == ["p1:4:all"]
+    with pytest.raises(ArtifactNotFoundError, match="nothing here is called"):
+        find_foreign(store, "p9$dddddddddddd:0")
 
 
 def test_nothing_is_unpickled_before_it_is_trusted(tmp_path: Path) -> None:

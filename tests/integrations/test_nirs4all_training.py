@@ -12,6 +12,8 @@ pytest.importorskip("nirs4all", reason="needs the extra [nirs4all]")
 
 from n4a_store import ArtifactRegistry, CorruptionError, Workspace
 from n4a_store.integrations import nirs4all as integration
+from n4a_store.integrations.nirs4all.addresses import Address
+from n4a_store.integrations.nirs4all.lookup import find_foreign
 from n4a_store.repo.fsck import fsck
 from tests.integrations.training import (
     CASES,
@@ -79,6 +81,11 @@ def test_every_row_names_what_the_store_holds(tmp_path: Path) -> None:
             )
             for record in registry.get_all_records()
         }
+        named = catalog(tmp_path / "ws", "SELECT artifact_id, artifact_path FROM artifacts")
+        for name, path in named:
+            at = Address.parse(path)
+            if at.dataset == dataset:
+                assert find_foreign(registry.store, name) == [at.artifact_id]
         ours = {path: content for path, content in rows if path.split("/")[1] == dataset}
         assert ours.items() <= records.items()
         assert fsck(registry.store, full=True).problems == ()

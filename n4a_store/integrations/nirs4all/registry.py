@@ -101,9 +101,13 @@ class StoreRegistry(Upstream):  # type: ignore[misc]  # upstream is not typed he
     def __setstate__(self, state: dict[str, Any]) -> None:
         from n4a_store.integrations.nirs4all import install
 
-        ticket = state.pop("_ticket")
         self.__dict__.update(state)
-        self._prepare(ticket)
+        if "_ticket" not in state:
+            # Workers are used again: an upstream registry, pickled where the integration is not
+            # installed, is looked up by its name in a worker where it still is.
+            self.__class__ = Upstream
+            return
+        self._prepare(state["_ticket"])
         install()
 
     # --- the moments of a run -----------------------------------------------------------------
@@ -125,6 +129,7 @@ class StoreRegistry(Upstream):  # type: ignore[misc]  # upstream is not typed he
         self._unfinished.clear()
         if self._kept is not None and self._kept.open_run is not None:
             self._kept.end_run()
+        self.close()
 
     def commit(self, pipeline_id: str) -> None:
         """Commit what the open run holds of a pipeline and is not committed."""
@@ -138,6 +143,7 @@ class StoreRegistry(Upstream):  # type: ignore[misc]  # upstream is not typed he
         self._unfinished.clear()
         if self._kept is not None:
             self._kept.cleanup_failed_run()
+        self.close()
         return count
 
     def get_all_records(self) -> list[UpstreamRecord]:
@@ -349,9 +355,10 @@ class StoreRegistry(Upstream):  # type: ignore[misc]  # upstream is not typed he
             self.workspace = was
 
     def close(self) -> None:
-        """Close the store; an open run has failed."""
-        if self._kept is not None:
-            self._kept.close()
+        """Close the store, which opens again when it is needed; an open run has failed."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
 
 
 class _WithoutRenditions(type(Path())):  # type: ignore[misc]  # the platform's own kind of path
