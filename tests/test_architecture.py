@@ -55,8 +55,9 @@ RESERVED_MODULES = {
     "sqlite3": {"storage", "integrations"},  # integrations: other programs' catalogs
     "msgpack": {"objects", "storage"},  # storage: checksums of catalog rows, no objects
     "zstandard": {"packs"},
-    # gc, log and show never unpickle; skim reads pickles with stand-ins for every class.
-    "pickle": {"artifacts.serializers", "artifacts.skim", "integrations"},
+    # gc, log and show never unpickle; skim reads pickles with stand-ins for every class; of
+    # what cannot be sent to another process, the pool knows the error.
+    "pickle": {"artifacts.serializers", "artifacts.skim", "integrations", "pipeline.pool"},
     "cloudpickle": {"artifacts.serializers"},
     "joblib": {"artifacts.serializers", "integrations"},
     "sklearn": {"cli", "pipeline", "demo", "integrations"},
