@@ -249,7 +249,8 @@ def _check_bytes(pack_id: str, reader: PackReader) -> Iterator[Problem]:
             kind, data = reader.read_at(position)
         except CorruptionError as error:
             damaged = True
-            yield Problem(Severity.ERROR, "object-damaged", oid, str(error), hint=error.hint)
+            way_out = f"n4a-store index-pack {pack_id} keeps what is whole of this pack"
+            yield Problem(Severity.ERROR, "object-damaged", oid, str(error), hint=way_out)
             continue
         try:
             if kind == Kind.TREE:

@@ -51,7 +51,7 @@ def newest_undoable(store: Store, ref: str | None = None) -> int:
             what = "in this store" if name is None else f"of {name}"
             raise NotFoundError(
                 f"there is no change {what} that can still be undone",
-                hint=f"undo reaches back {store.settings.undo_window_days} days",
+                hint=_how_far(store),
             )
         if name is None:
             # The newest entry by operation: a quiet change keeps an old entry's number.
@@ -100,6 +100,10 @@ def _read(store: Store, number: int) -> tuple[list[ReflogRow], list[ReflogEntry]
         if op is None or not rows:
             raise NotFoundError(
                 f"operation {number} changed no ref, or is too old to be undone",
-                hint=f"undo reaches back {store.settings.undo_window_days} days",
+                hint=_how_far(store),
             )
         return rows, [reflog_entry(row, op) for row in rows]
+
+
+def _how_far(store: Store) -> str:
+    return f"undo reaches back {store.settings.undo_window_days} days, or to the last gc --now"

@@ -12,7 +12,7 @@ import pytest
 from n4a_store.cli.main import run
 from tests.cli.workspaces import train
 from tests.conftest import Spectra
-from tests.docs.markdown import ROOT, blocks
+from tests.docs.markdown import ROOT, blocks, links
 
 PAGES = [
     "after-a-crash",
@@ -23,6 +23,26 @@ PAGES = [
     "what-changed",
     "where-did-my-disk-go",
 ]
+
+TEN_JOBS = {
+    *("where-did-my-disk-go", "keep-a-model", "last-months-model", "what-changed"),
+    *("send-a-model", "save-from-my-own-runner", "stack", "nirs4all", "reclaim-nightly"),
+    "after-a-crash",
+}
+
+
+def test_the_ten_jobs_have_a_page_and_the_index_leads_to_it() -> None:
+    assert len(TEN_JOBS) == 10
+    index = ROOT / "docs" / "index.md"
+    linked = {target for _, target in links(index.read_text(encoding="utf-8"))}
+    assert {f"howto/{job}.md" for job in TEN_JOBS} <= linked
+    assert all((ROOT / "docs" / "howto" / f"{job}.md").is_file() for job in TEN_JOBS)
+
+
+def test_saving_from_a_runner_takes_ten_lines() -> None:
+    page = (ROOT / "docs" / "howto" / "save-from-my-own-runner.md").read_text(encoding="utf-8")
+    python = [block.text for block in blocks(page) if block.info == "python"]
+    assert len([line for line in python[1].splitlines() if line]) <= 10
 
 
 def commands(page: Path) -> list[list[str]]:
