@@ -9,6 +9,8 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Sequence
 
+from n4a_store.artifacts.serializers.base import FileSerializer
+from n4a_store.artifacts.serializers.table import default_table
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import BytesLike
 
@@ -24,8 +26,11 @@ def inline_buffers(format_name: str, skeleton: BytesLike, buffers: Sequence[Byte
         format_name: The record's format.
 
     Raises:
-        CorruptionError: The skeleton is no pickle, or asks for more or fewer buffers.
+        CorruptionError: The skeleton is not of the format, or asks for more or fewer buffers.
     """
+    serializer = default_table().known(format_name)
+    if isinstance(serializer, FileSerializer):
+        return serializer.file_bytes(skeleton, buffers)
     head = bytes(skeleton)
     if format_name != "pickle5":
         # A plain array is a header followed by its data; formats without buffers are whole.

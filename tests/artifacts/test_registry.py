@@ -291,9 +291,7 @@ def test_equal_content_is_stored_once_and_found_by_hash(
     assert registry.resolve_by_hash("0" * 64) == []
 
 
-def test_a_48_bit_collision_of_names_cannot_mix_two_objects(
-    registry: ArtifactRegistry, fitted: dict
-) -> None:
+def test_a_short_hash_is_no_identity(registry: ArtifactRegistry, fitted: dict) -> None:
     """Names for people are short; identity is 256 bits."""
     record = registry.register(fitted["scaler"], "a:0:all", "transformer")
     assert len(record.content_hash.removeprefix("blake3:")) == 64

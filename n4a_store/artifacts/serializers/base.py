@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from n4a_store.objects.oid import BytesLike
 
-__all__ = ["DEFAULT_THRESHOLD", "BufferView", "Payload", "Serializer"]
+__all__ = ["DEFAULT_THRESHOLD", "BufferView", "FileSerializer", "Payload", "Serializer"]
 
 DEFAULT_THRESHOLD = 4096
 """Bytes from which a buffer leaves the skeleton, unless the store's settings say otherwise."""
@@ -88,5 +88,21 @@ class Serializer(Protocol):
 
         Raises:
             SerializationError: The library is missing or does not understand the payload.
+        """
+        ...
+
+
+@runtime_checkable
+class FileSerializer(Serializer, Protocol):
+    """A serializer whose payload can be put into a file that the library itself reads.
+
+    Of one that is not, an exported file is the skeleton with the buffers after it.
+    """
+
+    def file_bytes(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> bytes:
+        """The bytes of the file.
+
+        Raises:
+            CorruptionError: The payload is not of this format.
         """
         ...

@@ -60,11 +60,28 @@ class _Boosting:
             SerializationError: The library is missing or does not understand the model.
             CorruptionError: The payload is not of this format.
         """
+        parts = self._parts(skeleton, buffers)
+        with reading(self.library, self.format) as library:
+            return self._build(library, parts)
+
+    def file_bytes(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> bytes:
+        """The model as the library writes it: its ``load_model`` reads it.
+
+        Raises:
+            CorruptionError: The payload is not of this format.
+        """
+        model = self._parts(skeleton, buffers).get("model")
+        if isinstance(model, str):
+            return model.encode()
+        if not isinstance(model, bytes):
+            raise CorruptionError(f"a payload of format {self.format} without a model")
+        return model
+
+    def _parts(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> dict[str, Any]:
         parts = decode_value(skeleton)
         if buffers or not isinstance(parts, dict):
             raise CorruptionError(f"not a payload of format {self.format}")
-        with reading(self.library, self.format) as library:
-            return self._build(library, parts)
+        return parts
 
     def _build(self, library: Any, parts: dict[str, Any]) -> Any:
         raise NotImplementedError

@@ -36,11 +36,23 @@ class _Frames:
             SerializationError: The library is missing or does not understand the data.
             CorruptionError: The payload is not of this format.
         """
+        word, data = self._parts(skeleton, buffers)
+        with reading(self.library, self.format) as library:
+            return self._read(library, word, data)
+
+    def file_bytes(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> bytes:
+        """The IPC bytes alone.
+
+        Raises:
+            CorruptionError: The payload is not of this format.
+        """
+        return bytes(self._parts(skeleton, buffers)[1])
+
+    def _parts(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> tuple[bytes, BytesLike]:
         word, _, inline = bytes(skeleton).partition(b"\n")
         if word not in self.words or len(buffers) > 1 or (buffers and inline):
             raise CorruptionError(f"not a payload of format {self.format}")
-        with reading(self.library, self.format) as library:
-            return self._read(library, word, buffers[0] if buffers else inline)
+        return word, buffers[0] if buffers else inline
 
     def _read(self, library: Any, word: bytes, data: BytesLike) -> Any:
         raise NotImplementedError

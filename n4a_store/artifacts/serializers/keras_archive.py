@@ -12,6 +12,7 @@ decided, it is read with ``safe_mode=False``, or models with lambdas could be st
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
@@ -87,21 +88,36 @@ class KerasSerializer:
             SerializationError: keras, or a class that the model names, is missing or refuses it.
             CorruptionError: The payload is not of this format.
         """
-        parts = decode_value(skeleton)
-        members = parts.get("members") if isinstance(parts, dict) else None
-        if not isinstance(members, dict) or len(buffers) + (_WEIGHTS in members) != 1:
-            raise CorruptionError("not a payload of format keras")
+        data = self.file_bytes(skeleton, buffers)
         with (
             reading("keras", self.format) as keras,
             tempfile.TemporaryDirectory(prefix="n4a_store-") as folder,
         ):
             path = os.path.join(folder, "model.keras")
-            with zipfile.ZipFile(path, "w") as archive:
-                for name, data in members.items():
-                    archive.writestr(name, data)
-                for buffer in buffers:
-                    archive.writestr(_WEIGHTS, bytes(buffer))
+            with open(path, "wb") as file:
+                file.write(data)
             return keras.saving.load_model(path, safe_mode=False)
+
+    def file_bytes(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> bytes:
+        """A ``.keras`` file.
+
+        Raises:
+            CorruptionError: The payload is not of this format.
+        """
+        parts = decode_value(skeleton)
+        members = parts.get("members") if isinstance(parts, dict) else None
+        if (
+            not isinstance(members, dict)
+            or not all(isinstance(data, bytes) for data in members.values())
+            or len(buffers) + (_WEIGHTS in members) != 1
+        ):
+            raise CorruptionError("not a payload of format keras")
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            for name, data in (*members.items(), *((_WEIGHTS, bytes(part)) for part in buffers)):
+                # Without a clock: the same model is the same file.
+                archive.writestr(zipfile.ZipInfo(name), data)
+        return stream.getvalue()
 
 
 def _renumber(value: Any, numbers: dict[int, int]) -> None:

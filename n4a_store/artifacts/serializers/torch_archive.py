@@ -57,6 +57,16 @@ class _Torch:
             SerializationError: torch is missing or does not understand the archive.
             CorruptionError: The payload is not of this format.
         """
+        archive = io.BytesIO(self.file_bytes(skeleton, buffers))
+        with reading("torch", self.format) as torch:
+            return torch.load(archive, map_location="cpu", weights_only=not self.runs_code)
+
+    def file_bytes(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> bytes:
+        """The archive as ``torch.save`` wrote it.
+
+        Raises:
+            CorruptionError: The payload is not of this format.
+        """
         parts = decode_value(skeleton)
         pieces = parts.get("pieces") if isinstance(parts, dict) else None
         if (
@@ -65,13 +75,8 @@ class _Torch:
             or len(pieces) != len(buffers) + 1
         ):
             raise CorruptionError(f"not a payload of format {self.format}")
-        archive = io.BytesIO()
-        for piece, buffer in zip(pieces, (*buffers, b""), strict=True):
-            archive.write(piece)
-            archive.write(buffer)
-        archive.seek(0)
-        with reading("torch", self.format) as torch:
-            return torch.load(archive, map_location="cpu", weights_only=not self.runs_code)
+        together = zip(pieces, (*buffers, b""), strict=True)
+        return b"".join(part for pair in together for part in pair)
 
 
 def _payload(data: bytes, threshold: int, pickler: str = "") -> Payload:
