@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,11 @@ from nirs4all.pipeline.storage.artifacts import artifact_loader, artifact_regist
 from nirs4all.pipeline.storage.artifacts.artifact_persistence import to_bytes
 from nirs4all.pipeline.storage.workspace_store import WorkspaceStore
 
-from n4a_store.artifacts.loader import ArtifactLoader
 from n4a_store.artifacts.registry import ArtifactRegistry
 from n4a_store.artifacts.workers import Handover, adopt_handovers
-from n4a_store.errors import CorruptionError, NotFoundError, UnsupportedFormatError
+from n4a_store.errors import NotFoundError, UnsupportedFormatError
 from n4a_store.integrations.nirs4all.addresses import Address, is_address
+from n4a_store.integrations.nirs4all.reading import DatasetReader, gone
 from n4a_store.integrations.nirs4all.registry import (
     StoreRegistry,
     commit_pipeline,
@@ -40,7 +41,7 @@ _ROW = "SELECT artifact_path, content_hash FROM artifacts WHERE artifact_id = ?"
 _LEFT = "SELECT 1 FROM artifacts WHERE artifact_path LIKE ? ESCAPE '\\' LIMIT 1"
 _DOOMED = "SELECT artifact_path FROM artifacts WHERE ref_count <= 0"
 
-_loaders: weakref.WeakKeyDictionary[Any, dict[str, ArtifactLoader]] = weakref.WeakKeyDictionary()
+_readers: weakref.WeakKeyDictionary[Any, dict[str, DatasetReader]] = weakref.WeakKeyDictionary()
 _folders: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
 
@@ -72,28 +73,16 @@ def _row(workspace: WorkspaceStore, artifact_id: str) -> tuple[Address, str] | N
     return Address.parse(row[0]), str(row[1])
 
 
-def _load(workspace: WorkspaceStore, artifact_id: str, address: Address, content: str) -> Any:
-    of_workspace = _loaders.setdefault(workspace, {})
-    loader = of_workspace.get(address.dataset)
-    if loader is None:
-        # No cache: callers of upstream may change what they get.
-        loader = ArtifactLoader(workspace.workspace_path, address.dataset, cache_size=0)
-        of_workspace[address.dataset] = loader
-    try:
-        record = loader.get_record(address.artifact_id)
-    except NotFoundError as error:
-        raise _gone(artifact_id, address) from error
-    if record is None or record.content_hash != content:
-        # Not a KeyError: upstream goes on without what raises one, and would predict wrongly.
-        raise _gone(artifact_id, address)
-    return loader.load_by_id(address.artifact_id)
-
-
-def _gone(artifact_id: str, address: Address) -> CorruptionError:
-    return CorruptionError(
-        f"artifact {artifact_id} is no longer in the store as {address.artifact_id}",
-        hint="n4a-store artifacts undo brings back what was deleted lately",
-    )
+def _load(workspace: WorkspaceStore, address: Address, content: str) -> Any:
+    of_workspace = _readers.setdefault(workspace, {})
+    reader = of_workspace.get(address.dataset)
+    if reader is None:
+        try:
+            reader = DatasetReader(workspace.workspace_path, address.dataset)
+        except NotFoundError as error:
+            raise gone(address) from error
+        of_workspace[address.dataset] = reader
+    return reader.load(address, content)
 
 
 def _load_artifact(original: Any) -> Any:
@@ -101,7 +90,7 @@ def _load_artifact(original: Any) -> Any:
         found = _row(self, artifact_id)
         if found is None:
             return original(self, artifact_id)
-        return _load(self, artifact_id, *found)
+        return _load(self, *found)
 
     return load_artifact
 
@@ -113,7 +102,7 @@ def _get_artifact_path(original: Any) -> Any:
             return Path(original(self, artifact_id))
         # Bundles zip files: make one, as upstream would have written it, in a folder that goes
         # when the workspace is closed.
-        obj = _load(self, artifact_id, *found)
+        obj = _load(self, *found)
         folder = _folders.get(self)
         if folder is None:
             folder = _folders[self] = tempfile.mkdtemp(prefix="n4a_store-nirs4all-")
@@ -132,8 +121,8 @@ def _load_record(original: Any) -> Any:
         if not is_address(record.path):
             return original(self, record)
         address = Address.parse(record.path)
-        with ArtifactLoader(self.workspace, address.dataset, cache_size=0) as loader:
-            return loader.load_by_id(address.artifact_id)
+        with closing(DatasetReader(self.workspace, address.dataset)) as reader:
+            return reader.load(address)
 
     return load_record
 
@@ -209,8 +198,8 @@ def _delete_pipeline(workspace: Path, dataset: str, pipeline_id: str) -> None:
 
 def _close(original: Any) -> Any:
     def close(self: WorkspaceStore) -> None:
-        for loader in _loaders.pop(self, {}).values():
-            loader.close()
+        for reader in _readers.pop(self, {}).values():
+            reader.close()
         folder = _folders.pop(self, None)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
