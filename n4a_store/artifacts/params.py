@@ -81,11 +81,11 @@ def estimator_params(obj: Any) -> Mapping[str, Any]:
     Raises:
         SerializationError: It has ``get_params`` and that fails.
     """
-    get_params = getattr(obj, "get_params", None)
-    if get_params is None or isinstance(obj, type) or not callable(get_params):
-        return {}
     cls = type(obj)
     try:
+        get_params = getattr(obj, "get_params", None)
+        if get_params is None or isinstance(obj, type) or not callable(get_params):
+            return {}
         # scikit-learn looks at the signature of __init__ each time: 20 µs of an artifact's 100.
         if getattr(cls.get_params, "__module__", None) == "sklearn.base":
             names = _param_names.get(cls)
@@ -94,7 +94,7 @@ def estimator_params(obj: Any) -> Mapping[str, Any]:
             return {name: getattr(obj, name) for name in names}
         params = get_params(deep=False)
     except Exception as error:
-        # get_params is other people's code: anything may come out of it.
+        # get_params is other people's code, and so is looking it up: anything may come out.
         raise SerializationError(
             f"get_params of a {qualified_name(cls)} failed: {type(error).__name__}: {error}",
             hint="pass params= to say what to record instead",

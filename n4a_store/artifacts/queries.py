@@ -173,10 +173,26 @@ class View:
             draft = going_on.drafts.get(pipeline_id)
             if draft is not None:
                 return draft
-            if pipeline_id in going_on.completed:
+            if self._still_holds(going_on, pipeline_id):
                 return self._read(pipeline_id, going_on.completed[pipeline_id])
         ref = self._store().find_ref(PIPELINES + pipeline_id)
         return None if ref is None else self._read(pipeline_id, ref.oid)
+
+    def _still_holds(self, run: OpenRun, pipeline_id: str) -> bool:
+        """Whether the open run has completed a pipeline that nobody has deleted since."""
+        oid = run.completed.get(pipeline_id)
+        if oid is None:
+            return False
+        ref = self._store().find_ref(PIPELINES + pipeline_id)
+        if ref is not None and ref.oid == oid:
+            return True
+        # Completed again elsewhere, or deleted: then the run's own object no longer holds it.
+        if self._store().find_ref(run.ref) is not None:
+            held = self._store().get_entry(self._run_tree(run.id), pipeline_id)
+            if held is not None and held.oid == oid:
+                return True
+        del run.completed[pipeline_id]
+        return False
 
     def _of_run(self, run: str, pipeline_id: str) -> PipelineDraft | StoredPipeline | None:
         going_on = self._open_run()

@@ -134,6 +134,13 @@ def test_a_failing_get_params_is_named() -> None:
     with pytest.raises(SerializationError, match=r"get_params of a .*Broken failed: RuntimeError"):
         canonical_params(None, Broken())
 
+    class Hiding:
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError(f"no {name}")
+
+    with pytest.raises(SerializationError, match=r"Hiding failed: RuntimeError: no get_params"):
+        canonical_params(None, Hiding())
+
 
 def cycle() -> list:
     loop: list = []
