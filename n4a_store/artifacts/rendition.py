@@ -10,6 +10,7 @@ each field is one line, its value in YAML's flow style.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -23,6 +24,7 @@ __all__ = ["SCHEMA_VERSION", "manifest_document", "render"]
 SCHEMA_VERSION = "2.0"
 # What YAML 1.1 does not count as printable, and what it would fold as a line break.
 _quote = json.JSONEncoder(ensure_ascii=False).encode
+_PLAIN = re.compile(r"[ !#-\[\]-~]*")
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
@@ -79,7 +81,10 @@ def _flow(value: Any) -> str:
     return _text(repr(value))
 
 
+@functools.lru_cache(maxsize=8_192)
 def _text(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return f'"{value}"'
     # JSON's escapes are YAML's; characters beyond 16 bits stay themselves, because YAML would
     # read a pair of surrogates as two characters.
     text = _quote(value)

@@ -18,6 +18,7 @@ Layouts, all msgpack maps (see docs/reference/formats/objects.md)::
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,7 @@ __all__ = [
     "encode_run",
     "encode_value",
     "pack_entry",
+    "pack_normal",
     "unpack_entry",
 ]
 
@@ -46,6 +48,9 @@ _NAN = float("nan")
 _INT_MIN = -(2**63)
 _INT_MAX = 2**64 - 1
 ENTRY_BYTES = 1 + OID_BYTES
+_KINDS = {int(kind): kind for kind in Kind}
+_KIND_BYTES = {kind: bytes((kind,)) for kind in Kind}
+_PLAIN = frozenset((bytes, bool, type(None)))
 _RUN_KEYS = frozenset(
     ("created_at", "dataset", "details", "environment", "message", "parents", "pipelines", "status")
 )
@@ -55,12 +60,8 @@ def _normal(value: Any, depth: int, where: str) -> Any:
     """``value`` with sorted keys and one NaN, or a clear refusal naming ``where``."""
     kind = type(value)
     if kind is str:
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise InvalidInputError(f"{where}: text with lone surrogates: {value!r}") from None
-        return value
-    if value is None or kind is bool or kind is bytes:
+        return value if value.isascii() else _normal_text(value, where)
+    if kind in _PLAIN:
         return value
     if kind is int:
         if not _INT_MIN <= value <= _INT_MAX:
@@ -74,19 +75,56 @@ def _normal(value: Any, depth: int, where: str) -> Any:
         raise InvalidInputError(f"{where}: nested deeper than {MAX_DEPTH} levels")
     if kind is list:
         return [_normal(item, depth + 1, where) for item in value]
-    if isinstance(value, Mapping):
-        for key in value:
-            if type(key) is not str:
-                raise InvalidInputError(f"{where}: key {key!r} is not text")
-        # Python orders text by code point, which is the order of its UTF-8 bytes.
-        return {
-            _normal(name, depth, where): _normal(value[name], depth + 1, name)
-            for name in sorted(value)
-        }
+    if kind is dict or isinstance(value, Mapping):
+        return _normal_map(value, depth, where)
     raise InvalidInputError(
         f"{where}: a {kind.__module__}.{kind.__qualname__} has no canonical form",
         hint="convert it to None, bool, int, float, str, bytes, list or dict first",
     )
+
+
+def _normal_text(value: str, where: str) -> str:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidInputError(f"{where}: text with lone surrogates: {value!r}") from None
+    return value
+
+
+def _normal_map(value: Mapping[Any, Any], depth: int, where: str) -> dict[str, Any]:
+    for key in value:
+        if type(key) is not str:
+            raise InvalidInputError(f"{where}: key {key!r} is not text")
+    normal = {}
+    # Python orders text by code point, which is the order of its UTF-8 bytes.
+    for name in sorted(value):
+        item = value[name]
+        if not name.isascii():
+            _normal_text(name, where)
+        normal[name] = item if type(item) in _PLAIN else _normal(item, depth + 1, name)
+    return normal
+
+
+class _PerThread(threading.local):
+    """A packer holds a large buffer, which costs more to make than most values to pack."""
+
+    def __init__(self) -> None:
+        self.pack = msgpack.Packer(use_bin_type=True, strict_types=True).pack
+
+
+_packers = _PerThread()
+
+
+def pack_normal(value: object) -> bytes:
+    """The bytes of a value that is in canonical form already: keys sorted, text valid.
+
+    Raises:
+        InvalidInputError: It is too large.
+    """
+    data: bytes = _packers.pack(value)
+    if len(data) > MAX_BYTES:
+        raise InvalidInputError(f"a value of {len(data)} bytes; at most {MAX_BYTES} are stored")
+    return data
 
 
 def encode_value(value: Value | Mapping[str, Any]) -> bytes:
@@ -96,10 +134,7 @@ def encode_value(value: Value | Mapping[str, Any]) -> bytes:
         InvalidInputError: It holds something without a canonical form: another type, a key that
             is not text, an integer beyond 64 bits, too deep or too large.
     """
-    data: bytes = msgpack.packb(_normal(value, 0, "value"), use_bin_type=True, strict_types=True)
-    if len(data) > MAX_BYTES:
-        raise InvalidInputError(f"a value of {len(data)} bytes; at most {MAX_BYTES} are stored")
-    return data
+    return pack_normal(_normal(value, 0, "value"))
 
 
 def decode_value(data: BytesLike) -> Any:
@@ -128,7 +163,7 @@ def decode_value(data: BytesLike) -> Any:
 
 def pack_entry(entry: TreeEntry) -> bytes:
     """A tree entry as its 33 bytes."""
-    return bytes((entry.kind,)) + entry.oid.raw
+    return _KIND_BYTES[entry.kind] + entry.oid.raw
 
 
 def unpack_entry(data: object) -> TreeEntry:
@@ -139,10 +174,10 @@ def unpack_entry(data: object) -> TreeEntry:
     """
     if type(data) is not bytes or len(data) != ENTRY_BYTES:
         raise CorruptionError(f"not a tree entry: {data!r:.80}")
-    try:
-        return TreeEntry(Kind(data[0]), ObjectId(data[1:]))
-    except ValueError:
-        raise CorruptionError(f"a tree entry of unknown kind {data[0]}") from None
+    kind = _KINDS.get(data[0])
+    if kind is None:
+        raise CorruptionError(f"a tree entry of unknown kind {data[0]}")
+    return TreeEntry(kind, ObjectId(data[1:]))
 
 
 def encode_run(run: Run) -> bytes:

@@ -32,6 +32,7 @@ _OPEN_PACKS = 256
 _SMALL_OBJECTS = 4_096
 _TABLE_OBJECTS = 262_144
 _TABLE_FROM_PACKS = 12
+_TABLE_FROM_PACKS_TO_DEDUPE = 2
 _FSCK = "run: n4a-store fsck --full"
 
 
@@ -162,8 +163,8 @@ class ObjectDatabase:
                 self._readers.popitem(last=False)
             return reader
 
-    def _fill_table(self) -> None:
-        if len(self._searched) <= _TABLE_FROM_PACKS:
+    def _fill_table(self, beyond: int = _TABLE_FROM_PACKS) -> None:
+        if len(self._searched) <= beyond:
             return
         remaining = []
         for pack_id in self._searched:
@@ -187,11 +188,16 @@ class ObjectDatabase:
         For dedupe: a None may be the fault of damage, and then the object is stored again.
         """
         with self._mutex:
-            self._fill_table()
+            # A writer asks for each object that it puts: a table pays sooner than for a reader.
+            self._fill_table(_TABLE_FROM_PACKS_TO_DEDUPE)
             tabled = self._table.get(oid)
-            if tabled is not None and tabled in allowed:
+            if tabled is None:
+                names = [name for name in reversed(self._searched) if name in allowed]
+                location = self._search(oid, names)
+            elif tabled in allowed:
                 return tabled
-            location = self.find(oid, allowed)
+            else:
+                location = self.find(oid, allowed)
             return None if location is None else location.pack_id
 
     def find(self, oid: bytes, allowed: Container[str] | None = None) -> Location | None:

@@ -90,6 +90,13 @@ class CommitResult:
     bytes_added: int
     objects_reused: int
 
+    @classmethod
+    def of(cls, op: int | None, commit_id: str, rows: list[PackRow], reused: int) -> CommitResult:
+        """The result of a commit that added the packs ``rows``."""
+        objects = sum(row.objects for row in rows)
+        stored = sum(row.stored_bytes for row in rows)
+        return cls(op, commit_id, tuple(row.id for row in rows), objects, stored, reused)
+
 
 def publish_packs(
     plan: CommitPlan, packs: PackBuilder, known: Mapping[bytes, int]

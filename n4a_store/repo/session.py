@@ -16,8 +16,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from n4a_store.errors import BackendError
 from n4a_store.odb.database import ObjectDatabase
@@ -41,6 +40,23 @@ def drop_idle_sessions() -> None:
     """End the sessions of this process that nobody is using: gc need not wait for them."""
     for sessions in list(_all_sessions):
         sessions.drop_idle()
+
+
+class _Block(AbstractContextManager[None]):
+    """One use of the sessions; a class, because each single read has one."""
+
+    __slots__ = ("_pid", "_sessions")
+
+    def __init__(self, sessions: ReadSessions) -> None:
+        self._sessions = sessions
+
+    def __enter__(self) -> None:
+        self._sessions._enter()
+        self._pid = os.getpid()
+
+    def __exit__(self, *_: object) -> None:
+        if self._pid == os.getpid():  # a child that was forked inside the block never entered it
+            self._sessions._leave()
 
 
 class ReadSessions:
@@ -73,16 +89,9 @@ class ReadSessions:
         self._loaded = False
         _all_sessions.add(self)
 
-    @contextmanager
-    def session(self) -> Iterator[None]:
+    def session(self) -> AbstractContextManager[None]:
         """Hold the lease for the length of the block; blocks may nest and run in threads."""
-        self._enter()
-        pid = os.getpid()
-        try:
-            yield
-        finally:
-            if pid == os.getpid():  # a child that was forked inside the block never entered it
-                self._leave()
+        return _Block(self)
 
     def _forget_parent(self) -> None:
         """In a forked child: the lease is the parent's, and so is whoever held the lock."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -308,10 +308,18 @@ class Store(ObjectReader):
         node = self._nodes.get(oid.raw)
         if node is None:
             node = decode_node(self.payload(oid, Kind.TREE))
-            self._nodes[oid.raw] = node
-            if len(self._nodes) > _CACHED_NODES:
-                self._nodes.popitem(last=False)
+            self.remember_nodes({oid.raw: node})
         return node
+
+    def known_node(self, oid: ObjectId) -> TreeNode | None:
+        """The node if it has been read or written here lately, else None."""
+        return self._nodes.get(oid.raw)
+
+    def remember_nodes(self, nodes: Mapping[bytes, TreeNode]) -> None:
+        """Keep nodes that have been read, or committed: the next reader need not decode them."""
+        self._nodes.update(nodes)
+        while len(self._nodes) > _CACHED_NODES:
+            self._nodes.popitem(last=False)
 
     def objects(self) -> Iterator[tuple[ObjectId, Kind]]:
         """All objects that are present, reachable or not, sorted by id."""

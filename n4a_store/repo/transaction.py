@@ -35,6 +35,8 @@ from n4a_store.objects.codec import decode_run, encode_run
 from n4a_store.objects.model import Run, Tree, TreeEntry, Value
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId, raw_hash
 from n4a_store.objects.trees import (
+    FANOUT_LIMIT,
+    TreeNode,
     decode_node,
     encode_tree,
     lookup,
@@ -70,6 +72,7 @@ class Transaction(ObjectReader):
         self._store = store
         self._plan = CommitPlan(uuid.uuid4().hex, action, message, held_for=hold_for)
         self._known: dict[bytes, int] = {}
+        self._nodes: dict[bytes, TreeNode] = {}  # what put_tree has put, as it would be read
         self._reused = 0
         self._open = True
         if store.read_only:
@@ -161,7 +164,10 @@ class Transaction(ObjectReader):
             attrs = entries.attrs if attrs is None else attrs
             entries = entries.entries
         checked = {name: self._allow(child) for name, child in entries.items()}
-        return encode_tree(checked, attrs or {}, lambda data: self._put(Kind.TREE, data))
+        oid = encode_tree(checked, attrs or {}, lambda data: self._put(Kind.TREE, data))
+        if len(checked) <= FANOUT_LIMIT:
+            self._nodes[oid.raw] = TreeNode(checked, len(checked), dict(attrs or {}))
+        return oid
 
     def put_run(self, run: Run) -> ObjectId:
         """Put a run object, whose pipelines tree is in this transaction or in the store.
@@ -216,6 +222,8 @@ class Transaction(ObjectReader):
 
     def _allow(self, child: TreeEntry | ObjectId) -> TreeEntry:
         """Make sure that ``child`` may be named, its kind included."""
+        if type(child) is TreeEntry and self._known.get(child.oid.raw) == child.kind:
+            return child  # as nearly always
         oid = child.oid if isinstance(child, TreeEntry) else child
         known = self._known.get(oid.raw)
         if known is None:
@@ -260,7 +268,9 @@ class Transaction(ObjectReader):
         if row is None:
             raise RefNotFoundError(f"no ref {name}")
         entry = from_row(row).entry
-        self._remember_root(name, entry.oid.raw)
+        if self._plan.adopted.setdefault(name, entry.oid.raw) != entry.oid.raw:
+            # It moved while we were adopting from it: no single value can vouch for both.
+            self._plan.adopted[name] = b""
         for step in names:
             if entry.kind is Kind.RUN:
                 entry = TreeEntry(Kind.TREE, self.get_run(entry.oid).pipelines)
@@ -270,12 +280,6 @@ class Transaction(ObjectReader):
             entry = child
         self._known[entry.oid.raw] = entry.kind
         return entry
-
-    def _remember_root(self, ref: str, root: bytes) -> None:
-        before = self._plan.adopted.setdefault(ref, root)
-        if before != root:
-            # It moved while we were adopting from it: no single value can vouch for both.
-            self._plan.adopted[ref] = b""
 
     def adopt_children(self, oid: ObjectId) -> Tree:
         """The tree ``oid``, which is allowed already; its children are allowed from now on.
@@ -302,6 +306,10 @@ class Transaction(ObjectReader):
         """The kind and the verified bytes of an object of this transaction or of the store."""
         own = self._packs.read(oid)
         return own if own is not None else self._store.read(oid)
+
+    def node(self, oid: ObjectId) -> TreeNode:
+        """One tree object as it is stored; one that was put or read lately is not read again."""
+        return self._nodes.get(oid.raw) or self._store.known_node(oid) or super().node(oid)
 
     def kind(self, oid: ObjectId) -> Kind:
         """The kind of an object of this transaction or of the store."""
@@ -420,16 +428,9 @@ class Transaction(ObjectReader):
             self.abort()
             raise
         self._store.odb.add(rows)
-        result = CommitResult(
-            op,
-            self.commit_id,
-            tuple(row.id for row in rows),
-            sum(row.objects for row in rows),
-            sum(row.stored_bytes for row in rows),
-            self._reused,
-        )
+        self._store.remember_nodes(self._nodes)
         self._end()
-        return result
+        return CommitResult.of(op, self.commit_id, rows, self._reused)
 
     def abort(self) -> None:
         """Drop everything; aborting twice, or after a commit, does nothing."""
