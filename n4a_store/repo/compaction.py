@@ -9,11 +9,11 @@ it saves a tenth of what the object takes now. Ids never change.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from n4a_store.objects.oid import BytesLike, Kind
+from n4a_store.objects.oid import Kind
 from n4a_store.packs.delta import encode_delta, sketch
 from n4a_store.packs.entry import Codec
 from n4a_store.packs.reader import PackReader
@@ -26,6 +26,8 @@ _SMALLEST = 1_024
 _FEWEST_SHARED = 2
 _CANDIDATES = 2
 _KEEP = 0.9
+_GOOD_ENOUGH = 0.5
+_KEPT_BYTES = 64 * 1024 * 1024
 _MOST_OF_A_FEATURE = 64
 
 
@@ -33,26 +35,41 @@ _MOST_OF_A_FEATURE = 64
 class _Bases:
     """Objects that later ones may be written against, found by the features they share."""
 
-    by_feature: dict[int, list[tuple[PackReader, int]]] = field(default_factory=dict)
+    places: list[tuple[PackReader, int]] = field(default_factory=list)
+    by_feature: dict[int, list[int]] = field(default_factory=dict)
+    kept: OrderedDict[bytes, bytes] = field(default_factory=OrderedDict)
+    kept_bytes: int = 0
+
+    def raw(self, reader: PackReader, position: int) -> bytes:
+        """The verified bytes of an object; those used lately are kept, within a bound."""
+        oid = reader.index.oid_at(position)
+        raw = self.kept.get(oid)
+        if raw is not None:
+            self.kept.move_to_end(oid)
+            return raw
+        raw = bytes(reader.read_at(position)[1])
+        self.kept[oid] = raw
+        self.kept_bytes += len(raw)
+        while self.kept_bytes > _KEPT_BYTES and len(self.kept) > 1:
+            self.kept_bytes -= len(self.kept.popitem(last=False)[1])
+        return raw
 
     def add(self, features: Iterable[int], place: tuple[PackReader, int]) -> None:
+        number = len(self.places)
+        self.places.append(place)
         for feature in features:
-            places = self.by_feature.setdefault(feature, [])
+            numbers = self.by_feature.setdefault(feature, [])
             # A feature of everything (a page of zeros) tells nothing.
-            if len(places) < _MOST_OF_A_FEATURE:
-                places.append(place)
+            if len(numbers) < _MOST_OF_A_FEATURE:
+                numbers.append(number)
 
     def like(self, features: Iterable[int]) -> list[tuple[PackReader, int]]:
         """The objects that share the most of ``features``, best first."""
-        votes: Counter[tuple[int, int]] = Counter()
-        places: dict[tuple[int, int], tuple[PackReader, int]] = {}
+        votes: Counter[int] = Counter()
         for feature in features:
-            for reader, position in self.by_feature.get(feature, ()):
-                key = (id(reader), position)
-                votes[key] += 1
-                places[key] = (reader, position)
+            votes.update(self.by_feature.get(feature, ()))
         best = votes.most_common(_CANDIDATES)
-        return [places[key] for key, count in best if count >= _FEWEST_SHARED]
+        return [self.places[number] for number, count in best if count >= _FEWEST_SHARED]
 
 
 def compact_objects(builder: PackBuilder, readers: Iterable[PackReader]) -> int:
@@ -96,10 +113,11 @@ def _write(builder: PackBuilder, bases: _Bases, reader: PackReader, position: in
         base_oid = base_reader.index.oid_at(base_position)
         if not builder.holds(base_oid):
             continue  # it went into a pack that is full by now
-        base_raw: BytesLike = base_reader.read_at(base_position)[1]
-        delta = encode_delta(raw, base_raw)
+        delta = encode_delta(raw, bases.raw(base_reader, base_position))
         if len(delta) < _KEEP * plain and (best is None or len(delta) < len(best[0])):
             best = (delta, base_oid)
+        if len(delta) < _GOOD_ENOUGH * plain:
+            break  # a second candidate would cost as much again and gain little
     if best is not None:
         builder.add_delta(header, *best)
         return True
