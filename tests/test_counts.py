@@ -1,0 +1,204 @@
+"""Speed as counts: what a commit and a put cost, in things that no busy machine can change.
+
+Seconds are noisy; syncs, files, bytes and calls are not. The bounds leave a little room for
+change and none for an accident: a second fsync a pack, a file an artifact, a lost deduplication.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.preprocessing import StandardScaler
+
+from n4a_store import ArtifactLoader, ArtifactRegistry
+from n4a_store.demo.spectra import load_fermentation
+from n4a_store.repo.repack import RepackMode, repack
+from n4a_store.repo.store import Store
+from n4a_store.storage import system
+
+COMPONENTS = (2, 3, 4, 5, 6, 8)
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """How often each step that changes the disk is taken in this block."""
+    steps: Counter[str] = Counter()
+    before = system.observe(lambda name, path: steps.update([name]))
+    try:
+        yield steps
+    finally:
+        system.observe(before)
+
+
+@contextmanager
+def calls() -> Iterator[list[int]]:
+    """How many functions are called in this block, Python's and built-in ones."""
+    count = [0]
+
+    def note(frame: Any, event: str, arg: object) -> None:
+        if event in ("call", "c_call"):
+            count[0] += 1
+
+    sys.setprofile(note)
+    try:
+        yield count
+    finally:
+        sys.setprofile(None)
+
+
+def fitted() -> list[Any]:
+    """A scaler and models with more and more components over the real spectra."""
+    data = load_fermentation()
+    scaler = StandardScaler().fit(data.X)
+    scaled = scaler.transform(data.X)
+    models = [PLSRegression(n).fit(scaled, data.glucose) for n in COMPONENTS]
+    return [scaler, *models]
+
+
+def train(registry: ArtifactRegistry, pipeline: str, objects: list[Any]) -> None:
+    for step, obj in enumerate(objects):
+        kind = "model" if step else "transformer"
+        registry.register(obj, f"{pipeline}:{step}:all", kind)
+    registry.complete_pipeline(pipeline)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[ArtifactRegistry]:
+    registry = ArtifactRegistry(tmp_path, "corn")
+    registry.start_run()
+    train(registry, "first", [np.arange(3)])  # creates the store
+    yield registry
+    registry.close()
+
+
+def files_below(folder: Path) -> set[str]:
+    return {str(Path(at) / name) for at, _, names in os.walk(folder) for name in names}
+
+
+def bytes_below(folder: Path) -> int:
+    return sum(os.path.getsize(path) for path in files_below(folder))
+
+
+def test_a_commit_syncs_one_pack_one_folder_and_the_catalog_once(
+    registry: ArtifactRegistry,
+) -> None:
+    with counted() as steps:
+        train(registry, "pls", fitted())
+    assert steps["fsync"] == 2
+    assert steps["catalog-commit"] == 1
+    assert steps["rename"] == 2  # the pack, and the readable manifest
+
+
+def test_the_catalog_is_as_durable_as_its_pack(registry: ArtifactRegistry) -> None:
+    with registry.store.catalog.write() as writer:
+        connection: sqlite3.Connection = writer._connection
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("truncate",)
+
+
+def test_a_pipeline_leaves_one_pack_and_one_manifest(
+    registry: ArtifactRegistry, tmp_path: Path
+) -> None:
+    before = files_below(tmp_path)
+    train(registry, "pls", fitted())
+    new = sorted(Path(path).suffix for path in files_below(tmp_path) - before)
+    assert new == [".n4p", ".yaml"]
+
+
+def test_a_training_that_is_repeated_writes_no_payload_again(
+    registry: ArtifactRegistry, tmp_path: Path
+) -> None:
+    objects = fitted()
+    packs = registry.store.layout.packs
+    empty = bytes_below(packs)
+    train(registry, "pls", objects)
+    first = bytes_below(packs) - empty
+    train(registry, "again", objects)
+    assert bytes_below(packs) - empty - first < 6_000  # a manifest, a run, an index
+    assert first > 500_000
+
+
+def test_bytes_written_to_disk_for_each_byte_stored(registry: ArtifactRegistry) -> None:
+    written = 0
+    real = system.write
+
+    def note(fd: int, data: Any, path: str) -> None:
+        nonlocal written
+        written += memoryview(data).nbytes
+        real(fd, data, path)
+
+    packs = registry.store.layout.packs
+    before = bytes_below(packs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(system, "write", note)
+        train(registry, "pls", fitted())
+    stored = bytes_below(packs) - before
+    assert stored <= written < 1.02 * stored + 8_000  # the rest is the readable manifest
+
+
+def test_what_the_fixed_models_take(registry: ArtifactRegistry) -> None:
+    packs = registry.store.layout.packs
+    before = bytes_below(packs)
+    train(registry, "pls", fitted())
+    logical = sum(record.size_bytes for record in registry.get_all_records("pls"))
+    assert bytes_below(packs) - before < 0.95 * logical
+    registry.end_run()
+    repack(registry.store, RepackMode.COMPACT)
+    assert bytes_below(packs) < 0.60 * logical
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_calls_of_a_put_do_not_grow_with_its_size(tmp_path: Path, size: int) -> None:
+    with Store.init(tmp_path / "store") as store, store.transaction() as txn:
+        txn.put_blob(b"the first put creates the pack")
+        data = np.random.default_rng(size).bytes(size)
+        with calls() as count:
+            txn.put_blob(data)
+        assert count[0] < 70
+        with calls() as count:
+            txn.put_blob(data)  # a duplicate costs one hash
+        assert count[0] < 25
+
+
+def test_calls_of_a_registration(registry: ArtifactRegistry) -> None:
+    objects = fitted()
+    for step, obj in enumerate(objects):
+        registry.register(obj, f"warm:{step}:all", "model")
+    with calls() as count:
+        for step, obj in enumerate(objects):
+            registry.register(obj, f"pls:{step}:all", "model")
+    assert count[0] / len(objects) < 1_500
+
+
+def test_calls_of_a_commit_do_not_grow_with_the_pipelines_before_it(
+    registry: ArtifactRegistry,
+) -> None:
+    objects = [np.arange(5)]
+    train(registry, "warm", objects)
+    with calls() as early:
+        train(registry, "early", objects)
+    for number in range(30):
+        train(registry, f"more{number}", objects)
+    with calls() as late:
+        train(registry, "late", objects)
+    # A run lists its pipelines, and a transaction the packs; neither may be parsed each time.
+    assert late[0] - early[0] < 30 * 60
+
+
+def test_calls_of_a_load(registry: ArtifactRegistry, tmp_path: Path) -> None:
+    train(registry, "pls", fitted())
+    with ArtifactLoader(tmp_path, "corn", cache_size=0) as loader:
+        loader.load_by_id("pls:0:all")
+        with calls() as count:
+            loader.load_by_id("pls:1:all")
+    assert count[0] < 2_500
