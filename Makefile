@@ -3,7 +3,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test large lint types docs check torture mutants bench clean
+.PHONY: help venv demo test large lint types docs check torture mutants bench bench-full clean
 
 # The first Python that is new enough, unless the caller names one: make PYTHON=/opt/python3.12 test
 ifndef PYTHON
@@ -23,7 +23,7 @@ help:
 	@echo 'make check    what CI runs: lint, types, tests, docs'
 	@echo 'make torture  the slow tests; crashes and races for N4A_TORTURE_SECONDS (default 30)'
 	@echo 'make mutants  break the protocol in every way that is listed, and see the tests notice'
-	@echo 'make bench    the benchmarks'
+	@echo 'make bench    the benchmarks, small: under three minutes; make bench-full takes every peer'
 	@echo 'make clean    remove everything that make and the tools made, .venv too'
 
 # One stamp per set of extras, written last, so that an interrupted installation is no installation.
@@ -53,6 +53,9 @@ $(VENV)/installed-large: setup.cfg pyproject.toml
 
 $(VENV)/installed-bench: $(VENV)/installed-dev
 	$(call install,bench,bench)
+
+$(VENV)/installed-bench-full: $(VENV)/installed-dev
+	$(call install,bench-full,bench bench-full)
 
 venv: $(VENV)/installed-dev
 
@@ -88,6 +91,10 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/commands.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python -m benchmarks.peers --form small --seconds 100
+
+bench-full: $(VENV)/installed-bench-full
+	$(BIN)/python -m benchmarks.peers --form full --seconds 3600
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \

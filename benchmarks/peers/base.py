@@ -52,10 +52,10 @@ class Peer(ABC):
     def load(self, artifact: str) -> Any:
         """The object of an id, made anew."""
 
-    def commit(self, pipeline: str) -> None:
+    def commit(self, pipeline: str) -> None:  # noqa: B027 - not every peer has it
         """Make a pipeline visible; durable where the peer can."""
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027
         """The end of all training: what still has to be written is written now."""
 
     def load_pipeline(self, pipeline: str, artifacts: Sequence[str]) -> list[Any]:
@@ -86,7 +86,7 @@ class Peer(ABC):
         """Give back the space of what nothing names any more."""
         raise CannotError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Let go of files."""
 
 

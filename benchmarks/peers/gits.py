@@ -1,4 +1,4 @@
-"""git and what writes its format: a pickle is a blob, a pipeline a commit under a ref of its own."""
+"""git and what writes its format: a pickle is a blob, a pipeline a commit with its own ref."""
 
 from __future__ import annotations
 

@@ -195,9 +195,7 @@ class Sqlite(PickleByHash):
 
     def gc(self) -> None:
         """Delete what has no name, and give the space back."""
-        self._writing().execute(
-            "DELETE FROM pickles WHERE hash NOT IN (SELECT hash FROM names)"
-        )
+        self._writing().execute("DELETE FROM pickles WHERE hash NOT IN (SELECT hash FROM names)")
         self.commit("")
         self.db.execute("VACUUM")
 
@@ -288,12 +286,6 @@ class Flat(Peer):
 
         return joblib.load(self._path(artifact))
 
-    def load_readonly(self, artifact: str) -> Any:
-        """Mapped, where the file is not compressed."""
-        import joblib
-
-        return joblib.load(self._path(artifact), mmap_mode="r")
-
     def delete(self, pipeline: str, artifacts: Sequence[str]) -> None:
         """Unlink; that is all there is to collect."""
         del pipeline
@@ -309,7 +301,3 @@ class FlatCompressed(Flat):
 
     name = "joblib files, compress=3"
     level = 3
-
-    def load_readonly(self, artifact: str) -> Any:
-        """A compressed file cannot be mapped."""
-        return Peer.load_readonly(self, artifact)

@@ -34,6 +34,7 @@ class Balanced(Peer):
         self.registry = ArtifactRegistry(workspace, _DATASET)
         self.registry.start_run()
         self.loader = ArtifactLoader(workspace, _DATASET, cache_size=0)
+        self.predictor = ArtifactLoader(workspace, _DATASET, cache_size=0)
         self.reader = ArtifactLoader(workspace, _DATASET, cache_size=0, mmap=True)
 
     @property
@@ -55,10 +56,9 @@ class Balanced(Peer):
         return self.loader.load_by_id(artifact)
 
     def load_pipeline(self, pipeline: str, artifacts: Sequence[str]) -> list[Any]:
-        """As a predictor does: a loader of its own, which has seen nothing yet."""
+        """With a loader that has seen nothing of this pipeline yet."""
         del pipeline
-        with ArtifactLoader(self.folder, _DATASET) as loader:
-            return [loader.load_by_id(artifact) for artifact in artifacts]
+        return [self.predictor.load_by_id(artifact) for artifact in artifacts]
 
     def load_readonly(self, artifact: str) -> Any:
         """Over the mapped pack."""
@@ -82,6 +82,7 @@ class Balanced(Peer):
     def close(self) -> None:
         """Close everything."""
         self.loader.close()
+        self.predictor.close()
         self.reader.close()
         self.registry.close()
 

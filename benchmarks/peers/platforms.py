@@ -59,7 +59,7 @@ class DiskObjectStore(Peer):
 
     def fsck(self) -> None:
         """Its own check."""
-        problems = self.container.validate()
+        problems = vars(self.container.validate())
         if any(problems.values()):
             raise AssertionError(f"damage: {problems}")
 
@@ -252,8 +252,7 @@ class Nirs4all(Peer):
     def delete(self, pipeline: str, artifacts: Sequence[str]) -> None:
         """Its own deletion."""
         del artifacts
-        self.registry.delete_pipeline_artifacts(pipeline, delete_files=False)
+        self.registry.delete_pipeline_artifacts(pipeline, delete_files=True)
 
     def gc(self) -> None:
-        """Its own search for orphans."""
-        self.registry.delete_orphaned_artifacts(dry_run=False)
+        """The deletion has removed the files."""

@@ -280,7 +280,7 @@ class _Fitting:
 
     def run(self, serial: int, editions: list[int]) -> list[Pipeline]:
         """One training of all branches and models."""
-        made = []
+        made: list[Pipeline] = []
         for branch, edition in enumerate(editions):
             for name, _ in _models():
                 made.append(self.pipeline(serial + len(made), branch, edition, name))
