@@ -62,18 +62,26 @@ def as_table(X: Any, what: str) -> Any:
     Raises:
         InvalidInputError: It has another shape, or is empty.
     """
-    table = X.tocsr() if callable(getattr(X, "tocsr", None)) else np.asarray(X)
+    table = X.tocsr() if callable(getattr(X, "tocsr", None)) else _as_array(X, what)
     if table.ndim != 2:
         hint = "one row a sample: reshape(1, -1) for a single one" if table.ndim == 1 else None
         raise InvalidInputError(
             f"{what} must have two dimensions, (samples, features), not shape {table.shape}",
             hint=hint,
         )
-    if table.dtype == object:
-        raise InvalidInputError(f"{what} holds objects, not numbers")
+    if table.dtype.kind not in "biuf":
+        said = "objects" if table.dtype == object else f"{table.dtype}"
+        raise InvalidInputError(f"{what} holds {said}, not numbers")
     if 0 in table.shape:
         raise InvalidInputError(f"{what} is empty: shape {table.shape}")
     return _plain(table)
+
+
+def _as_array(values: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise InvalidInputError(f"{what} is no array: {error}") from error
 
 
 def _plain(array: Any) -> Any:
@@ -99,7 +107,7 @@ def frozen(table: Any) -> Any:
 
 
 def _targets(y: Any, rows: int, what: str) -> Any:
-    targets = np.asarray(y)
+    targets = _as_array(y, what)
     if targets.ndim not in (1, 2) or targets.shape[0] != rows:
         raise InvalidInputError(
             f"{what} must have one entry for each of the {rows} rows, not shape {targets.shape}"

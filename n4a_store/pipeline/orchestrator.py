@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from n4a_store.artifacts.types import ArtifactType, register_artifact_type
-from n4a_store.errors import InvalidInputError, SerializationError, StoreError
+from n4a_store.errors import InvalidInputError, SerializationError
 from n4a_store.pipeline.context import RuntimeContext
 from n4a_store.pipeline.controllers import CONTROLLERS, Controller
+from n4a_store.pipeline.controllers.base import PipelineStepError, named_errors
 from n4a_store.pipeline.data import PathState, initial_state
 from n4a_store.pipeline.evaluation import TrainedModel
 from n4a_store.pipeline.fit_cache import FitCache
@@ -27,10 +28,6 @@ __all__ = ["OF_THE_PIPELINE", "PREDICTIONS", "Orchestrator", "PipelineStepError"
 
 PREDICTIONS: ArtifactType = register_artifact_type("predictions")
 """Held-out and test predictions, numpy arrays with the scores beside them."""
-
-
-class PipelineStepError(StoreError):
-    """An estimator failed in a step; the cause stands behind it."""
 
 
 # What a pipeline may raise without ending the run: its estimators' errors, data that do not fit
@@ -124,15 +121,8 @@ class Orchestrator:
         controller = self._controllers[step.keyword]
         if not controller.trains and not all(state.lanes for state in states):
             raise InvalidInputError(f"{step.where}: nothing but a stack follows a joining stack")
-        try:
+        with named_errors(step):
             return controller.run_all(step, states, self)
-        except StoreError:
-            raise
-        except Exception as error:
-            said = f"{step.where}: {type(error).__name__}: {error}"
-            raise PipelineStepError(
-                said, hint="the estimator's own message says what it did not like"
-            ) from error
 
     def _register(self, model: TrainedModel, facts: ModelFacts, end: int) -> list[ResultRow]:
         """The predictions of one model as artifacts behind the last step.

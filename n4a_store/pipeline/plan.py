@@ -52,6 +52,8 @@ def plan_pipelines(
     Raises:
         InvalidInputError: The definition has a mistake; the message names the step.
     """
+    if name is not None and not isinstance(name, str):
+        raise InvalidInputError(f"name is text, not {name!r:.80}")
     variants = expand(pipeline)
     width = max(_DIGITS, len(str(len(variants))))
     plans = []

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from n4a_store.errors import InvalidInputError
-from n4a_store.pipeline.estimators import labels_of, takes_labels_only
+from n4a_store.pipeline.estimators import class_name, labels_of, takes_labels_only
 from n4a_store.pipeline.results import CLASSIFICATION, REGRESSION
 
 __all__ = [
@@ -74,7 +74,12 @@ def decode_targets(encoders: Sequence[Any], values: np.ndarray) -> np.ndarray:
 def predict(model: Any, X: Any, encoders: Sequence[Any]) -> Prediction:
     """What one fitted model says, in the user's units."""
     known = labels_of(model)
-    values = decode_targets(encoders, np.asarray(model.predict(X)))
+    said = np.asarray(model.predict(X))
+    if said.shape[:1] != X.shape[:1]:
+        raise InvalidInputError(
+            f"{class_name(model)} predicted shape {said.shape} for {X.shape[0]} rows"
+        )
+    values = decode_targets(encoders, said)
     if known is None:
         return Prediction(values, REGRESSION)
     if isinstance(known, list) or not callable(getattr(model, "predict_proba", None)):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,27 @@ def parse_pipeline(steps: Sequence[Any], controllers: Sequence[Controller]) -> P
         raise InvalidInputError(
             "the pipeline has no model", hint='add {"model": PLSRegression(n_components=5)}'
         )
+    _check_served(parsed, trainable, {c.keyword for c in controllers if c.serves_models})
     return program
+
+
+def _check_served(
+    steps: Sequence[Step],
+    training: AbstractSet[str],
+    serving: AbstractSet[str],
+    *,
+    after: bool = False,
+) -> None:
+    """Refuse a step that only models after it would need, where none comes."""
+    for step in reversed(steps):
+        for branch in step.branches:
+            _check_served(branch.steps, training, serving, after=after)
+        if step.keyword in serving and not after:
+            raise InvalidInputError(
+                f"{step.where}: no model comes after {step.name or step.keyword}",
+                hint="put it before the models",
+            )
+        after = after or any(one.keyword in training for one in step.walk())
 
 
 def _flatten(steps: Sequence[Any]) -> Iterator[Any]:
@@ -160,7 +181,7 @@ def _read_mapping(raw: Mapping[Any, Any], place: Place) -> Step:
         said = " and ".join(map(repr, found)) if found else f"only {sorted(map(str, raw))}"
         raise place.fail(
             f"a step has exactly one of the keys {', '.join(keywords)}; this one has {said}",
-            hint=_meant(raw, keywords),
+            hint=_meant(raw, [*keywords, "_or_", "_range_"]),
         )
     controller = keywords[found[0]]
     options = {key: value for key, value in raw.items() if key != found[0]}

@@ -81,3 +81,56 @@ class Halves:
         rows = np.arange(len(X))
         yield rows[::2], rows[1::2]
         yield rows[1::2], rows[::2]
+
+
+class FailsIn(Mean):
+    """Fails on the training rows of one fold."""
+
+    def __init__(self, first_row: float = 0.0) -> None:
+        self.first_row = first_row
+
+    def fit(self, X: Any, y: Any) -> FailsIn:
+        if X[0, 0] == self.first_row:
+            raise ValueError("bad luck")
+        self.mean_ = np.mean(y)
+        return self
+
+
+class Wrong(Mean):
+    """Predicts whatever it is told to."""
+
+    def __init__(self, said: Any = None) -> None:
+        self.said = said
+
+    def fit(self, X: Any, y: Any) -> Wrong:
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return self.said
+
+
+class Open(Mean):
+    """Holds what no pickle can."""
+
+    def fit(self, X: Any, y: Any) -> Open:
+        self.mean_ = 0.0
+        self.file_ = (row for row in X)
+        return self
+
+
+class InPlace(Same):
+    """Writes into the rows it is given."""
+
+    def transform(self, X: Any) -> Any:
+        X -= 1
+        return X
+
+
+class Scaled(Same):
+    """Adds a number to all rows."""
+
+    def __init__(self, plus: float = 0.0) -> None:
+        self.plus = plus
+
+    def transform(self, X: Any) -> Any:
+        return X + self.plus

@@ -57,7 +57,7 @@ class Folds:
              {"stack": Ridge(), "over": "branches"}],
             "no row was held out for every source",
         ),
-        ([FOLDS, {"model": PLSRegression(2000)}], "step 1: ValueError"),
+        ([FOLDS, {"model": PLSRegression(2000)}], "step 1, fold 0: ValueError"),
     ],
 )  # fmt: skip
 def test_a_step_that_cannot_run_is_named(

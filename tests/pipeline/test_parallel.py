@@ -54,7 +54,7 @@ def test_a_pipeline_that_fails_in_a_worker_is_named(workspace: Any, fermentation
         Outcome.FAILED,
         Outcome.COMPLETE,
     ]
-    assert list(run.failures.values()) == ["step 1: ValueError: not today"]
+    assert list(run.failures.values()) == ["step 1, fold 0: ValueError: not today"]
     with workspace.store(DATASET) as store:
         assert len(store.refs("refs/pipelines/")) == 2
 

@@ -117,7 +117,7 @@ def test_a_failing_pipeline_leaves_nothing_and_the_sweep_goes_on(
         run = train(steps, fermentation, may_fail=True)
     assert [one.outcome for one in run.outcomes] == [Outcome.COMPLETE] * 2 + [Outcome.FAILED] * 2
     for name, why in run.failures.items():
-        assert why == "step 2: RuntimeError: the lamp is out"
+        assert why == "step 2, fold 0: RuntimeError: the lamp is out"
         assert name in caplog.text
     alone = train(steps[:2] + steps[3:], fermentation)
     with workspace.store(DATASET) as store:

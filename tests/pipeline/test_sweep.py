@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import yaml
 from chemotools.scatter import StandardNormalVariate
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
@@ -25,6 +24,7 @@ from n4a_store.objects.oid import Kind
 from n4a_store.pipeline.run_result import Outcome
 from n4a_store.pipeline.runner import PipelineRunner
 from n4a_store.repo.fsck import fsck
+from tests.pipeline.light import Halves, Mean, Picky
 from tests.pipeline.training import DATASET, added_kinds, objects_of
 
 SIZES = {"_range_": [1, 4], "param": "n_components", "model": PLSRegression()}
@@ -37,33 +37,23 @@ STEPS = [
 ]
 
 
-class Picky(TransformerMixin, BaseEstimator):
-    def __init__(self, ok: bool = True) -> None:
-        self.ok = ok
-
-    def fit(self, X: Any, y: Any = None) -> Picky:
-        if not self.ok:
-            raise ValueError("not today")
-        return self
-
-    def transform(self, X: Any) -> Any:
-        return X
-
-
 def test_every_pipeline_that_a_run_holds_can_be_read_by_people(
     workspace: Any, train: Any, fermentation: Any
 ) -> None:
-    steps = [KFold(2), {"_range_": [1, 2], "param": "n_components", "model": PLSRegression()}]
-    spread = PipelineRunner(workspace, n_jobs=2).run(steps, *fermentation, dataset=DATASET)
+    light = [Halves(), {"_range_": [1, 2], "param": "plus", "model": Mean()}]
+    spread = PipelineRunner(workspace, n_jobs=2).run(light, *fermentation, dataset=DATASET)
+    steps = [KFold(2), {"_range_": [1, 2], "param": "alpha", "model": Ridge()}]
+    first = train(steps, fermentation)
     resumed = train(steps, fermentation, resume=True)
-    for run in (spread, resumed):
-        for name in spread.pipelines:
-            path = workspace.layout.manifest(DATASET, run.id, name)
+    assert {one.outcome for one in resumed.outcomes} == {Outcome.RESUMED}
+    for holder, maker in ((spread, spread), (resumed, first)):
+        for name in holder.pipelines:
+            path = workspace.layout.manifest(DATASET, holder.id, name)
             said = yaml.safe_load(path.read_text())
-            assert (said["pipeline_id"], said["run_id"]) == (name, spread.id)
-            assert [item["artifact_id"] for item in said["items"]][:2] == [
-                f"{name}:0:all",
-                f"{name}:1:0",
+            assert (said["pipeline_id"], said["run_id"]) == (name, maker.id)
+            keys = ["0:all", "1:0", "1:1"]
+            assert [one["artifact_id"] for one in said["items"]][:3] == [
+                f"{name}:{key}" for key in keys
             ]
 
 

@@ -8,20 +8,51 @@ orchestrator, so that one instance serves all pipelines and processes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from n4a_store.errors import InvalidInputError
-from n4a_store.pipeline.data import PathState, frozen
+from n4a_store.errors import InvalidInputError, SerializationError, StoreError
+from n4a_store.pipeline.data import Lane, PathState, frozen
 from n4a_store.pipeline.estimators import class_name
 from n4a_store.pipeline.steps import Place, Step
 
 if TYPE_CHECKING:
     from n4a_store.pipeline.orchestrator import Orchestrator
 
-__all__ = ["Controller", "check_rows"]
+__all__ = ["Controller", "PipelineStepError", "check_rows", "named_errors"]
+
+
+class PipelineStepError(StoreError):
+    """An estimator failed in a step; the cause stands behind it."""
+
+
+@contextmanager
+def named_errors(step: Step, lane: Lane | None = None) -> Iterator[None]:
+    """Let what an estimator raises say in which step, and in which fold.
+
+    Raises:
+        PipelineStepError: For whatever is the pipeline's fault and does not name the step yet.
+            Errors of the store pass through as they are.
+    """
+    fold = "" if lane is None or lane.fold_id is None else f", fold {lane.fold_id}"
+    try:
+        yield
+    except (InvalidInputError, SerializationError) as error:
+        if str(error).startswith(step.where):
+            raise
+        raise PipelineStepError(f"{step.where}{fold}: {error}", hint=error.hint) from error
+    except StoreError:
+        raise
+    except Exception as error:
+        said = f"{step.where}{fold}: {type(error).__name__}: {error}"
+        if "read-only" in said:
+            said += " (a step must not write into the rows it is given)"
+        raise PipelineStepError(
+            said, hint="the estimator's own message says what it did not like"
+        ) from error
 
 
 class Controller(ABC):
@@ -35,6 +66,9 @@ class Controller(ABC):
 
     trains: ClassVar[bool] = False
     """Whether it trains a model."""
+
+    serves_models: ClassVar[bool] = False
+    """Whether it is of no use without a model after it."""
 
     def claims(self, obj: object) -> bool:
         """Whether a bare object in the list of steps is meant for this controller."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from n4a_store.artifacts.types import ArtifactType
-from n4a_store.pipeline.controllers.base import Controller
+from n4a_store.pipeline.controllers.base import Controller, named_errors
 from n4a_store.pipeline.data import Lane, PathState
 from n4a_store.pipeline.estimators import (
     class_name,
@@ -64,16 +64,9 @@ class ModelController(Controller):
             is_refit = state.is_split and lane.fold_id is None
             if is_refit and not step.options["refit"]:
                 continue
-            model, artifact_id = self._fit(step, lane, state, orchestrator)
+            with named_errors(step, lane):
+                artifact_id = self._train(step, lane, state, seen, orchestrator)
             (refitted if is_refit else folds).append(artifact_id)
-            encoders = [encoder.fitted for encoder in lane.encoders]
-            if lane.X_test is not None:
-                seen.test(predict(model, lane.X_test, encoders), alone=is_refit)
-            if lane.fold_id is not None:
-                rows = FoldRows(lane.fold_id, lane.train_rows, lane.held_rows)
-                seen.held_out(rows, predict(model, lane.X_held, encoders))
-            elif not is_refit:
-                seen.training(predict(model, lane.X_train, encoders))
         trained = seen.close(
             state.selector.at(step.index),
             step.name,
@@ -82,9 +75,15 @@ class ModelController(Controller):
         )
         return [state.with_model(trained)]
 
-    def _fit(
-        self, step: Step, lane: Lane, state: PathState, orchestrator: Orchestrator
-    ) -> tuple[Any, str]:
+    def _train(
+        self,
+        step: Step,
+        lane: Lane,
+        state: PathState,
+        seen: Evaluation,
+        orchestrator: Orchestrator,
+    ) -> str:
+        """One fit, registered and asked about the rows that it has not seen."""
         context = orchestrator.context
         operator = step.operators[0]
         model = clone_estimator(operator)
@@ -96,7 +95,16 @@ class ModelController(Controller):
             ArtifactType.MODEL,
             depends_on=lane.dependencies,
         )
-        return model, artifact_id
+        encoders = [encoder.fitted for encoder in lane.encoders]
+        if lane.X_test is not None:
+            is_refit = state.is_split and lane.fold_id is None
+            seen.test(predict(model, lane.X_test, encoders), alone=is_refit)
+        if lane.fold_id is not None:
+            rows = FoldRows(lane.fold_id, lane.train_rows, lane.held_rows)
+            seen.held_out(rows, predict(model, lane.X_held, encoders))
+        elif not state.is_split:
+            seen.training(predict(model, lane.X_train, encoders))
+        return artifact_id
 
 
 def read_model(value: Any, options: Mapping[str, Any], place: Place) -> Any:

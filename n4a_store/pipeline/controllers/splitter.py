@@ -34,6 +34,7 @@ class SplitterController(Controller):
     """``KFold(3)`` or ``{"split": KFold(3)}``."""
 
     keyword: ClassVar[str] = "split"
+    serves_models: ClassVar[bool] = True
 
     def claims(self, obj: object) -> bool:
         """Whatever can split and cannot be fitted."""

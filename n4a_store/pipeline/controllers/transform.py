@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from n4a_store.artifacts.types import ArtifactType
-from n4a_store.pipeline.controllers.base import Controller, check_rows
+from n4a_store.pipeline.controllers.base import Controller, check_rows, named_errors
 from n4a_store.pipeline.data import Lane, PathState
 from n4a_store.pipeline.estimators import (
     class_name,
@@ -48,7 +48,10 @@ class TransformController(Controller):
 
     def run(self, step: Step, state: PathState, orchestrator: Orchestrator) -> list[PathState]:
         """Fit on each lane and register what was fitted."""
-        lanes = [self._fit(step, lane, state, orchestrator) for lane in state.lanes]
+        lanes = []
+        for lane in state.lanes:
+            with named_errors(step, lane):
+                lanes.append(self._fit(step, lane, state, orchestrator))
         return [state.with_lanes(lanes)]
 
     def _fit(self, step: Step, lane: Lane, state: PathState, orchestrator: Orchestrator) -> Lane:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from n4a_store.artifacts.types import ArtifactType
-from n4a_store.pipeline.controllers.base import Controller
+from n4a_store.pipeline.controllers.base import Controller, named_errors
 from n4a_store.pipeline.data import Encoder, Lane, PathState, frozen
 from n4a_store.pipeline.estimators import (
     class_name,
@@ -36,6 +36,7 @@ class YProcessingController(Controller):
     """``{"y_processing": MinMaxScaler()}`` or a list of several."""
 
     keyword: ClassVar[str] = "y_processing"
+    serves_models: ClassVar[bool] = True
 
     def parse(self, value: Any, options: Mapping[str, Any], place: Place) -> Step:
         """One or several, each of which can be undone."""
@@ -54,9 +55,11 @@ class YProcessingController(Controller):
 
     def run(self, step: Step, state: PathState, orchestrator: Orchestrator) -> list[PathState]:
         """Fit on each lane's training targets, in order."""
-        return [
-            state.with_lanes([self._fit(step, lane, state, orchestrator) for lane in state.lanes])
-        ]
+        lanes = []
+        for lane in state.lanes:
+            with named_errors(step, lane):
+                lanes.append(self._fit(step, lane, state, orchestrator))
+        return [state.with_lanes(lanes)]
 
     def _fit(self, step: Step, lane: Lane, state: PathState, orchestrator: Orchestrator) -> Lane:
         context = orchestrator.context
