@@ -16,7 +16,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from n4a_store.errors import CorruptionError, UnsupportedFormatError
 from n4a_store.objects.oid import BytesLike
@@ -44,8 +44,7 @@ class PackGoneError(CorruptionError):
         self.pack_id = pack_id
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """Where an object stands."""
 
     pack_id: str

@@ -23,7 +23,7 @@ from __future__ import annotations
 import enum
 import struct
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import OID_BYTES, BytesLike, Kind
@@ -55,9 +55,8 @@ class Codec(enum.IntEnum):
 _CODECS = frozenset(int(codec) for codec in Codec)
 
 
-@dataclass(frozen=True, slots=True)
-class EntryHeader:
-    """The decoded header of one entry.
+class EntryHeader(NamedTuple):
+    """The decoded header of one entry. A tuple: each read of an object makes one.
 
     Args:
         offset: Where the entry begins in its pack.

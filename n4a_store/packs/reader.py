@@ -8,7 +8,7 @@ the one asked for, and its raw bytes hash to that id; anything else is a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -33,8 +33,7 @@ _KEPT_BASES = 8
 _KEPT_BASE_BYTES = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredObject(NamedTuple):
     """An object's entry as it stands in a pack, still encoded.
 
     Args:

@@ -17,6 +17,7 @@ follow git's ``check-ref-format``, made stricter.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
@@ -101,6 +102,12 @@ def check_ref_name(name: str) -> str:
     """
     if not isinstance(name, str):
         raise InvalidNameError(f"a ref name is text, not {type(name).__name__}")
+    return _checked_ref_name(str(name))
+
+
+@functools.lru_cache(maxsize=4096)
+def _checked_ref_name(name: str) -> str:
+    # Every look at a ref checks its name, and a loader looks at one ref a thousand times.
     parts = name.split("/")
     if parts[0] != REF_ROOT or len(parts) < 3:  # noqa: PLR2004 - refs, namespace, name
         raise InvalidNameError(
