@@ -104,6 +104,7 @@ def test_purging_corn_leaves_wheat(
     assert registry.get_all_records() == []
     assert sum(1 for _ in registry.store.objects()) == 0
     assert not (workspace.path / "runs" / "corn").exists()
+    assert len(list((workspace.path / "runs" / "wheat").rglob("manifest.yaml"))) == 1
     assert len(wheat.get_all_records()) == 5
     assert ArtifactLoader(workspace, "wheat").preload_artifacts() == 5
     assert registry.purge_dataset_artifacts(confirm=True) == (0, 0)
@@ -111,9 +112,18 @@ def test_purging_corn_leaves_wheat(
 
 
 @pytest.mark.parametrize("name", ["../../x", "..", "corn/../wheat", "/etc"])
-def test_purging_never_leaves_the_workspace(workspace: Workspace, name: str) -> None:
+def test_purging_never_leaves_the_workspace(
+    registry: ArtifactRegistry, workspace: Workspace, train: Trainer, name: str
+) -> None:
+    train(registry)
+    outside = workspace.path.parent / "x"
+    outside.mkdir()
+    (outside / "precious").write_text("mine")
+    before = sorted(workspace.path.parent.rglob("*"))
     with pytest.raises(InvalidNameError):
         ArtifactRegistry(workspace, name).purge_dataset_artifacts(confirm=True)
+    assert sorted(workspace.path.parent.rglob("*")) == before
+    assert (outside / "precious").read_text() == "mine"
 
 
 def test_a_root_that_cannot_be_read_stops_every_deletion(

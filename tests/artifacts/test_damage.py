@@ -17,6 +17,9 @@ from n4a_store import (
     Workspace,
 )
 from n4a_store.artifacts.manifest_tree import PIPELINES
+from n4a_store.artifacts.serializers.arrays import ArraySerializer
+from n4a_store.artifacts.serializers.base import Payload
+from n4a_store.artifacts.serializers.table import SerializerTable
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind
 
@@ -64,6 +67,27 @@ def test_swapped_bytes_are_named_before_any_unpickling(
         registry.load_artifact(record)
     assert not fuse.exists()
     assert loader.load_by_id("p:1:all") == "sound"
+
+
+def test_a_numpy_artifact_that_holds_a_pickle_never_runs_it(
+    registry: ArtifactRegistry, workspace: Workspace, tmp_path: Path
+) -> None:
+    """Well stored, well named, and not what its record says."""
+    fuse = tmp_path / "exploded"
+
+    class Lying(ArraySerializer):
+        def dumps(self, obj: object, *, threshold: int = 0) -> Payload:
+            return Payload(pickle.dumps(Fuse(fuse), 5))
+
+    lying = ArtifactRegistry(workspace, "corn", table=SerializerTable((Lying(),)))
+    record = lying.register(np.arange(3.0), "p:0:all", "model")
+    lying.close()
+    assert record.format == "npy"
+    with pytest.raises(CorruptionError, match="artifact p:0:all: not an array"):
+        ArtifactLoader(workspace, "corn", trust=True).load_by_id("p:0:all")
+    with pytest.raises(CorruptionError, match="artifact p:0:all: not an array"):
+        registry.load_artifact(record, trust=True)
+    assert not fuse.exists()
 
 
 def test_any_flipped_byte_of_a_pack_gives_the_truth_or_an_error(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,11 @@ def test_a_renamed_run_folder_or_a_torn_manifest_hurts_nothing(
     assert registry.find_orphaned_artifacts() == []
     assert registry.delete_orphaned_artifacts(dry_run=False, expire="now")[0] == []
     loader = ArtifactLoader(workspace, "corn")
+    assert loader.preload_artifacts() == 5
+    shutil.rmtree(workspace.path / "runs")
+    assert registry.delete_orphaned_artifacts(dry_run=False, expire="now")[0] == []
+    assert len(registry.get_all_records(run=run)) == 5
+    loader.clear_cache()
     assert loader.preload_artifacts() == 5
 
 

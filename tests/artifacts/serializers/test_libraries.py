@@ -100,6 +100,15 @@ def test_an_array_never_runs_code_or_allocates_on_a_word(skeleton: bytes) -> Non
         ArraySerializer().loads(skeleton, [])
 
 
+@pytest.mark.parametrize("descr", ["'|O'", "[('a', '|O')]", "'|O8'", "[('a', '<f8')]"])
+def test_an_array_of_objects_is_refused_whatever_data_comes_with_it(descr: str) -> None:
+    skeleton = npy(f"{{'descr': {descr}, 'fortran_order': False, 'shape': (1,)}}")
+    with pytest.raises(CorruptionError, match="header with"):
+        ArraySerializer().loads(skeleton + bytes(8), [])
+    with pytest.raises(CorruptionError, match="header with"):
+        ArraySerializer().loads(skeleton, [bytearray(8)])
+
+
 def test_the_table_chooses_by_object() -> None:
     table = default_table()
     assert table.for_object(np.arange(3)).format == "npy"
