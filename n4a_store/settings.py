@@ -110,7 +110,7 @@ class Settings:
         "a transaction goes on in a new pack beyond this size; one object may exceed it",
     )
     pack_max_objects: int = _number(
-        131_072,
+        262_144,
         1,
         2**32 - 1,
         "objects",

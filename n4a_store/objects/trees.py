@@ -9,8 +9,10 @@ equal trees have equal ids however they were built.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgpack
 from blake3 import blake3
@@ -36,6 +38,7 @@ __all__ = [
     "iter_entries",
     "lookup",
     "named_children",
+    "normal_names",
     "packed_children",
     "raw_children",
 ]
@@ -46,6 +49,7 @@ MAX_NAME_BYTES = 1024
 _SHARD_SEED = blake3(derive_key_context="n4a_store v1 shard")
 _PLAIN_KEYS = ({"entries"}, {"entries", "attrs"})
 _SHARD_KEYS = ({"depth", "entries", "total"}, {"depth", "entries", "total", "attrs"})
+Child = TypeVar("Child")
 _DIGITS = frozenset("0123456789abcdef")
 _KINDS = frozenset(int(kind) for kind in Kind)
 
@@ -99,6 +103,23 @@ def check_entry_name(name: str) -> None:
         raise InvalidInputError(
             f"a tree entry's name has {size} bytes, at most {MAX_NAME_BYTES}: {name[:40]!r}…"
         )
+
+
+def normal_names(entries: Mapping[str, Child]) -> Mapping[str, Child]:
+    """The same entries with their names in Unicode's NFC, so that one text is one name.
+
+    Raises:
+        InvalidInputError: Two names are one then.
+    """
+    if all(type(name) is str and name.isascii() for name in entries):
+        return entries
+    normal = {
+        unicodedata.normalize("NFC", name) if isinstance(name, str) else name: child
+        for name, child in entries.items()
+    }
+    if len(normal) != len(entries):
+        raise InvalidInputError("two tree entries have names that differ only in their encoding")
+    return normal
 
 
 def encode_tree(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from n4a_store.errors import ConflictError, CorruptionError
+from n4a_store.errors import ConflictError, CorruptionError, InvalidInputError
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.refs.names import is_stored_ref_name
@@ -63,6 +63,13 @@ class RefChange:
     target: TreeEntry | None
     expect: Expect = ANY
     quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.expect is ANY or self.expect is None or isinstance(self.expect, ObjectId)):
+            raise InvalidInputError(
+                f"expect is an ObjectId, None or ANY, not {self.expect!r:.80}",
+                hint="ObjectId.from_hex makes one of its digits",
+            )
 
 
 @dataclass(frozen=True, slots=True)

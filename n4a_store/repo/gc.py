@@ -53,7 +53,7 @@ from n4a_store.storage.catalog_access import CatalogReader, CatalogWriter
 from n4a_store.storage.files import remove_tree
 from n4a_store.storage.leases import Lease
 from n4a_store.storage.locks import FileLock
-from n4a_store.storage.rows import PackRow, PackState
+from n4a_store.storage.rows import PackRow, PackState, PinRow, ReflogRow, RefRow
 
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
@@ -381,7 +381,7 @@ def check_catalog_age(store: Store) -> None:
     noted = store.catalog.noted_sequence()
     with store.catalog.read() as reader:
         sequence = reader.sequence()
-        reader.verify()
+        reader.verify((RefRow, ReflogRow, PinRow, PackRow))  # what decides what is kept
     if noted is not None and noted > sequence:
         raise CorruptionError(
             f"the catalog of {store.path} is at operation {sequence}, but operation {noted} was "
@@ -396,20 +396,17 @@ def expire_reflog(writer: CatalogWriter, cutoff_us: int) -> int:
     The operations that no entry belongs to any more go with them, but never younger than a day:
     a writer that lost the answer to its commit looks for it there.
     """
-    ops = {op.op: op for op in writer.ops()}
-    kept: set[int] = set()
-    expired = []
-    for row in writer.reflog():
-        op = ops.get(row.op)
-        if op is not None and op.at_us < cutoff_us:
-            expired.append(row)
-        else:
-            kept.add(row.op)
+    day_ago = time.time_ns() // 1000 - _MICROSECONDS_A_DAY
+    old = writer.ops_before(min(cutoff_us, day_ago))
+    # Every operation of the last day is read only if the undo window is shorter than that.
+    expiring = old if cutoff_us <= day_ago else writer.ops_before(cutoff_us)
+    rows = list(writer.reflog())
+    expired = [row for row in rows if row.op in expiring]
+    kept = {row.op for row in rows if row.op not in expiring}
     for row in expired:
         writer.delete(row)
-    oldest = min(cutoff_us, time.time_ns() // 1000 - _MICROSECONDS_A_DAY)
-    for op in ops.values():
-        if op.at_us < oldest and op.op not in kept:
+    for op in old.values():
+        if op.op not in kept:
             writer.delete(op)
     return len(expired)
 

@@ -55,12 +55,12 @@ def undo_roots(reader: CatalogReader, since_us: int | None = None) -> Iterator[R
     Raises:
         CorruptionError: One of them cannot be read.
     """
-    times = {op.op: op.at_us for op in reader.ops()} if since_us is not None else {}
+    older = reader.ops_before(since_us) if since_us is not None else {}
     moves: Counter[str] = Counter()
     for row in reader.reflog():
         back = moves[row.name]
         moves[row.name] += 1
-        if since_us is None or times.get(row.op, since_us) >= since_us:
+        if row.op not in older:
             yield from _both_sides(row, back)
 
 

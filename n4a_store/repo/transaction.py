@@ -40,6 +40,7 @@ from n4a_store.objects.trees import (
     decode_node,
     encode_tree,
     lookup,
+    normal_names,
     raw_children,
 )
 from n4a_store.refs.names import check_name_component, check_ref_name
@@ -153,7 +154,7 @@ class Transaction(ObjectReader):
         entries: Mapping[str, TreeEntry | ObjectId] | Tree,
         attrs: Mapping[str, Value] | None = None,
     ) -> ObjectId:
-        """Put a tree of objects that are in this transaction or in the store.
+        """Put a tree of objects that are in this transaction or in the store; names become NFC.
 
         Raises:
             InvalidInputError: A name cannot be stored, or a child has another kind than stated.
@@ -163,7 +164,7 @@ class Transaction(ObjectReader):
         if isinstance(entries, Tree):
             attrs = entries.attrs if attrs is None else attrs
             entries = entries.entries
-        checked = {name: self._allow(child) for name, child in entries.items()}
+        checked = {name: self._allow(child) for name, child in normal_names(entries).items()}
         oid = encode_tree(checked, attrs or {}, lambda data: self._put(Kind.TREE, data))
         if len(checked) <= FANOUT_LIMIT:
             self._nodes[oid.raw] = TreeNode(checked, len(checked), dict(attrs or {}))
@@ -376,12 +377,7 @@ class Transaction(ObjectReader):
         self._change(row.name, RefChange(entry, expect))
 
     def set_pin(self, name: str, target: ObjectId | TreeEntry) -> None:
-        """Plan to keep an object and its closure alive without a ref.
-
-        Raises:
-            InvalidNameError: ``name`` cannot be a name.
-            ObjectNotFoundError: The object does not exist.
-        """
+        """Plan to keep an object and its closure alive without a ref; errors as `set_ref`."""
         self._check_open()
         self._plan.pins[check_name_component(name, "pin")] = self._allow(target)
 

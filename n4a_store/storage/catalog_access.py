@@ -216,6 +216,10 @@ class CatalogReader:
         """All operations, newest first."""
         return self._rows(OpRow, "ORDER BY op DESC")
 
+    def ops_before(self, at_us: int) -> dict[int, OpRow]:
+        """The operations older than ``at_us``, microseconds since 1970, by number."""
+        return {row.op: row for row in self._rows(OpRow, "WHERE at < ? ORDER BY op", (at_us,))}
+
     def pin(self, name: str) -> PinRow | None:
         """One pin."""
         return self._one(PinRow, "WHERE name = ?", (name,))
