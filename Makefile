@@ -3,7 +3,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test large lint types docs check torture mutants bench bench-full clean
+.PHONY: help venv demo test large lint types docs check torture slow slow-in-ci nirs4all test-nirs4all mutants bench bench-full clean
 
 # The first Python that is new enough, unless the caller names one: make PYTHON=/opt/python3.12 test
 ifndef PYTHON
@@ -21,10 +21,14 @@ help:
 	@echo 'make test     the quick test suite with branch coverage'
 	@echo 'make large    the tests with torch, keras and catboost: half a gigabyte to install'
 	@echo 'make check    what CI runs: lint, types, tests, docs'
-	@echo 'make torture  the slow tests; crashes and races for N4A_TORTURE_SECONDS (default 30)'
+	@echo 'make torture  crashes, races and damage at random, each for N4A_TORTURE_SECONDS (default 30)'
+	@echo 'make slow     the other tests that take long'
 	@echo 'make mutants  break the protocol in every way that is listed, and see the tests notice'
+	@echo 'make nirs4all the tests with the real nirs4all, in an environment of their own'
 	@echo 'make bench    the benchmarks, small: under three minutes; make bench-full takes every peer'
 	@echo 'make clean    remove everything that make and the tools made, .venv too'
+
+comma := ,
 
 # One stamp per set of extras, written last, so that an interrupted installation is no installation.
 # $(VENV)/complete is away while pip works: an environment without it may be half written and is
@@ -50,6 +54,9 @@ $(VENV)/installed-dev: setup.cfg pyproject.toml
 
 $(VENV)/installed-large: setup.cfg pyproject.toml
 	$(call install,large,large test demo)
+
+$(VENV)/installed-nirs4all: setup.cfg pyproject.toml
+	$(call install,test$(comma)nirs4all,nirs4all test demo)
 
 $(VENV)/installed-bench: $(VENV)/installed-dev
 	$(call install,bench,bench)
@@ -81,8 +88,23 @@ docs: $(VENV)/installed-test
 # The examples and links of the documentation are tests, so `test` covers `docs`.
 check: lint types test
 
+# Each test goes on for N4A_TORTURE_SECONDS.
 torture: $(VENV)/installed-test
-	N4A_TORTURE_SECONDS=$${N4A_TORTURE_SECONDS:-30} $(BIN)/python -m pytest -q -m "slow or torture"
+	N4A_TORTURE_SECONDS=$${N4A_TORTURE_SECONDS:-30} $(BIN)/python -m pytest -q -m torture
+
+slow: $(VENV)/installed-test
+	N4A_TORTURE_SECONDS=$${N4A_TORTURE_SECONDS:-30} $(BIN)/python -m pytest -q -m "slow and not torture"
+
+# Of the slow tests, those that CI has the time for: the demo, and a handful of mutants.
+slow-in-ci: $(VENV)/installed-test
+	$(BIN)/python -m pytest -q -m slow tests/demo tests/cli tests/mutation
+
+# nirs4all brings a gigabyte along, so it has an environment of its own.
+nirs4all:
+	$(MAKE) VENV=.venv-nirs4all test-nirs4all
+
+test-nirs4all: $(VENV)/installed-nirs4all
+	$(BIN)/python -m pytest -q -m nirs4all tests/integrations
 
 mutants: $(VENV)/installed-test
 	$(BIN)/python -m tests.mutation.runner --out docs/explanation/mutations.md
@@ -97,6 +119,6 @@ bench-full: $(VENV)/installed-bench-full
 	$(BIN)/python -m benchmarks.peers --form full --seconds 3600
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(VENV) .venv-nirs4all build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.coverage htmlcov $(DEMO_WORKSPACE)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
