@@ -99,7 +99,7 @@ class WorkerPool(Generic[Item, Result]):
             finished = True
         finally:
             if not finished:
-                self._executor().shutdown(kill_workers=True)
+                self._executor(self._workers).shutdown(kill_workers=True)
 
     def _in_order(self, items: Iterator[Item]) -> Iterator[Result | Lost]:
         # A task without a future was in flight when a process died, and goes alone.
@@ -111,7 +111,7 @@ class WorkerPool(Generic[Item, Result]):
                 return
             item, future = waiting.popleft()
             try:
-                result: Result | Lost = (future or self._submit(item)).result()
+                result: Result | Lost = (future or self._submit(item, alone=True)).result()
             except BrokenProcessPool:
                 if future is not None:
                     waiting.appendleft((item, future))
@@ -136,14 +136,15 @@ class WorkerPool(Generic[Item, Result]):
                 waiting.append((item, None))
                 return
 
-    def _submit(self, item: Item) -> Future[Result]:
-        future: Future[Result] = self._executor().submit(self._task, item)
+    def _submit(self, item: Item, *, alone: bool = False) -> Future[Result]:
+        executor = self._executor(1 if alone else self._workers)
+        future: Future[Result] = executor.submit(self._task, item)
         return future
 
-    def _executor(self) -> Any:
+    def _executor(self, workers: int) -> Any:
         """The processes; those of the last use, unless one has died."""
         return self._loky.get_reusable_executor(
-            max_workers=self._workers, timeout=_IDLE_SECONDS, env=self._environment
+            max_workers=workers, timeout=_IDLE_SECONDS, env=self._environment
         )
 
 

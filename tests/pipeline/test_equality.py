@@ -22,6 +22,8 @@ from sklearn.model_selection import (
     StratifiedKFold,
     cross_val_predict,
 )
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, LabelEncoder, MinMaxScaler, StandardScaler
 
@@ -201,9 +203,9 @@ def test_a_stack_over_all_branches(train: Any, open_predictor: Any, fermentation
 
 def test_classifiers(train: Any, open_predictor: Any, coffee: Any) -> None:
     X, y = coffee
-    X = X[:, ::20]
+    X = X[:, ::50]
     folds = StratifiedKFold(3)
-    model = LogisticRegression(C=10, max_iter=500)
+    model = LogisticRegression(max_iter=500)
     data = type(coffee)(X, y)
     run = train([folds, StandardScaler(), {"model": model}], data)
     hand = make_pipeline(StandardScaler(), model)
@@ -223,7 +225,7 @@ def test_classifiers(train: Any, open_predictor: Any, coffee: Any) -> None:
 def test_a_stack_of_classifiers(train: Any, open_predictor: Any, coffee: Any) -> None:
     X, y = coffee.X[:, ::20], (coffee.y == "Brasil").astype(int)
     folds = StratifiedKFold(3)
-    bases = [LogisticRegression(C=c, max_iter=500) for c in (0.1, 10)]
+    bases = [GaussianNB(), KNeighborsClassifier(3)]
     models = [{"model": base, "refit": True} for base in bases]
     run = train([folds, *models, {"stack": LogisticRegression()}], type(coffee)(X, y))
     hand = StackingClassifier(
@@ -236,7 +238,7 @@ def test_labels_encoded_by_y_processing_come_back(
     train: Any, open_predictor: Any, coffee: Any
 ) -> None:
     X, y = coffee.X[:, ::20], coffee.y
-    model = LogisticRegression(C=10, max_iter=500)
+    model = GaussianNB()
     folds = StratifiedKFold(3)
     steps = [folds, {"y_processing": LabelEncoder()}, {"model": model}]
     run = train(steps, type(coffee)(X, y))
