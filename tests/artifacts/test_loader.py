@@ -22,6 +22,8 @@ from n4a_store import (
     StoreNotFoundError,
     Workspace,
 )
+from n4a_store.objects.oid import ObjectId
+from n4a_store.repo.store import Store
 
 MODEL = ArtifactType.MODEL
 Trainer = Callable[..., str]
@@ -164,6 +166,33 @@ def test_dependencies_come_first(
         "0001_pls:0:2:all",
     ]
     assert [type(obj).__name__ for obj in loaded.values()][::4] == ["StandardScaler", "Ridge"]
+
+
+def test_opening_reads_no_payload(
+    registry: ArtifactRegistry, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything can be listed and asked about; a payload is read when it is loaded."""
+    record = registry.register(np.random.default_rng(0).random(2000), "p:0:all", MODEL)
+    registry.register(Ridge(), "p:1:0", MODEL, depends_on=["p:0:all"])
+    content = registry.store.get_tree(registry.store.resolve(record.content_hash))
+    payload = {
+        content["skeleton"].oid,
+        registry.store.get_tree(content["buffers"].oid)["0" * 8].oid,
+    }
+    seen: list[ObjectId] = []
+
+    def view(store: Store, oid: ObjectId) -> memoryview:
+        seen.append(oid)
+        return memoryview(store.get(oid))
+
+    monkeypatch.setattr(Store, "view", view)
+    loader = ArtifactLoader(workspace, "corn")
+    assert [at.artifact_id for at in loader.get_all_records()] == ["p:0:all", "p:1:0"]
+    assert loader.load_fold_models(1)[0][0] == 0
+    assert seen
+    assert not payload & set(seen)
+    loader.load_by_id("p:0:all")
+    assert payload <= set(seen)
 
 
 def test_an_id_registered_again_is_loaded_anew(
