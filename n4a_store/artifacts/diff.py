@@ -197,6 +197,8 @@ def _text(values: Mapping[str, Any], name: str) -> str | None:
     if name not in values:
         return None
     value = values[name]
+    if isinstance(value, np.generic):
+        value = value.item()  # a number is a number, whoever holds it
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 

@@ -30,7 +30,7 @@ from n4a_store.artifacts.serializers.base import Payload
 from n4a_store.artifacts.totals import Totals, changed, encode_totals
 from n4a_store.artifacts.types import ArtifactRecord, Ids
 from n4a_store.errors import ArtifactNotFoundError, InvalidInputError
-from n4a_store.objects.model import TreeEntry
+from n4a_store.objects.model import Tree, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.objects.trees import raw_children
 from n4a_store.repo.transaction import Transaction
@@ -315,7 +315,7 @@ class PipelineDraft:
 
     # --- the end ------------------------------------------------------------------------------
 
-    def finish(self, current: PipelineManifest | None) -> ObjectId:
+    def finish(self, current: PipelineManifest | None) -> PipelineManifest:
         """Put the manifest.
 
         Args:
@@ -329,9 +329,10 @@ class PipelineDraft:
             (key, TreeEntry(Kind.TREE, artifact.node.tree))
             for key, artifact in self.artifacts.items()
         )
-        links = Links(self._links(serial, current, children), self.branches)
+        links = Links(self._links(serial, current, children), dict(self.branches))
         links = replace(links, retired=_retired(current, links.keys))
-        return self.txn.put_tree(
+        totals = self._totals()
+        oid = self.txn.put_tree(
             {
                 ARTIFACTS: TreeEntry(Kind.TREE, self.txn.put_tree(children)),
                 LINKS: TreeEntry(Kind.BLOB, self.txn.put_blob(encode_links(links))),
@@ -340,8 +341,18 @@ class PipelineDraft:
                 "serial": serial,
                 "created_at": self.created_at,
                 "run": self.run_id,
-                TOTALS: encode_totals(self._totals()),
+                TOTALS: encode_totals(totals),
             },
+        )
+        return PipelineManifest(
+            self.pipeline_id,
+            oid,
+            serial,
+            self.created_at,
+            self.run_id,
+            Tree(children),
+            links,
+            totals,
         )
 
     def _totals(self) -> Totals:

@@ -137,6 +137,7 @@ class ArtifactLoader:
         """Forget the cache and close the store."""
         with self._mutex:
             self._cache.clear()
+            self._view.forget()
             if self._store is not None:
                 self._store.close()
                 self._store = None

@@ -212,12 +212,19 @@ class View:
     def _read(self, pipeline_id: str, oid: ObjectId) -> StoredPipeline:
         found = self._manifests.get(oid)
         if found is None or found.pipeline_id != pipeline_id:
-            store = self._store()
-            found = StoredPipeline(PipelineManifest.read(store, pipeline_id, oid), store)
-            self._manifests[oid] = found
-            while len(self._manifests) > _REMEMBERED:
-                self._manifests.popitem(last=False)
+            found = self.remember(PipelineManifest.read(self._store(), pipeline_id, oid))
         return found
+
+    def remember(self, manifest: PipelineManifest) -> StoredPipeline:
+        """Keep a manifest that has just been read or committed for the next question."""
+        found = self._manifests[manifest.oid] = StoredPipeline(manifest, self._store())
+        while len(self._manifests) > _REMEMBERED:
+            self._manifests.popitem(last=False)
+        return found
+
+    def forget(self) -> None:
+        """Forget every manifest: its reader is being closed."""
+        self._manifests.clear()
 
     def pipelines(
         self, pipeline_id: str | None = None, run: str | None = None

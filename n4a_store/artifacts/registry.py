@@ -25,7 +25,7 @@ from n4a_store.artifacts.execution_path import (
 from n4a_store.artifacts.graph import ArtifactNode
 from n4a_store.artifacts.incoming import artifact_ids, meta_model_config, prepare
 from n4a_store.artifacts.manifest_files import write_rendition
-from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, PipelineManifest
+from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES
 from n4a_store.artifacts.queries import Found
 from n4a_store.artifacts.registry_upkeep import RegistryStats, RegistryUpkeep
 from n4a_store.artifacts.run_handle import RunHandle
@@ -90,6 +90,8 @@ class ArtifactRegistry(RegistryUpkeep):
         with self._mutex:
             if self._run is not None:
                 self.cleanup_failed_run()
+            self._implicit = None
+            self._view.forget()
             if self._store is not None:
                 self._store.close()
                 self._store = None
@@ -158,13 +160,13 @@ class ArtifactRegistry(RegistryUpkeep):
         draft = run.drafts.get(pipeline_id)
         records = [] if draft is None else draft.records()
         if run.complete(pipeline_id) is not None:
-            self._write_rendition(run, pipeline_id, records)
+            self._write_rendition(run, records)
 
-    def _write_rendition(
-        self, run: OpenRun, pipeline_id: str, records: list[ArtifactRecord]
-    ) -> None:
-        manifest = PipelineManifest.read(self.store, pipeline_id, run.completed[pipeline_id])
-        write_rendition(self.workspace.layout, self.dataset, manifest, records)
+    def _write_rendition(self, run: OpenRun, records: list[ArtifactRecord]) -> None:
+        if run.newest is not None:
+            # As it was put, so that neither this nor the next question reads it back.
+            self._view.remember(run.newest)
+            write_rendition(self.workspace.layout, self.dataset, run.newest, records)
 
     def discard_pipeline(self, pipeline_id: str) -> int:
         """Drop a pipeline of the open run that is not complete; the run goes on.
@@ -406,7 +408,7 @@ class ArtifactRegistry(RegistryUpkeep):
             finally:
                 draft.txn.abort()
             self._implicit_ids.add(name)
-            self._write_rendition(run, new.path.pipeline_id, records)
+            self._write_rendition(run, records)
             return record
         raise AssertionError("unreachable")
 

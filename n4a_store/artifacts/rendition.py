@@ -14,7 +14,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from n4a_store.artifacts.types import ArtifactRecord
@@ -64,20 +64,16 @@ def render(document: Mapping[str, Any]) -> str:
 
 
 def _flow(value: Any) -> str:
-    if isinstance(value, str):
-        return _text(value)
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return _number(value)
+    rule = _RULES.get(type(value))
+    if rule is not None:
+        return rule(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_text(k)}: {_flow(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_flow, value)) + "]"
+    for kind in (str, bool, int, float):
+        if isinstance(value, kind):
+            return _RULES[kind](value)
     return _text(repr(value))
 
 
@@ -105,3 +101,13 @@ def _number(value: float) -> str:
     if exponent and rest[0] not in "+-":
         rest = "+" + rest
     return mantissa + exponent + rest
+
+
+# What nearly all values are; ``_flow`` looks the others up by what they inherit from.
+_RULES: dict[type, Callable[[Any], str]] = {
+    str: _text,
+    type(None): lambda _: "null",
+    bool: lambda value: "true" if value else "false",
+    int: str,
+    float: _number,
+}

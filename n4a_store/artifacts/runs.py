@@ -84,6 +84,7 @@ class OpenRun:
         self.drafts: dict[str, PipelineDraft] = {}
         self.completed: dict[str, ObjectId] = {}
         self.before: dict[str, ObjectId | None] = {}
+        self.newest: PipelineManifest | None = None
         self._open_store = open_store
         self._message = message
         self._details = dict(details or {})
@@ -205,12 +206,13 @@ class OpenRun:
         """
         manifest = draft.finish(current)
         pipelines = self._pipelines(draft.txn)
-        pipelines[draft.pipeline_id] = TreeEntry(Kind.TREE, manifest)
+        pipelines[draft.pipeline_id] = TreeEntry(Kind.TREE, manifest.oid)
         expect = (None if current is None else current.oid) if strict else ANY
-        draft.txn.set_ref(PIPELINES + draft.pipeline_id, manifest, expect)
+        draft.txn.set_ref(PIPELINES + draft.pipeline_id, manifest.oid, expect)
         self.set_run(draft.txn, pipelines, status)
         result = draft.txn.commit()
-        self.completed[draft.pipeline_id] = manifest
+        self.completed[draft.pipeline_id] = manifest.oid
+        self.newest = manifest
         self.before.setdefault(draft.pipeline_id, None if current is None else current.oid)
         return result
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -322,7 +322,7 @@ class ArtifactRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values: what a manifest's item holds."""
-        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data = {name: getattr(self, name) for name in self.__slots__}
         data["branch_path"] = list(self.branch_path)
         data["artifact_type"] = str(self.artifact_type)
         data["depends_on"] = list(self.depends_on)

@@ -163,7 +163,8 @@ class _WorkerRun(OpenRun):
             result = draft.txn.commit()
         finally:
             draft.txn.abort()
-        self.completed[pipeline_id] = manifest
+        self.completed[pipeline_id] = manifest.oid
+        self.newest = manifest
         return result
 
     def end(self, status: RunStatus) -> None:  # noqa: ARG002 - the run's own process knows it

@@ -298,6 +298,21 @@ def test_a_short_hash_is_no_identity(registry: ArtifactRegistry, fitted: dict) -
     assert registry.resolve_by_hash(record.short_hash) == []
 
 
+def test_what_was_closed_can_be_asked_again(
+    registry: ArtifactRegistry, loader: ArtifactLoader, fitted: dict
+) -> None:
+    """Closing gives files and memory back; the next question opens the store again."""
+    first = registry.register(fitted["scaler"], "p:0:all", "transformer")
+    assert loader.load_by_id("p:0:all").mean_.shape == (120,)
+    registry.close()
+    loader.close()
+    assert registry.resolve("p:0:all") == first
+    assert loader.load_by_id("p:0:all").mean_.shape == (120,)
+    registry.close()
+    assert registry.register(fitted["meta"], "p:1:all", MODEL).version == 1
+    assert [record.artifact_id for record in loader.get_all_records()] == ["p:0:all", "p:1:all"]
+
+
 def test_several_threads_share_a_run(registry: ArtifactRegistry) -> None:
     errors: list[BaseException] = []
 
