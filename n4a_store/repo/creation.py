@@ -74,7 +74,7 @@ def _check_free(root: Path) -> None:
         raise InvalidInputError(f"{str(root)!r} cannot be the path of a folder")
     if root.is_symlink() or root.exists():
         if (root / "format").exists():
-            raise InvalidInputError(f"there is a store in {root} already")
+            raise _there_already(root)
         if not root.is_dir() or any(root.iterdir()):
             raise InvalidInputError(
                 f"{root} exists and is not empty", hint="choose a folder that does not exist"
@@ -100,5 +100,11 @@ def _publish(draft: Path, root: Path) -> None:
             system.rename(str(draft), str(root))
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                raise InvalidInputError(f"there is a store in {root} already") from error
+                raise _there_already(root) from error
             raise
+
+
+def _there_already(root: Path) -> InvalidInputError:
+    return InvalidInputError(
+        f"there is a store in {root} already", hint="open it, or choose another folder"
+    )

@@ -26,6 +26,11 @@ def test_the_story_holds_and_the_workspace_stays(executable: Cli, tmp_path: Path
     assert all(run["blobs_added"] == 0 for run in report["runs"])
 
 
+def test_a_typo_trains_nothing(executable: Cli, tmp_path: Path) -> None:
+    executable("-w", tmp_path / "ws", "demo", "--jsno").failed(2, "did you mean '--json'")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_the_extra_nothing_is_created(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

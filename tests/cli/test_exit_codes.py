@@ -37,7 +37,7 @@ def test_no_error_is_left_out() -> None:
 
 
 def test_what_is_not_ours() -> None:
-    assert exit_code_for(KeyboardInterrupt()) == ExitCode.INTERRUPTED == 130
-    assert exit_code_for(BrokenPipeError()) == ExitCode.BROKEN_PIPE == 141
+    assert exit_code_for(KeyboardInterrupt()) == int(ExitCode.INTERRUPTED) == 130
+    assert exit_code_for(BrokenPipeError()) == int(ExitCode.BROKEN_PIPE) == 141
     assert exit_code_for(OSError("disk")) == 1
     assert exit_code_for(RuntimeError("bug")) == 1

@@ -134,7 +134,7 @@ def test_diff_of_runs_says_what_changed(
     assert "    param n_components: 2 → 3" in changed.lines
     assert "    array x_weights_  131×2 float64 → 131×3 float64" in changed.lines
     assert any("array coef_  2 float64  max |Δ| " in line for line in changed.lines)
-    assert changed.lines[-1].startswith("1 same, 3 changed, 0 added, 0 removed; ")
+    assert changed.lines[-2] == "1 same, 3 changed, 0 added, 0 removed"
     found = cli(*corn, "diff", first, third, "--json").ok().json["diff"]
     assert found["shared_bytes"] > 0
     assert len(found["changed"]) == 3

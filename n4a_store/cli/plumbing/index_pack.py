@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from n4a_store import errors
 from n4a_store.cli.command import HintedUsageError, plumbing
 from n4a_store.cli.context import App
 from n4a_store.cli.exit_codes import ExitCode
@@ -35,7 +36,11 @@ def command(app: App, unlisted: bool, packs: tuple[str, ...]) -> None:
         for pack in () if app.json else entered:
             app.out.fields(f"entered {pack}")
         return
-    saved = [salvage_pack(store, pack.removesuffix(PACK_SUFFIX)) for pack in packs]
+    try:
+        saved = [salvage_pack(store, pack.removesuffix(PACK_SUFFIX)) for pack in packs]
+    except errors.NotFoundError as error:
+        error.hint = error.hint or "'n4a-store verify-pack' lists the packs"
+        raise
     if any(salvaged.lost or salvaged.index_was_damaged for salvaged in saved):
         lost = sum(len(salvaged.lost) for salvaged in saved)
         app.exit_code = ExitCode.FINDINGS if lost else ExitCode.OK

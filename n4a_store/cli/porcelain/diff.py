@@ -82,8 +82,11 @@ def _show(app: App, found: Diff) -> None:
         app.out.line("no difference")
     app.out.line(
         f"{found.same} same, {len(found.changed)} changed, {len(found.added)} added, "
-        f"{len(found.removed)} removed; {human_size(found.shared_bytes)} shared, "
-        f"{human_size(found.new_bytes)} only new, {human_size(found.old_bytes)} only old"
+        f"{len(found.removed)} removed"
+    )
+    app.out.line(
+        f"{human_size(found.shared_bytes)} shared, {human_size(found.new_bytes)} only new, "
+        f"{human_size(found.old_bytes)} only old"
     )
 
 
