@@ -99,6 +99,7 @@ class PipelineDraft:
         self.current = current
         self.kept = kept
         self.artifacts: dict[str, DraftArtifact] = {}
+        self._deps: dict[tuple[ObjectId, ...], TreeEntry] = {}
         self.branches: dict[str, str] = dict(kept.links.branches) if kept else {}
 
     @property
@@ -244,10 +245,15 @@ class PipelineDraft:
     ) -> ArtifactNode:
         entries = {RECORD: blob, PAYLOAD: payload}
         if deps:
-            numbered = {
-                ordered_key(place): TreeEntry(Kind.TREE, dep.tree) for place, dep in enumerate(deps)
-            }
-            entries[DEPS] = TreeEntry(Kind.TREE, self.txn.put_tree(numbered))
+            below = tuple(dep.tree for dep in deps)
+            # The folds of a step depend on the same things: one tree, put once.
+            if below not in self._deps:
+                numbered = {
+                    ordered_key(place): TreeEntry(Kind.TREE, tree)
+                    for place, tree in enumerate(below)
+                }
+                self._deps[below] = TreeEntry(Kind.TREE, self.txn.put_tree(numbered))
+            entries[DEPS] = self._deps[below]
         return ArtifactNode.over(artifact_id, self.txn.put_tree(entries), deps, origin)
 
     def add_dependency(self, key: str, dep: ArtifactNode) -> ArtifactRecord:
