@@ -4,6 +4,7 @@ Each check runs in an interpreter of its own, because this one has everything lo
 checked is *what* is imported, never how long it takes: `benchmarks/startup.py` measures that.
 """
 
+import os
 import subprocess
 import sys
 
@@ -26,9 +27,10 @@ REPORT = "import sys; sys.stdout.flush(); print('\\n'.join(sorted(sys.modules)),
 
 def modules_after(code: str) -> set[str]:
     """The names of all modules that an interpreter has loaded after running the code."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{REPORT}"], capture_output=True, text=True, check=True
-    )
+    # Measuring coverage there would load what it needs itself.
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE_")}
+    command = [sys.executable, "-c", f"{code}\n{REPORT}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=clean)
     return set(done.stderr.split())
 
 

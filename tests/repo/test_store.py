@@ -64,7 +64,7 @@ def refuse(path: Path, error: type[StoreError]) -> StoreError:
         Store.open(path)
     assert caught.value.hint
     assert snapshot(path.parent) == before
-    assert open_files() == fds
+    assert open_files() <= fds  # sessions of other tests may end meanwhile
     return caught.value
 
 

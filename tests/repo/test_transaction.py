@@ -361,7 +361,7 @@ def test_a_disk_that_refuses_leaves_the_store_as_it_was(
     assert store.ref("refs/tags/a").oid == kept
     assert leases(store) <= (what == "lease")
     assert leftovers(store) == []
-    assert open_files() == fds
+    assert open_files() <= fds  # sessions of other tests may end meanwhile
     assert fsck(store, full=True).ok
     other = put_one(store, b"other", "refs/tags/a")
     assert store.get(other) == b"other"

@@ -110,7 +110,7 @@ def test_a_lost_append_file_gives_its_descriptor_back(tmp_path: Path) -> None:
     before = open_files()
     for number in range(5):
         AppendFile(tmp_path / str(number)).write(b"x")
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_mapped_files(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_mapped_files(tmp_path: Path) -> None:
     with pytest.raises(BackendError):
         map_file(path)
     del view
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_small_texts(tmp_path: Path) -> None:

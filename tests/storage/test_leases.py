@@ -124,7 +124,7 @@ def test_a_folder_whose_leases_always_vanish_is_an_error(tmp_path: Path) -> None
             Lease(tmp_path, LeaseRole.READER)
     finally:
         system.observe(None)
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_the_protocol_of_a_lease(tmp_path: Path, observed: list[tuple[str, str]]) -> None:

@@ -76,7 +76,7 @@ def test_a_failed_attempt_leaves_no_descriptor_and_no_lock_behind(tmp_path: Path
         raise ValueError("boom")
     with FileLock(tmp_path / "other", wait=False), FileLock(path, wait=False):
         pass
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_a_note_is_of_one_length_so_that_a_shorter_one_hides_the_longer(tmp_path: Path) -> None:
