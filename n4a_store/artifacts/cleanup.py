@@ -176,6 +176,6 @@ def drop_completed(run: OpenRun) -> int:
             except ObjectNotFoundError:
                 txn.delete_ref(ref.name, oid)
             log.info("run %s: took back pipeline %s", run.id, pipeline_id)
-        run.set_run(txn, {}, RunStatus.FAILED)
+        run.set_run(txn, txn.put_tree({}), RunStatus.FAILED)
     run.completed.clear()
     return dropped

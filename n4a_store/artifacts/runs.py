@@ -205,8 +205,8 @@ class OpenRun:
             strict: Refuse when the pipeline's ref is no longer at ``current``.
         """
         manifest = draft.finish(current)
-        pipelines = self._pipelines(draft.txn)
-        pipelines[draft.pipeline_id] = TreeEntry(Kind.TREE, manifest.oid)
+        made = {draft.pipeline_id: TreeEntry(Kind.TREE, manifest.oid)}
+        pipelines = self.with_pipelines(draft.txn, made)
         expect = (None if current is None else current.oid) if strict else ANY
         draft.txn.set_ref(PIPELINES + draft.pipeline_id, manifest.oid, expect)
         self.set_run(draft.txn, pipelines, status)
@@ -216,18 +216,17 @@ class OpenRun:
         self.before.setdefault(draft.pipeline_id, None if current is None else current.oid)
         return result
 
-    def _pipelines(self, txn: Transaction) -> dict[str, TreeEntry]:
-        """The pipelines of the run as stored, adopted; another process may have deleted some."""
+    def with_pipelines(self, txn: Transaction, more: Mapping[str, TreeEntry]) -> ObjectId:
+        """The tree of the run's pipelines as stored, from which others may have deleted some,
+        and ``more``."""
         if self.store.find_ref(self.ref) is None:
-            return {}
-        return dict(txn.adopt_children(txn.adopt_path(self.ref).oid).entries)
+            return txn.put_tree(more)
+        return txn.put_tree(more, onto=txn.adopt_path(self.ref).oid)
 
-    def set_run(
-        self, txn: Transaction, pipelines: Mapping[str, TreeEntry], status: RunStatus
-    ) -> None:
+    def set_run(self, txn: Transaction, pipelines: ObjectId, status: RunStatus) -> None:
         """Plan to move the run's ref to a run object with these pipelines and this status."""
         run = Run(
-            pipelines=txn.put_tree(dict(pipelines)),
+            pipelines=pipelines,
             dataset=self.dataset,
             created_at=self.created_at,
             status=status,
@@ -248,7 +247,7 @@ class OpenRun:
             self.drop_drafts()
             if self._store is not None and not self.implicit:
                 with self._store.transaction(f"run {self.id} is {status}", action="run") as txn:
-                    self.set_run(txn, self._pipelines(txn), status)
+                    self.set_run(txn, self.with_pipelines(txn, {}), status)
         finally:
             self.release()
         if self._store is not None and not self.implicit:
@@ -262,10 +261,8 @@ class OpenRun:
         """
         self.check_open()
         with self.store.transaction(f"run {self.id} goes on", action="run") as txn:
-            pipelines = self._pipelines(txn)
-            for pipeline_id in pipeline_ids:
-                pipelines[pipeline_id] = txn.adopt_path(PIPELINES + pipeline_id)
-            self.set_run(txn, pipelines, RunStatus.RUNNING)
+            held = {one: txn.adopt_path(PIPELINES + one) for one in pipeline_ids}
+            self.set_run(txn, self.with_pipelines(txn, held), RunStatus.RUNNING)
 
     def note(self, details: Mapping[str, Any]) -> None:
         """Add to the run object's details, from the next commit on."""

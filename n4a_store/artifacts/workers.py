@@ -93,11 +93,10 @@ def adopt_handovers(registry: ArtifactRegistry, handovers: Iterable[Handover]) -
     lock = _lock(run)
     with run.store.transaction(f"workers of run {run.id}", action="register") as txn:
         txn.adopt_held(lock)
-        pipelines = run._pipelines(txn)
         for pipeline_id, manifest in made.items():
-            pipelines[pipeline_id] = TreeEntry(Kind.TREE, manifest)
             txn.set_ref(PIPELINES + pipeline_id, manifest)
-        run.set_run(txn, pipelines, RunStatus.RUNNING)
+        entries = {name: TreeEntry(Kind.TREE, manifest) for name, manifest in made.items()}
+        run.set_run(txn, run.with_pipelines(txn, entries), RunStatus.RUNNING)
     run.completed.update(made)
     write_renditions(registry.workspace.layout, registry.dataset, run.store, run.id, made)
 

@@ -41,6 +41,7 @@ __all__ = [
     "normal_names",
     "packed_children",
     "raw_children",
+    "update_tree",
 ]
 
 FANOUT_LIMIT = 1024
@@ -163,11 +164,69 @@ def _encode(
     groups: dict[str, dict[str, TreeEntry]] = {}
     for name, entry in entries.items():
         groups.setdefault(shard_digit(name, depth), {})[name] = entry
-    shards: dict[str, Value] = {
-        digit: pack_entry(TreeEntry(Kind.TREE, _encode(group, {}, depth + 1, emit)))
+    shards = {
+        digit: TreeEntry(Kind.TREE, _encode(group, {}, depth + 1, emit))
         for digit, group in sorted(groups.items())
     }
-    return emit(encode_value({"depth": depth, "entries": shards, "total": len(entries), **extra}))
+    return emit(_shard_node(depth, shards, len(entries), attrs))
+
+
+def update_tree(
+    root: TreeNode,
+    changes: Mapping[str, TreeEntry],
+    load: Callable[[ObjectId], TreeNode],
+    emit: Callable[[bytes], ObjectId],
+) -> ObjectId:
+    """Put entries into a tree that is stored: new names, or new children for names it has.
+
+    Gives what :func:`encode_tree` gives for all entries together, and loads and emits only the
+    nodes on the way to those that change.
+
+    Args:
+        root: The tree; its attributes stay.
+        changes: The entries.
+        load, emit: As elsewhere here.
+
+    Raises:
+        InvalidInputError: A name cannot be stored.
+        CorruptionError: The shards disagree about their depths.
+    """
+    for name in changes:
+        check_entry_name(name)
+    return _update(root, changes, 0, load, emit)[0]
+
+
+def _update(
+    node: TreeNode,
+    changes: Mapping[str, TreeEntry],
+    depth: int,
+    load: Callable[[ObjectId], TreeNode],
+    emit: Callable[[bytes], ObjectId],
+) -> tuple[ObjectId, int]:
+    """The id of the changed node, and how many entries it holds."""
+    if not node.is_shard:
+        merged = {**node.entries, **changes}
+        return _encode(merged, node.attrs, depth, emit), len(merged)
+    groups: dict[str, dict[str, TreeEntry]] = {}
+    for name, entry in changes.items():
+        groups.setdefault(shard_digit(name, depth), {})[name] = entry
+    shards, total = dict(node.entries), node.total
+    for digit, group in groups.items():
+        child = TreeNode({}, 0) if digit not in shards else load(shards[digit].oid)
+        if child.is_shard and child.depth != depth + 1:
+            raise CorruptionError(f"tree shard {shards[digit].oid.short()} has the wrong depth")
+        oid, count = _update(child, group, depth + 1, load, emit)
+        shards[digit] = TreeEntry(Kind.TREE, oid)
+        total += count - child.total
+    return emit(_shard_node(depth, shards, total, node.attrs)), total
+
+
+def _shard_node(
+    depth: int, shards: Mapping[str, TreeEntry], total: int, attrs: Mapping[str, Value]
+) -> bytes:
+    packed: dict[str, Value] = {digit: pack_entry(entry) for digit, entry in shards.items()}
+    extra: dict[str, Value] = {"attrs": dict(attrs)} if attrs else {}
+    return encode_value({"depth": depth, "entries": packed, "total": total, **extra})
 
 
 def decode_node(data: BytesLike) -> TreeNode:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
-from types import TracebackType
+from functools import partial
 from typing import TYPE_CHECKING
 
 from n4a_store.errors import (
@@ -42,6 +42,7 @@ from n4a_store.objects.trees import (
     lookup,
     normal_names,
     raw_children,
+    update_tree,
 )
 from n4a_store.refs.names import check_name_component, check_ref_name
 from n4a_store.refs.refs import ANY, Expect, RefChange, from_row
@@ -101,12 +102,7 @@ class Transaction(ObjectReader):
     def __enter__(self) -> Transaction:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.abort()
         elif self._open:
@@ -153,8 +149,13 @@ class Transaction(ObjectReader):
         self,
         entries: Mapping[str, TreeEntry | ObjectId] | Tree,
         attrs: Mapping[str, Value] | None = None,
+        *,
+        onto: ObjectId | None = None,
     ) -> ObjectId:
         """Put a tree of objects that are in this transaction or in the store; names become NFC.
+
+        With ``onto``, an adopted tree or a run for its pipelines, the entries go into that one:
+        its attributes stay, and only the nodes that change are read and written.
 
         Raises:
             InvalidInputError: A name cannot be stored, or a child has another kind than stated.
@@ -164,8 +165,11 @@ class Transaction(ObjectReader):
         if isinstance(entries, Tree):
             attrs = entries.attrs if attrs is None else attrs
             entries = entries.entries
+        emit = partial(self._put, Kind.TREE)
         checked = {name: self._allow(child) for name, child in normal_names(entries).items()}
-        oid = encode_tree(checked, attrs or {}, lambda data: self._put(Kind.TREE, data))
+        if onto is not None:
+            return update_tree(self.node(self._adopted_tree(onto)), checked, self.node, emit)
+        oid = encode_tree(checked, attrs or {}, emit)
         if len(checked) <= FANOUT_LIMIT:
             self._nodes[oid.raw] = TreeNode(checked, len(checked), dict(attrs or {}))
         return oid
@@ -193,22 +197,18 @@ class Transaction(ObjectReader):
         self._check_open()
         if kind is Kind.RUN:
             return self.put_run(decode_run(data))
-        node = decode_node(data)
-        for entry in node.entries.values():
+        for entry in decode_node(data).entries.values():
             self._allow(entry)
         return self._put(Kind.TREE, data)
 
     def _put(self, kind: Kind, data: BytesLike, item_size: int = 1) -> ObjectId:
         self._check_open()
         oid = raw_hash(kind, data)
-        if oid in self._known:
+        if oid in self._known or self._rely(oid):
             self._reused += 1
-        elif self._rely(oid):
-            self._reused += 1
-            self._known[oid] = kind
         else:
             self._packs.add(oid, kind, data, item_size)
-            self._known[oid] = kind
+        self._known.setdefault(oid, kind)
         return ObjectId(oid)
 
     def _rely(self, oid: bytes) -> bool:
@@ -291,15 +291,18 @@ class Transaction(ObjectReader):
             InvalidInputError: It is not a tree of this transaction or below an adopted path.
         """
         self._check_open()
+        tree = self.get_tree(self._adopted_tree(oid))
+        for entry in tree.entries.values():
+            self._known[entry.oid.raw] = entry.kind
+        return tree
+
+    def _adopted_tree(self, oid: ObjectId) -> ObjectId:
         if self._known.get(oid.raw) == Kind.RUN:
             oid = self.get_run(oid).pipelines
             self._known[oid.raw] = Kind.TREE
         if self._known.get(oid.raw) != Kind.TREE:
             raise InvalidInputError(f"object {oid.short(12)} is not a tree that was adopted")
-        tree = self.get_tree(oid)
-        for entry in tree.entries.values():
-            self._known[entry.oid.raw] = entry.kind
-        return tree
+        return oid
 
     # --- reading one's own writes -------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from n4a_store.objects.trees import (
     lookup,
     raw_children,
     shard_digit,
+    update_tree,
 )
 
 LEAF = TreeEntry(Kind.BLOB, ObjectId(bytes(32)))
@@ -280,3 +281,42 @@ def test_raw_children_of_what_is_neither_are_damage(kind: Kind, value: Any) -> N
     read: Callable[[], object] = lambda: raw_children(kind, encode_value(value))  # noqa: E731
     with pytest.raises(CorruptionError):
         read()
+
+
+@given(
+    st.dictionaries(NAMES, st.integers(0, 99).map(leaf), max_size=30),
+    st.dictionaries(NAMES, st.integers(100, 199).map(leaf), max_size=30),
+    st.sampled_from([1, 4, 16]),
+    st.sampled_from([{}, {"serial": 1}]),
+)
+def test_putting_entries_in_gives_what_encoding_all_gives(
+    before: dict[str, TreeEntry],
+    changes: dict[str, TreeEntry],
+    limit: int,
+    attrs: dict[str, Any],
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trees, "FANOUT_LIMIT", limit)
+        nodes = Nodes()
+        root = nodes.load(nodes.put(before, attrs))
+        updated = update_tree(root, changes, nodes.load, nodes.emit)
+        assert nodes.get(updated) == {**before, **changes}
+        assert updated == nodes.put({**before, **changes}, attrs)
+
+
+def test_putting_an_entry_in_touches_only_the_nodes_on_its_way() -> None:
+    nodes = Nodes()
+    root = nodes.load(nodes.put(many(20_000)))
+    nodes.loads, stored = 0, len(nodes.data)
+    update_tree(root, {"entry-7": LEAF}, nodes.load, nodes.emit)
+    assert nodes.loads <= 2
+    assert len(nodes.data) - stored <= 3
+
+
+def test_a_shard_of_the_wrong_depth_is_not_built_upon() -> None:
+    nodes = Nodes()
+    deep = nodes.put(many(20_000))
+    shards = {digit: TreeEntry(Kind.TREE, deep) for digit in "0123456789abcdef"}
+    root = TreeNode(shards, 20_000 * 16, depth=0)
+    with pytest.raises(CorruptionError, match="wrong depth"):
+        update_tree(root, {"entry-7": LEAF}, nodes.load, nodes.emit)
