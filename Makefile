@@ -71,7 +71,7 @@ demo: $(VENV)/installed-demo
 	@echo 'The command n4a-store is in $(BIN): source $(BIN)/activate'
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q --cov
+	$(BIN)/python -m pytest -q --cov -n auto
 
 large: $(VENV)/installed-large
 	$(BIN)/python -m pytest -q -m large

@@ -31,7 +31,7 @@ from n4a_store.repo.format import StoreFormat
 from n4a_store.repo.store import Store
 from n4a_store.settings import Durability, Settings
 from n4a_store.storage.rows import PackState
-from tests.descriptors import open_files
+from tests.descriptors import none_left_behind
 
 MISSING = ObjectId(bytes(32))
 
@@ -59,12 +59,12 @@ def store(path: Path) -> Iterator[Store]:
 def refuse(path: Path, error: type[StoreError]) -> StoreError:
     """Opening must fail with ``error``, say what to do, and change nothing."""
     before = snapshot(path.parent)
-    fds = open_files()
+    fds = len(os.listdir("/proc/self/fd"))
     with pytest.raises(error) as caught:
         Store.open(path)
     assert caught.value.hint
     assert snapshot(path.parent) == before
-    assert open_files() <= fds  # sessions of other tests may end meanwhile
+    assert none_left_behind(fds)
     return caught.value
 
 
