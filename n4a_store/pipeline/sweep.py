@@ -23,6 +23,7 @@ from n4a_store.pipeline.progress import Progress, ProgressCallback
 from n4a_store.pipeline.results import ResultRow, Results
 from n4a_store.pipeline.resume import completed_rows
 from n4a_store.pipeline.run_result import Outcome, PipelineOutcome, RunResult
+from n4a_store.repo.maintenance import maintain
 
 __all__ = ["Sweep"]
 
@@ -31,6 +32,9 @@ _log = logging.getLogger(__name__)
 # The run object is written anew with each pipeline: it must not grow with a sweep that fails.
 _MOST_NOTED = 100
 _LONGEST_REASON = 300
+# Each pipeline leaves a pack, and each begins with a look at all of them: merged now and then,
+# the last of thousands takes no longer than the first.
+_TIDY_EVERY = 100
 
 
 class Sweep:
@@ -101,8 +105,10 @@ class Sweep:
         todo = [plan for plan in plans if plan.pipeline_id not in done]
         # Closed at once when the caller has had enough: processes must not go on behind its back.
         with closing(self._train(todo, workers)) as outcomes:
-            for outcome in outcomes:
+            for done_here, outcome in enumerate(outcomes, start=1):
                 report(outcome)
+                if done_here % _TIDY_EVERY == 0 and self._run.completed:
+                    maintain(self._registry.store)
         if self._fits.slow:
             self._run.note({FIT_SECONDS: dict(self._fits.slow)})
 

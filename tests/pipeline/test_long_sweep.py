@@ -33,10 +33,13 @@ def test_two_thousand_pipelines(workspace: Any, fermentation: Any) -> None:
     ]
     moments: list[float] = [time.perf_counter()]
     memory: list[int] = []
+    packs: list[int] = []
 
     def watch(progress: Any) -> None:
         if progress.done % (PIPELINES // PARTS) == 0:
             moments.append(time.perf_counter())
+            with workspace.store(DATASET) as store, store.catalog.read() as reader:
+                packs.append(len(reader.packs()))
             memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
     run = PipelineRunner(workspace, progress=watch).run(steps, X, y, DATASET)
@@ -44,6 +47,8 @@ def test_two_thousand_pipelines(workspace: Any, fermentation: Any) -> None:
     log.info("seconds per part: %s; KiB at the end of each: %s", np.diff(moments), memory)
     # Peak memory in KiB: what the last three quarters add is what the run's own rows take.
     assert memory[-1] - memory[0] < 64 * 1024
+    # What a pipeline has to look at when it begins.
+    assert max(packs) < 300
     with workspace.store(DATASET) as store:
         assert len(store.refs("refs/pipelines/")) == PIPELINES
         assert fsck(store).ok

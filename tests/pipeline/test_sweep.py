@@ -21,8 +21,10 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from n4a_store.artifacts.runs import shown_status
 from n4a_store.objects.model import RunStatus
 from n4a_store.objects.oid import Kind
+from n4a_store.pipeline import sweep
 from n4a_store.pipeline.run_result import Outcome
 from n4a_store.pipeline.runner import PipelineRunner
+from n4a_store.repo import maintenance
 from n4a_store.repo.fsck import fsck
 from tests.pipeline.light import Halves, Mean, Picky
 from tests.pipeline.training import DATASET, added_kinds, objects_of
@@ -146,3 +148,35 @@ def test_a_killed_run_keeps_what_was_complete_and_can_be_resumed(
         *[Outcome.RESUMED] * 2,
         *[Outcome.COMPLETE] * 2,
     ]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_packs_do_not_pile_up_in_a_long_run(
+    workspace: Any, fermentation: Any, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    monkeypatch.setattr(sweep, "_TIDY_EVERY", 10)
+    monkeypatch.setattr(maintenance, "PACKS_BEFORE_REPACK", 5)
+    seen: list[int] = []
+
+    def watch(progress: Any) -> None:
+        with workspace.store(DATASET) as store, store.catalog.read() as reader:
+            seen.append(len(reader.packs()))
+
+    steps = [Halves(), {"_range_": [1, 40], "param": "plus", "model": Mean()}]
+    runner = PipelineRunner(workspace, n_jobs=jobs, progress=watch)
+    run = runner.run(steps, *fermentation, dataset=DATASET)
+    assert len(run.pipelines) == 40
+    assert max(seen) <= 20 * jobs  # a worker leaves a pack, and its adoption another
+    with workspace.store(DATASET) as store:
+        assert fsck(store, full=True).ok
+
+
+def test_a_long_run_of_which_nothing_is_complete_has_nothing_to_tidy(
+    workspace: Any, fermentation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "_TIDY_EVERY", 1)
+    run = PipelineRunner(workspace).run(
+        [Picky(ok=False), {"model": Mean()}], *fermentation, dataset=DATASET
+    )
+    assert run.pipelines == ()
+    assert not workspace.path.exists()
