@@ -142,6 +142,8 @@ def export_bundle(
         head = _HEAD.pack(MAGIC, VERSION, len(header)) + header
         if path.exists():
             raise InvalidInputError(f"{path} exists already", hint="choose another name")
+        if not path.absolute().parent.is_dir():
+            raise InvalidInputError(f"there is no folder {path.parent}", hint="create it first")
         # Under another name until it is whole: a torn bundle never has the name asked for.
         draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
         file = AppendFile(draft)

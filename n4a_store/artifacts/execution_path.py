@@ -228,7 +228,7 @@ def parsed_order(artifact_id: str) -> tuple[str, int, int, BranchPath, int]:
 
 def _parse(artifact_id: str, pipeline_id: str, key: str) -> ExecutionPath:
     if SEPARATOR not in key:
-        _malformed(artifact_id, "step or fold", "is missing: one part follows the pipeline id")
+        _malformed(artifact_id, "step or fold", "is missing")
     *branches, step, fold = key.split(SEPARATOR)
     if len(branches) > _MAX_BRANCHES:
         _malformed(artifact_id, "branch path", f"is deeper than {_MAX_BRANCHES} levels")

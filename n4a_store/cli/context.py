@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
 DEFAULT_WORKSPACE = "workspace"
-_MAKE_ONE = "'n4a-store demo' makes one to explore; -w PATH or $N4A_WORKSPACE names another"
+_MAKE_ONE = "'n4a-store demo' makes one; -w PATH or $N4A_WORKSPACE names another"
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ def test_export_refuses(cli: Cli, trained: Trained, tmp_path: Path) -> None:
     cli(*export, "0001_pls", "-o", there).failed(2, "exists already")
     assert there.read_text() == "x"
     cli(*export, "0001_pls").failed(2, "say where to")
+    cli(*export, "0001_pls", "-o", tmp_path / "no" / "x").failed(2, "there is no folder")
     cli(*export, "0001_plz", "-o", tmp_path / "new").failed(13, "did you mean '0001_pls'?")
     cli(*export, "0001_pls:links", "-o", tmp_path / "new").failed(2, "plain object")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -36,11 +36,33 @@ def test_find_by_what_artifacts_are(executable: Cli, cli: Cli, corn: tuple[str])
     assert cli(*corn, "find", "--until", "2020-01-01").ok().err == "no artifact fits\n"
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (
+            ["--class", "PLSRegresion"],
+            "no class 'PLSRegresion' here; did you mean 'PLSRegression'?",
+        ),
+        (["--type", "modle"], "no type 'modle' here; did you mean 'model'"),
+        (["--pipeline", "0001_psl"], "did you mean '0001_pls'?"),
+        (["--param", "n_component=2"], "no parameter 'n_component' here; did you mean 'n_comp"),
+        (["--param", "n_components=77"], "no artifact fits\n"),
+    ],
+)
+def test_a_find_that_finds_nothing_says_why(
+    cli: Cli, corn: tuple[str], argv: list[str], said: str
+) -> None:
+    found = cli(*corn, "find", *argv).ok()
+    assert (found.out, said in found.err) == ("", True), found.err
+
+
 def test_find_in_a_run(cli: Cli, corn: tuple[str], trained: Trained) -> None:
     rows = cli(*corn, "find", "--run", trained.runs[1], "--type", "model", "--json").ok().json
     assert [row["runs"] for row in rows["artifacts"]] == [[trained.runs[1], trained.runs[0]]] * 2
     for argv in (["--min-size", "1x"], ["--since", "soon"], ["--param", "x"]):
         cli(*corn, "find", *argv).failed(2, "such as")
+    typo = trained.runs[1][:-1] + "z"
+    cli(*corn, "find", "--run", typo).failed(13, f"'{trained.runs[1]}'")
 
 
 def test_a_lineage_draws_shared_artifacts_once(executable: Cli, corn: tuple[str]) -> None:

@@ -83,7 +83,9 @@ def test_log_of_all_datasets_of_some_runs_and_as_json(cli: Cli, trained: Trained
     assert runs[0]["status"] == "complete"
     assert runs[0]["missing_parents"] == []
     none = cli("artifacts", "log", "--pipeline", "0009", "-w", trained.path).ok()
-    assert (none.out, none.err) == ("", "no runs yet\n")
+    assert (none.out, none.err) == ("", "no run holds '0009'\n")
+    typo = cli("artifacts", "log", "--pipeline", "0001_psl", "-w", trained.path).ok()
+    assert typo.err == "no run holds '0001_psl'; did you mean '0001_pls'?\n"
 
 
 def test_show_the_newest_run(executable: Cli, trained: Trained) -> None:

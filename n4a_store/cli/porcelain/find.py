@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from n4a_store import errors
 from n4a_store.cli.command import porcelain
-from n4a_store.cli.context import App
+from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.render import Column
+from n4a_store.cli.suggest import closest
 from n4a_store.cli.terminal import human_size
+
+if TYPE_CHECKING:
+    from n4a_store.artifacts.find import Query
 
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -55,9 +61,12 @@ def command(
         min_size=_size(min_size),
         max_size=_size(max_size),
     )
+    datasets = app.datasets()
+    if query.run is not None:
+        _check_run(datasets, query.run)
     found = [
         (dataset.name, match)
-        for dataset in app.datasets()
+        for dataset in datasets
         for match in find_artifacts(dataset.store, query)
     ]
     if app.json:
@@ -74,6 +83,8 @@ def command(
         return
     if not found:
         app.out.note("no artifact fits")
+        for line in _meant(datasets, query):
+            app.out.note(line)
         return
     columns = [
         Column("ARTIFACT", style="yellow", flexible=True),
@@ -97,6 +108,33 @@ def command(
             for name, match in found
         ],
     )
+
+
+def _check_run(datasets: list[Dataset], run: str) -> None:
+    """Tell a run that holds nothing of the kind from one that does not exist."""
+    from n4a_store.cli.resolve import resolve
+
+    if not any(dataset.store.find_ref(f"refs/runs/{run}") for dataset in datasets):
+        resolve(datasets[0].store, f"refs/runs/{run}")
+
+
+def _meant(datasets: list[Dataset], query: Query) -> Iterator[str]:
+    """For every name in the query that nothing here has: what was probably meant."""
+    from n4a_store.artifacts.find import Query, find_artifacts
+
+    every = [m.record for d in datasets for m in find_artifacts(d.store, Query())]
+    asked = [
+        ("class", query.class_name, {record.class_name for record in every}),
+        ("type", query.type, {str(record.artifact_type) for record in every}),
+        ("pipeline", query.pipeline, {record.pipeline_id for record in every}),
+    ]
+    params = {name for record in every for name in record.params}
+    asked += [("parameter", name.partition(".")[0], params) for name in query.params]
+    for what, name, known in asked:
+        if name is None or name in known or "*" in name or "?" in name:
+            continue
+        close = closest(name, sorted(known))
+        yield f"no {what} '{name}' here" + (f"; did you mean {close}?" if close else "")
 
 
 def _param(text: str) -> tuple[str, str]:

@@ -52,7 +52,7 @@ def command(app: App, count: int | None, pipeline: str | None) -> None:
         return
     shown = [(dataset, held) for dataset, held in found if held]
     if not shown:
-        app.out.note("no runs yet")
+        app.out.note("no runs yet" if pipeline is None else _no_run(datasets, pipeline))
     for number, (dataset, held) in enumerate(shown):
         if len(datasets) > 1:
             if number:
@@ -62,6 +62,15 @@ def command(app: App, count: int | None, pipeline: str | None) -> None:
     gone = sum(bool(s.entry.missing_parents) for _, held in shown for s in held)
     if gone:
         app.out.note(f"{gone} of these runs followed one that has been deleted")
+
+
+def _no_run(datasets: list[Dataset], pipeline: str) -> str:
+    from n4a_store.cli.suggest import closest
+
+    prefix = "refs/pipelines/"
+    refs = {ref.name for dataset in datasets for ref in dataset.store.refs(prefix)}
+    close = closest(pipeline, sorted(name.removeprefix(prefix) for name in refs))
+    return f"no run holds '{pipeline}'" + (f"; did you mean {close}?" if close else "")
 
 
 def _fields(dataset: Dataset, summary: RunSummary) -> dict[str, object]:
