@@ -32,6 +32,11 @@ def test_damage_is_named_with_what_it_hurts(executable: Cli, own: SmallStore) ->
     assert f"error object-damaged {own.greeting}" in result.lines
     assert "  hurts refs/runs/20261122_a1b2c3:0001_pls/greeting" in result.lines
     assert result.lines[-1] == "own: 1 damaged or missing"
+    (hint,) = [line for line in result.lines if line.startswith("  hint: ")]
+    # The way on that it names is one that works.
+    command = hint.removeprefix("  hint: n4a-store ").partition(" keeps ")[0].split()
+    assert command[0] == "index-pack"
+    assert f"lost {own.greeting}" in executable("--store", own.path, *command).out
     assert "Traceback" not in result.err
 
 
