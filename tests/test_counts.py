@@ -111,8 +111,9 @@ def test_a_pipeline_leaves_one_pack_and_one_manifest(
 ) -> None:
     before = files_below(tmp_path)
     train(registry, "pls", fitted())
-    new = sorted(Path(path).suffix for path in files_below(tmp_path) - before)
-    assert new == [".n4p", ".yaml"]
+    new = (Path(path) for path in files_below(tmp_path) - before)
+    # A read session may have ended and another begun: its lease is no file of the pipeline.
+    assert sorted(path.suffix for path in new if path.parent.name != "leases") == [".n4p", ".yaml"]
 
 
 def test_a_training_that_is_repeated_writes_no_payload_again(
