@@ -107,6 +107,11 @@ class PackWriter:
             self._emit(bytes(self._buffer))
             self._buffer.clear()
 
+    def unflushed(self, offset: int, length: int) -> bytes:
+        """The end of the ``length`` bytes at ``offset`` that the sink has not been given."""
+        start = max(0, offset - self._flushed)
+        return bytes(self._buffer[start : max(0, offset + length - self._flushed)])
+
     def locate(self, oid: bytes) -> tuple[int, int] | None:
         """Where the entry of ``oid`` begins and how long it is, or None."""
         found = self._entries.get(oid)

@@ -161,10 +161,12 @@ class PackBuilder:
             found = self._writer.locate(oid)
             if found is not None:
                 offset, length = found
-                if offset + length > self._writer.flushed:
-                    with self._whole():
-                        self._writer.flush()
-                entry = memoryview(self._file.read_at(offset, length))
+                # Reading never writes: a forked child shares the file with its parent, and what
+                # it appended there would be in the middle of the parent's pack.
+                entry = memoryview(self._writer.unflushed(offset, length))
+                if len(entry) < length:
+                    written = self._file.read_at(offset, length - len(entry))
+                    entry = memoryview(written + entry)
                 # The header counts from the start of its pack, the bytes at hand from its own.
                 header = decode_header(entry, 0, length)
                 return header.kind, decode_entry(header, entry[header.payload : header.end])

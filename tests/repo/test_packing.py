@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from n4a_store import BackendError, Store
+from n4a_store.packs import writer
 from n4a_store.repo import gc, repack
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.packing import PackBuilder
@@ -56,3 +57,38 @@ def test_a_pack_is_never_renamed_over_another(tmp_path: Path) -> None:
         with pytest.raises(BackendError, match="used twice"):
             txn.commit()
         assert taken.read_bytes() == b"somebody else's"
+
+
+def test_a_forked_child_that_reads_an_open_transaction_leaves_its_pack_alone(
+    tmp_path: Path,
+) -> None:
+    """It once flushed its copy of the buffer into the file that it shares with its parent."""
+    with Store.init(tmp_path / "store") as store:
+        txn = store.transaction()
+        oid = txn.put_blob(b"not flushed yet")
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if txn.get(oid) == b"not flushed yet" else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        txn.set_ref("refs/tags/a", txn.put_tree({"a": oid, "b": txn.put_blob(b"more")}))
+        txn.commit()
+        assert fsck(store, full=True).problems == ()
+
+
+def test_an_object_is_read_back_wherever_the_writer_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the buffer, in the file, and with one part in each."""
+    monkeypatch.setattr(writer, "_BUFFER_BYTES", 100)
+    blobs = [os.urandom(size) for size in range(1, 160)]
+    parted = 0
+    with Store.init(tmp_path / "store") as store, store.transaction() as txn:
+        oids = []
+        for blob in blobs:
+            oids.append(txn.put_blob(blob))
+            own = txn._packs._writer
+            assert own is not None
+            offset, length = own.locate(oids[-1].raw) or (0, 0)
+            parted += offset < own.flushed < offset + length
+            assert [txn.get(oid) for oid in oids] == blobs[: len(oids)]
+    assert parted > 0
