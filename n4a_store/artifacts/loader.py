@@ -26,7 +26,7 @@ from n4a_store.artifacts.selection import fold_models, for_step
 from n4a_store.artifacts.serializers.table import SerializerTable, default_table
 from n4a_store.artifacts.types import ArtifactRecord, ArtifactType, as_artifact_type
 from n4a_store.artifacts.workspace import Workspace
-from n4a_store.errors import AmbiguousNameError, InvalidInputError
+from n4a_store.errors import AmbiguousNameError, CorruptionError, InvalidInputError
 from n4a_store.objects.oid import ObjectId
 from n4a_store.refs.names import check_name_component
 from n4a_store.repo.store import Store
@@ -166,7 +166,13 @@ class ArtifactLoader:
 
     def _get(self, artifact_id: str) -> Found:
         with self._mutex:
-            return self._view.get(artifact_id, self.run)
+            try:
+                return self._view.get(artifact_id, self.run)
+            except CorruptionError as error:
+                # What names it is damaged: its manifest, its record, the run.
+                raise CorruptionError(
+                    f"artifact {artifact_id}: {error}", hint=error.hint
+                ) from error
 
     def _load(self, found: Found, tree: ObjectId, name: str) -> Any:
         """The object of the artifact ``found``, or of a dependency of it, by its tree."""

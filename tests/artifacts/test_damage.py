@@ -165,3 +165,23 @@ def test_numpy_scalars_come_back_as_scalars(
 def test_an_object_of_two_gigabytes(registry: ArtifactRegistry, loader: ArtifactLoader) -> None:
     registry.register(np.zeros(2**31 + 8, dtype=np.uint8), "p:0:all", "model")
     assert loader.load_by_id("p:0:all").nbytes == 2**31 + 8
+
+
+def test_damage_to_what_names_an_artifact_names_it_too(
+    registry: ArtifactRegistry, workspace: Workspace
+) -> None:
+    """Its manifest, its links: whatever byte it is that keeps it from being found."""
+    registry.register("short", "p:0:all", "model")
+    (pack,) = (registry.store.path / "packs").iterdir()
+    registry.close()
+    whole = pack.read_bytes()
+    messages = []
+    for place in range(0, len(whole), 23):
+        pack.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with ArtifactLoader(workspace, "corn") as loader:
+            try:
+                assert loader.load_by_id("p:0:all") == "short"
+            except CorruptionError as error:
+                messages.append(str(error))
+    assert len(messages) > 10
+    assert [text for text in messages if "p:0:all" not in text] == []
