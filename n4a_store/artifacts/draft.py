@@ -170,9 +170,17 @@ class PipelineDraft:
         """Put an artifact. The closures of ``deps`` must be in or adopted by the transaction.
 
         Raises:
-            InvalidInputError: The chain of dependencies would be too long.
+            InvalidInputError: The chain of dependencies would be too long, or a cycle: it
+                would hold what this replaces.
         """
-        check_depth(new.path.artifact_id, deps)
+        name = new.path.artifact_id
+        check_depth(name, deps)
+        if new.path.key in self.artifacts:
+            for dep in deps:
+                if any(at.artifact_id == name for at in closure(dep)):
+                    raise InvalidInputError(
+                        f"{name} cannot depend on {dep.artifact_id}: that is a cycle"
+                    )
         payload = put_payload(self.txn, new.payload)
         blob = TreeEntry(Kind.BLOB, self.txn.put_blob(encode_record(new.blob)))
         node = self._put_tree(new.path.artifact_id, blob, payload, deps, new.origin)

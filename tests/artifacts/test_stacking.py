@@ -268,3 +268,18 @@ def test_a_chain_may_be_long_and_not_endless(
     loader.set_cache_size(0)
     loaded = loader.load_with_dependencies(f"p:{MAX_DEPTH}:all")
     assert list(loaded.values()) == list(range(MAX_DEPTH + 1))
+
+
+def test_registering_again_over_ones_own_dependent_is_a_cycle(
+    registry: ArtifactRegistry, loader: ArtifactLoader
+) -> None:
+    """Two versions of one id below one artifact could not both be loaded by that id."""
+    with registry.run():
+        registry.register("a", "p:0:all", "model")
+        registry.register("b", "p:1:all", "model", depends_on=["p:0:all"])
+        registry.register("c", "p:2:all", "model", depends_on=["p:1:all"])
+        for dependent in ("p:1:all", "p:2:all"):
+            with pytest.raises(InvalidInputError, match="cycle"):
+                registry.register("again", "p:0:all", "model", depends_on=[dependent])
+        assert registry.register("again", "p:1:all", "model", depends_on=["p:0:all"]).version == 2
+    assert loader.load_with_dependencies("p:1:all") == {"p:0:all": "a", "p:1:all": "again"}
