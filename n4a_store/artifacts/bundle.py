@@ -45,7 +45,7 @@ from n4a_store.objects.model import TreeEntry, Value
 from n4a_store.objects.oid import Kind, ObjectId, hash_object
 from n4a_store.objects.trees import encode_tree
 from n4a_store.refs.names import check_ref_name
-from n4a_store.repo.exchange import Received, receive_pack, write_pack
+from n4a_store.repo.exchange import ASK_AGAIN, Received, read_whole, receive_pack, write_pack
 from n4a_store.repo.history import RUN_REFS, reach
 from n4a_store.repo.store import Store
 from n4a_store.repo.tags import TAGS
@@ -58,7 +58,15 @@ from n4a_store.storage.files import (
     sync_folder,
 )
 
-__all__ = ["Bundle", "Exported", "Imported", "export_bundle", "import_bundle", "open_bundle"]
+__all__ = [
+    "Bundle",
+    "Exported",
+    "Imported",
+    "check_bundle",
+    "export_bundle",
+    "import_bundle",
+    "open_bundle",
+]
 
 MAGIC = b"N4BUNDLE"
 VERSION = 1
@@ -272,9 +280,9 @@ def open_bundle(path: Path) -> Bundle:
         raise UnsupportedFormatError(f"{path} is a bundle of version {version}")
     end = _HEAD.size + length
     if length > _MOST_HEADER or len(data) < end + _HASH_BYTES:
-        raise CorruptionError(f"bundle {path}: it is cut short")
+        raise CorruptionError(f"bundle {path}: it is cut short", hint=ASK_AGAIN)
     if blake3(data[:end]).digest() != bytes(data[end : end + _HASH_BYTES]):
-        raise CorruptionError(f"bundle {path}: its header is damaged")
+        raise CorruptionError(f"bundle {path}: its header is damaged", hint=ASK_AGAIN)
     return _decode_header(path, decode_value(data[_HEAD.size : end]), data[end + _HASH_BYTES :])
 
 
@@ -290,6 +298,13 @@ def _decode_header(path: Path, header: object, pack: memoryview) -> Bundle:
             raise InvalidInputError(f"bundle {path} would set {name}")
         refs[name] = unpack_entry(entry)
     return Bundle(dataset, created_at, refs, pack)
+
+
+def check_bundle(path: Path) -> Bundle:
+    """Open a bundle and verify every byte of it; raises as `open_bundle` does."""
+    bundle = open_bundle(path)
+    read_whole(bundle.pack, path.name)
+    return bundle
 
 
 def import_bundle(

@@ -7,6 +7,8 @@ Queries never create anything: a workspace, dataset or store that is not there i
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
 DEFAULT_WORKSPACE = "workspace"
+# A command in a hint that works on a store; what makes one, or only explains, needs no place.
+_ADVICE = re.compile(r"\bn4a-store (?=[a-z])(?!demo\b|init\b|completion\b)(?![^']*--help)")
 _MAKE_ONE = "'n4a-store demo' makes one; -w PATH or $N4A_WORKSPACE names another"
 
 
@@ -63,6 +67,12 @@ class App:
     def update(self, options: Options) -> None:
         """Fold in the options given at one level of the command line."""
         self.options = self.options.merged(options)
+        for option in ("workspace", "dataset", "store"):
+            # An empty shell variable must not silently mean "here", or "all datasets".
+            if getattr(self.options, option) == "":
+                raise errors.InvalidInputError(
+                    f"--{option} is empty", hint=f"name one, or leave --{option} away"
+                )
         self.out = Output(color=self.options.color or "auto", quiet=bool(self.options.quiet))
 
     def close(self) -> None:
@@ -78,6 +88,20 @@ class App:
     def verbose(self) -> bool:
         """Whether to say more."""
         return bool(self.options.verbose)
+
+    def located(self, advice: str, dataset: str | None = None) -> str:
+        """`advice` whose commands work on the store that this one works on, wherever we are.
+
+        Args:
+            advice: A hint such as "run: n4a-store fsck".
+            dataset: The dataset that is meant; default: the one that `-d` names, if any.
+        """
+        options = self.options
+        place = {"--store": options.store}
+        if options.store is None:
+            place = {"-w": options.workspace, "-d": dataset or options.dataset}
+        words = [f"{flag} {shlex.quote(value)} " for flag, value in place.items() if value]
+        return _ADVICE.sub(lambda command: command[0] + "".join(words), advice)
 
     def workspace_path(self) -> Path:
         """The workspace folder; it need not exist.

@@ -116,10 +116,16 @@ def _report_error(error: BaseException, app: App) -> int:
         return ExitCode.FAILURE
     code = exit_code_for(error)
     if isinstance(error, errors.StoreError):
-        app.out.error(error.message, error.hint)
+        # Where there is no store, the place itself is what was wrong.
+        lost = isinstance(error, errors.StoreNotFoundError)
+        hint = error.hint if lost or not error.hint else app.located(error.hint)
+        app.out.error(error.message, hint)
     elif isinstance(error, OSError):
         name = f": {error.filename}" if error.filename else ""
-        app.out.error(f"{(error.strerror or str(error)).lower()}{name}")
+        app.out.error(
+            f"{(error.strerror or str(error)).lower()}{name}",
+            "check the path, its permissions and the space on the disk, then try again",
+        )
     else:
         app.out.error(
             f"this is a bug in n4a-store: {type(error).__name__}: {error}",

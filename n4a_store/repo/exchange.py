@@ -18,8 +18,9 @@ from n4a_store.packs.writer import PackWriter
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import Transaction
 
-__all__ = ["Received", "put_objects", "receive_pack", "write_pack"]
+__all__ = ["ASK_AGAIN", "Received", "put_objects", "read_whole", "receive_pack", "write_pack"]
 
+ASK_AGAIN = "the file was damaged on its way: get it again"
 BATCH_BYTES = 256 * 1024 * 1024
 
 
@@ -99,10 +100,24 @@ def receive_pack(
         CorruptionError: The pack or an object in it is damaged; no ref was set.
         ObjectNotFoundError: A tree names an object that neither the pack nor the store has.
     """
-    reader = PackReader(data, name)
-    reader.verify_index()
-    reader.verify_bytes()
-    return put_objects(store, reader, finish, progress)
+    return put_objects(store, read_whole(data, name), finish, progress)
+
+
+def read_whole(data: memoryview, name: str) -> PackReader:
+    """A pack that came from elsewhere, with every byte of it verified.
+
+    Raises:
+        CorruptionError: It is damaged or cut short.
+    """
+    try:
+        reader = PackReader(data, name)
+        reader.verify_index()
+        reader.verify_bytes()
+    except CorruptionError as error:
+        # Checking the store, as for a pack of its own, would find nothing.
+        error.hint = ASK_AGAIN
+        raise
+    return reader
 
 
 def put_objects(

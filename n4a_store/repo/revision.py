@@ -58,7 +58,9 @@ def resolve(store: Store, name: str) -> TreeEntry:
         AmbiguousNameError: It is a short id that fits several objects.
     """
     if not isinstance(name, str) or not name or "\0" in name:
-        raise InvalidInputError(f"not a name: {name!r:.80}")
+        raise InvalidInputError(
+            f"not a name: {name!r:.80}", hint="'n4a-store show-ref' lists the refs"
+        )
     # Content hashes are shown with their algorithm, and should be good for pasting.
     name = name.removeprefix(_HASH_PREFIX)
     # The colon that begins a path is the first one outside of @{…}, where times have colons.

@@ -256,7 +256,9 @@ def read_text(path: Path) -> str | None:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BackendError(f"{path} is not UTF-8 text: {error}") from error
+        raise BackendError(
+            f"{path} is not UTF-8 text: {error}", hint="restore it, or write it anew"
+        ) from error
 
 
 def map_file(path: Path) -> memoryview:

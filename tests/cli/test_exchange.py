@@ -86,6 +86,21 @@ def test_a_bundle_that_is_cut_short(cli: Cli, trained: Trained, tmp_path: Path) 
         assert cli("--store", tmp_path / "store", "artifacts", "import", bundle).code in (2, 4)
 
 
+def test_a_bad_bundle_leaves_no_dataset_and_advises_another_copy(
+    cli: Cli, trained: Trained, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "run.n4b"
+    cli(*corn(trained), "artifacts", "export", trained.runs[0], "-o", bundle).ok()
+    data = bundle.read_bytes()
+    bring = ("-w", tmp_path / "theirs", "-d", "new", "artifacts", "import", bundle, "--create")
+    for length in (60, len(data) // 2, len(data) - 1):
+        bundle.write_bytes(data[:length])
+        cli(*bring).failed(4, "hint: the file was damaged on its way: get it again")
+    assert not (tmp_path / "theirs").exists()
+    bundle.write_bytes(data)
+    cli(*bring).ok()
+
+
 def test_export_refuses(cli: Cli, trained: Trained, tmp_path: Path) -> None:
     export = (*corn(trained), "artifacts", "export")
     there = tmp_path / "there"

@@ -1,5 +1,6 @@
 """fsck."""
 
+import shlex
 from pathlib import Path
 
 from tests.cli.conftest import Cli, SmallStore
@@ -38,6 +39,20 @@ def test_damage_is_named_with_what_it_hurts(executable: Cli, own: SmallStore) ->
     assert "index-pack" in command
     assert f"lost {own.greeting}" in executable("--store", own.path, *command).out
     assert "Traceback" not in result.err
+
+
+def test_the_way_out_that_it_names_works_as_it_stands(
+    cli: Cli, own: SmallStore, tmp_path: Path
+) -> None:
+    flip(own.path, b"hello\n")
+    lines = cli("fsck", "--full", "--store", own.path, cwd=tmp_path).lines
+    (hint,) = (line for line in lines if line.startswith("  hint: n4a-store "))
+    advised = hint.removeprefix("  hint: n4a-store ").split(" keeps what")[0]
+    salvaged = cli(*shlex.split(advised), cwd=tmp_path)
+    assert salvaged.code == 4
+    assert f"lost {own.greeting}" in salvaged.lines
+    failed = cli("--store", own.path, "artifacts", "gc")
+    failed.failed(4, f"hint: run: n4a-store --store {shlex.quote(str(own.path))} fsck --full")
 
 
 def test_json(cli: Cli, own: SmallStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -227,6 +228,36 @@ def test_purge_is_careful(
     gone = cli(*corn, "purge", "-f", "-y", "--now", "--json").ok().json
     assert gone["gc"]["bytes_freed"] > 0
     assert cli(*corn[:-1], "count-objects").out == "0 objects in 0 packs, 0 bytes\n"
+
+
+def test_a_second_purge_says_that_nothing_is_left(cli: Cli, corn: tuple[str]) -> None:
+    cli(*corn, "purge", "-f", "-y").ok()
+    again = cli(*corn, "purge", "-f", "-y").ok()
+    assert again.out == ""
+    assert again.err == "nothing to remove: corn holds no run, pipeline or tag\n"
+
+
+@pytest.mark.parametrize("by", ["dataset", "store"])
+def test_the_undo_that_rm_advises_works_from_anywhere(
+    cli: Cli, trained_own: Trained, tmp_path: Path, by: str
+) -> None:
+    place: tuple[str | Path, ...] = ("-w", trained_own.path, "-d", "corn")
+    if by == "store":
+        place = ("--store", trained_own.path / "binaries" / "corn")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    before = cli(*place, "show-ref").ok().out
+    said = cli(*place, "artifacts", "rm", "0001_pls", "-f", cwd=elsewhere).ok().err
+    advised = shlex.split(said.split("take it back with: n4a-store ")[1])
+    assert cli(*place, "show-ref").ok().out != before
+    cli(*advised, cwd=elsewhere).ok()
+    assert cli(*place, "show-ref").ok().out == before
+
+
+def test_after_gc_now_a_ref_has_no_moves_and_is_still_known(cli: Cli, corn: tuple[str]) -> None:
+    cli(*corn, "gc", "--now", "-f").ok()
+    assert cli(*corn[:-1], "reflog", "0001_pls").ok().out == ""
+    cli(*corn, "undo", "0001_pls").failed(13, "undo reaches back")
 
 
 def test_purge_asks_on_a_terminal(corn: tuple[str], cli: Cli) -> None:

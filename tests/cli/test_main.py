@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 import pytest
 
 from n4a_store.cli.command import Entry, LazyGroup
 from n4a_store.cli.main import artifacts, program
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, Trained
 
 
 def commands() -> dict[str, Entry]:
@@ -79,3 +80,19 @@ def test_a_typo_is_a_usage_error_with_a_way_out(cli: Cli, argv: list[str], said:
 def test_the_module_is_the_program(executable: Cli) -> None:
     version = executable("--version").ok().out
     assert version.startswith("n4a-store ")
+
+
+@pytest.mark.parametrize("option", ["workspace", "dataset", "store"])
+def test_an_empty_place_is_refused_not_taken_for_all(cli: Cli, option: str) -> None:
+    cli("fsck", f"--{option}", "").failed(2, f"--{option} is empty", "hint: ")
+    cli(f"--{option}=", "artifacts", "gc", "--force").failed(2, f"--{option} is empty")
+
+
+def test_an_empty_name_is_not_the_newest_run(cli: Cli, trained: Trained) -> None:
+    cli("-w", trained.path, "-d", "corn", "artifacts", "show", "").failed(2, "hint: ")
+
+
+def test_an_io_error_has_a_hint(cli: Cli, trained: Trained, tmp_path: Path) -> None:
+    gone = tmp_path / "gone.n4b"
+    corn = ("-w", trained.path, "-d", "corn")
+    cli(*corn, "artifacts", "import", gone).failed(1, "no such file", "hint: check the path")

@@ -10,7 +10,7 @@ from n4a_store.cli.command import plumbing
 from n4a_store.cli.context import App
 from n4a_store.cli.exit_codes import ExitCode
 from n4a_store.cli.progress import progress
-from n4a_store.cli.render import Output, Span
+from n4a_store.cli.render import Span
 from n4a_store.cli.terminal import human_count, human_size
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def command(app: App, full: bool) -> None:
 
 def _show(app: App, name: str, report: FsckReport) -> None:
     for problem in report.problems:
-        _show_problem(app.out, problem, most=None if app.verbose else _SHOWN_HURTS)
+        _show_problem(app, name, problem)
     errors = sum(problem.severity == "error" for problem in report.problems)
     verdict = Span("ok", "green") if report.ok else Span(f"{errors} damaged or missing", "red")
     app.out.line(f"{name}: ", verdict)
@@ -62,7 +62,8 @@ def _show(app: App, name: str, report: FsckReport) -> None:
         app.out.note("  contents were not read: 'n4a-store fsck --full' does that")
 
 
-def _show_problem(out: Output, problem: Problem, *, most: int | None) -> None:
+def _show_problem(app: App, dataset: str, problem: Problem) -> None:
+    out, most = app.out, None if app.verbose else _SHOWN_HURTS
     style = _STYLES[problem.severity]
     out.line(Span(str(problem.severity), style), f" {problem.code} {problem.subject}")
     out.line(f"  {problem.message}")
@@ -71,4 +72,4 @@ def _show_problem(out: Output, problem: Problem, *, most: int | None) -> None:
     if most is not None and len(problem.hurts) > most:
         out.line(f"  … {len(problem.hurts) - most} more: --verbose")
     if problem.hint:
-        out.line(f"  hint: {problem.hint}")
+        out.line(f"  hint: {app.located(problem.hint, dataset)}")

@@ -51,7 +51,8 @@ def full_name(store: Store, name: str) -> str:
     from n4a_store.refs.names import check_ref_name
 
     full = [name] if name.startswith("refs/") else [prefix + name for prefix in NAMESPACES]
+    present = {ref.name for ref in store.refs()}  # gc --now leaves a ref without its moves
     for candidate in map(check_ref_name, full):
-        if store.reflog(candidate):
+        if store.reflog(candidate) or candidate in present:
             return candidate
     raise RefNotFoundError(f"no ref is or was called '{name}'", hint=hint_for(store, name))

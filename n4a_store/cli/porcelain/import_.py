@@ -29,9 +29,10 @@ def command(app: App, force: bool, trust: bool, create: bool, file: str) -> None
     chose: what is imported loads only with trust, unless --trust is given here. An interrupted
     import can be repeated. Without -d, the dataset is the one that the bundle came from.
     """
-    from n4a_store.artifacts.bundle import import_bundle, open_bundle
+    from n4a_store.artifacts.bundle import check_bundle, import_bundle, open_bundle
 
-    bundle = open_bundle(Path(file))
+    # A file that is no good must not leave an empty dataset behind.
+    bundle = (check_bundle if create else open_bundle)(Path(file))
     dataset = app.options.dataset or bundle.dataset
     store = _store(app, dataset, create=create)
     with progress(app, "importing") as report:

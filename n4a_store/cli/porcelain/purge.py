@@ -44,7 +44,8 @@ def command(app: App, force: bool, yes: bool, now: bool) -> None:
         fields["manifests"] = [str(path) for path in found]
         app.out.json("artifacts purge", fields | {"gc": report})
         return
-    show_removal(app, dataset, removal, found, freed_now=report.bytes_freed if report else None)
+    freed = report.bytes_freed if report else None
+    show_removal(app, dataset, removal, found, done=force, freed_now=freed)
 
 
 def _ask(dataset: str) -> None:

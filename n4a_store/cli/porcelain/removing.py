@@ -58,10 +58,12 @@ def show_removal(
     removal: Removal,
     found: list[Path],
     *,
+    done: bool,
     freed_now: int | None = None,
 ) -> None:
     """What a removal did, or would do; `freed_now` when its space was freed at once."""
-    done = removal.op is not None
+    if done and not removal.moves and not found:
+        app.out.note(f"nothing to remove: {dataset.name} holds no run, pipeline or tag")
     for move in removal.moves:
         if move.new is None:
             app.out.line(Span("removed" if done else "would remove", "red"), f"  {move.ref}")
@@ -73,13 +75,14 @@ def show_removal(
     if freed_now is not None:
         app.out.line(f"freed {human_size(freed_now)}; undo cannot take this back")
         return
+    if done and removal.op is None:
+        return
     app.out.line(
         f"{'frees' if done else 'would free'} {removal.freed_objects} objects, "
         f"{human_size(removal.freed_bytes)}, with the first gc after the undo window"
     )
     if done:
-        app.out.note(
-            f"take it back with: n4a-store artifacts undo -d {dataset.name} --op {removal.op}"
-        )
+        undo = f"n4a-store artifacts undo --op {removal.op}"
+        app.out.note(f"take it back with: {app.located(undo, dataset.name)}")
     else:
         app.out.note(NOTHING_CHANGED)

@@ -41,7 +41,7 @@ def command(app: App, force: bool, names: tuple[str, ...]) -> None:
         fields = {"dataset": dataset.name, "dry_run": not force, "removal": removal}
         app.out.json("artifacts rm", fields | {"manifests": [str(path) for path in found]})
     else:
-        show_removal(app, dataset, removal, found)
+        show_removal(app, dataset, removal, found, done=force)
 
 
 def _known(store: Store, name: str) -> bool:

@@ -40,7 +40,7 @@ def command(app: App, run: str | None, name: str | None) -> None:
 
     if name is None and run is not None:
         name, run = run, None
-    dataset, subject = subject_of(app, name or _newest_run(app), run)
+    dataset, subject = subject_of(app, _newest_run(app) if name is None else name, run)
     if isinstance(subject, RunSubject):
         _show_run(app, dataset, subject)
     elif isinstance(subject, PipelineSubject):

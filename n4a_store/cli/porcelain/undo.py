@@ -31,7 +31,8 @@ def command(app: App, op: int | None, dry_run: bool, listing: bool, ref: str | N
         return
     if ref is not None and op is None:
         with hinted(store, ref):
-            op = newest_undoable(store, full_name(store, ref))
+            known = full_name(store, ref)
+        op = newest_undoable(store, known)
     done = undo(store, op, dry_run=dry_run)
     if app.json:
         moves = [{"ref": name, "old": old, "new": new} for name, old, new in done.refs]
