@@ -34,12 +34,48 @@ IDLE_SECONDS = 5.0
 # A condemned pack is no place to read from: whatever a ref reaches stands in a live one.
 READABLE = (PackState.LIVE, PackState.HELD)
 _all_sessions: weakref.WeakSet[ReadSessions] = weakref.WeakSet()
+_mutex = threading.Lock()
+_reaper: threading.Thread | None = None
+
+
+def _known_sessions() -> list[ReadSessions]:
+    with _mutex:
+        return list(_all_sessions)
 
 
 def drop_idle_sessions() -> None:
     """End the sessions of this process that nobody is using: gc need not wait for them."""
-    for sessions in list(_all_sessions):
+    for sessions in _known_sessions():
         sessions.drop_idle()
+
+
+def _watch_idle_sessions() -> None:
+    """See to it that one thread ends the idle sessions of all stores of this process.
+
+    Raises:
+        RuntimeError: No thread can be started.
+    """
+    global _reaper  # noqa: PLW0603 - one process, one thread
+    with _mutex:
+        if _reaper is None:
+            thread = threading.Thread(target=_reap, name="n4a_store-idle-sessions", daemon=True)
+            thread.start()
+            _reaper = thread
+
+
+def _reap() -> None:
+    global _reaper  # noqa: PLW0603 - as above
+    watching = True
+    while watching:
+        time.sleep(IDLE_SECONDS / 4)
+        # Each of them is asked, not only up to the first that is still open.
+        open_still = [sessions.drop_after(IDLE_SECONDS) for sessions in _known_sessions()]
+        watching = any(open_still)
+    with _mutex:
+        _reaper = None
+    if any(sessions.holds_lease and sessions.ends_when_idle for sessions in _known_sessions()):
+        # One began after it was looked at, and found the thread still there.
+        _watch_idle_sessions()
 
 
 class _Block(AbstractContextManager[None]):
@@ -85,9 +121,11 @@ class ReadSessions:
         self._users = 0
         self._began = 0.0
         self._idle_since = 0.0
-        self._reaper: threading.Thread | None = None
         self._loaded = False
-        _all_sessions.add(self)
+        self.ends_when_idle = True
+        """Whether a session ends by the clock; only a test that steps by hand says no."""
+        with _mutex:
+            _all_sessions.add(self)
 
     def session(self) -> AbstractContextManager[None]:
         """Hold the lease for the length of the block; blocks may nest and run in threads."""
@@ -98,8 +136,12 @@ class ReadSessions:
         self._mutex = threading.RLock()
         self._lease = None  # closed by the fork handler of leases
         self._users = 0
-        self._reaper = None
         self._loaded = False
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether a session is open, in use or not."""
+        return self._lease is not None
 
     def _enter(self) -> None:
         with self._mutex:
@@ -156,24 +198,21 @@ class ReadSessions:
             self._users -= 1
             if self._users == 0 and self._lease is not None:
                 self._idle_since = time.monotonic()
-                if self._reaper is None:
-                    self._reaper = threading.Thread(
-                        target=self._reap, name="n4a_store-idle-session", daemon=True
-                    )
-                    self._reaper.start()
+                if _reaper is None and self.ends_when_idle:
+                    try:
+                        _watch_idle_sessions()
+                    except RuntimeError:
+                        # No thread to be had: then nothing may be left open.
+                        self._drop()
 
-    def _reap(self) -> None:
-        while True:
-            time.sleep(IDLE_SECONDS / 4)
-            with self._mutex:
-                if self._lease is None:
-                    self._reaper = None
-                    return
-                idle = time.monotonic() - self._idle_since
-                if self._users == 0 and idle >= IDLE_SECONDS:
-                    self._drop()
-                    self._reaper = None
-                    return
+    def drop_after(self, seconds: float) -> bool:
+        """Give up a lease that nobody has used for ``seconds``; whether one is still held."""
+        if not self.ends_when_idle:
+            return False
+        with self._mutex:
+            if self._users == 0 and time.monotonic() - self._idle_since >= seconds:
+                self._drop()
+            return self._lease is not None
 
     def _drop(self) -> None:
         lease, self._lease = self._lease, None
@@ -197,6 +236,8 @@ class ReadSessions:
 
 
 def _forget_parents_sessions() -> None:
+    global _mutex, _reaper
+    _mutex, _reaper = threading.Lock(), None
     for sessions in list(_all_sessions):
         sessions._forget_parent()
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -340,7 +339,7 @@ class _Explorer:
         shutil.rmtree(self._place, ignore_errors=True)
         shutil.copytree(self._template, self._place)
         run = _Run(Store.open(self._place, settings=_SETTINGS), {})
-        run.store.sessions._reaper = threading.main_thread()  # nothing ends by the clock
+        run.store.sessions.ends_when_idle = False
         for role in self._scenario.roles:
             process = Process(
                 role.name,

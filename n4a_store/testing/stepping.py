@@ -122,7 +122,7 @@ class Process:
         self._go.acquire()
         self._stopped.acquire()
         # No thread of this process may end its sessions by the clock.
-        store.sessions._reaper = threading.main_thread()
+        store.sessions.ends_when_idle = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 

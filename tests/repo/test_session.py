@@ -109,3 +109,26 @@ def test_closing_ends_the_session(store: Store) -> None:
         pass
     store.close()
     assert roles(store) == []
+
+
+def test_one_thread_watches_the_sessions_of_all_stores(tmp_path: Path) -> None:
+    stores = [Store.init(tmp_path / str(number)) for number in range(20)]
+    for store in stores:
+        assert list(store.objects()) == []
+    names = [thread.name for thread in threading.enumerate()]
+    assert names.count("n4a_store-idle-sessions") == 1
+    for store in stores:
+        store.close()
+
+
+def test_without_a_thread_to_be_had_no_session_stays_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(session_module, "_reaper", None)
+    monkeypatch.setattr(session_module, "_watch_idle_sessions", refuse)
+    with Store.init(tmp_path / "store") as store:
+        assert list(store.objects()) == []
+        assert not store.sessions.holds_lease
