@@ -16,7 +16,20 @@ from n4a_store.objects.model import Run, Tree, TreeEntry
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId
 from n4a_store.objects.trees import TreeNode, decode_node, iter_entries, lookup
 
-__all__ = ["ObjectReader"]
+__all__ = ["ObjectReader", "need_id"]
+
+
+def need_id(oid: object) -> ObjectId:
+    """``oid``, when it is the id of an object.
+
+    Raises:
+        InvalidInputError: It is anything else, such as the text of an id.
+    """
+    if not isinstance(oid, ObjectId):
+        raise InvalidInputError(
+            f"an ObjectId is needed, not {oid!r:.80}", hint="store.resolve(name) gives one"
+        )
+    return oid
 
 
 class ObjectReader(ABC):
@@ -42,7 +55,7 @@ class ObjectReader(ABC):
             ObjectNotFoundError: There is no such object.
             CorruptionError: It is damaged.
         """
-        return bytes(self.read(oid.raw)[1])
+        return bytes(self.read(need_id(oid).raw)[1])
 
     def view(self, oid: ObjectId) -> memoryview:
         """The bytes of an object as a read-only view, without a copy when it is stored raw.
@@ -51,7 +64,7 @@ class ObjectReader(ABC):
             ObjectNotFoundError: There is no such object.
             CorruptionError: It is damaged.
         """
-        return memoryview(self.read(oid.raw)[1]).toreadonly()
+        return memoryview(self.read(need_id(oid).raw)[1]).toreadonly()
 
     def payload(self, oid: ObjectId, kind: Kind) -> BytesLike:
         """The bytes of an object that must be of ``kind``.
@@ -61,7 +74,7 @@ class ObjectReader(ABC):
             InvalidInputError: It is of another kind.
             CorruptionError: It is damaged.
         """
-        found, data = self.read(oid.raw)
+        found, data = self.read(need_id(oid).raw)
         if found != kind:
             raise InvalidInputError(
                 f"object {oid.short(12)} is a {Kind(found).label}, not a {kind.label}"

@@ -33,7 +33,7 @@ from n4a_store.refs.names import check_ref_name
 from n4a_store.refs.refs import Ref, ReflogEntry, from_row, read_reflog
 from n4a_store.repo.creation import create_store
 from n4a_store.repo.format import StoreFormat, read_format
-from n4a_store.repo.reading import ObjectReader
+from n4a_store.repo.reading import ObjectReader, need_id
 from n4a_store.repo.session import ReadSessions
 from n4a_store.repo.transaction import Transaction
 from n4a_store.settings import Settings
@@ -265,7 +265,7 @@ class Store(ObjectReader):
             CorruptionError: Its header is damaged.
         """
         with self.session():
-            location = self._locate(oid.raw)
+            location = self._locate(need_id(oid).raw)
             header = self.odb.header(location)
         return ObjectInfo(
             oid,
@@ -292,7 +292,7 @@ class Store(ObjectReader):
         """
         try:
             with self.session():
-                self._locate(oid.raw)
+                self._locate(need_id(oid).raw)
         except ObjectNotFoundError:
             return False
         return True
@@ -305,7 +305,7 @@ class Store(ObjectReader):
             InvalidInputError: It is not a tree.
             CorruptionError: It is damaged.
         """
-        node = self._nodes.get(oid.raw)
+        node = self._nodes.get(need_id(oid).raw)
         if node is None:
             node = decode_node(self.payload(oid, Kind.TREE))
             self.remember_nodes({oid.raw: node})

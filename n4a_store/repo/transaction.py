@@ -48,7 +48,7 @@ from n4a_store.refs.names import check_name_component, check_ref_name
 from n4a_store.refs.refs import ANY, Expect, RefChange, from_row
 from n4a_store.repo.commit import CommitPlan, CommitResult, publish, publish_packs
 from n4a_store.repo.packing import PackBuilder
-from n4a_store.repo.reading import ObjectReader
+from n4a_store.repo.reading import ObjectReader, need_id
 from n4a_store.storage.files import remove_tree
 from n4a_store.storage.leases import Lease, LeaseRole
 from n4a_store.storage.rows import PackState, ReflogRow
@@ -225,7 +225,7 @@ class Transaction(ObjectReader):
         """Make sure that ``child`` may be named, its kind included."""
         if type(child) is TreeEntry and self._known.get(child.oid.raw) == child.kind:
             return child  # as nearly always
-        oid = child.oid if isinstance(child, TreeEntry) else child
+        oid = child.oid if isinstance(child, TreeEntry) else need_id(child)
         known = self._known.get(oid.raw)
         if known is None:
             self._adopt_closure(oid)

@@ -24,3 +24,16 @@ def test_what_a_ref_is_expected_to_hold_is_an_id(tmp_path: Path, expect: object)
         blob = txn.put_blob(b"x")
         with pytest.raises(InvalidInputError, match="expect"):
             txn.set_ref("refs/tags/x", blob, expect=expect)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", ["ab12", "0" * 64, None, b"x" * 32, 7])
+def test_what_is_no_object_id_is_refused_by_name(tmp_path: Path, wrong: object) -> None:
+    with Store.init(tmp_path / "ids") as store, store.transaction() as txn:
+        asked = (store.get, store.view, store.has, store.info, store.kind, store.get_tree)
+        for ask in (*asked, store.get_run, store.get_value, store.node, txn.get):
+            with pytest.raises(InvalidInputError, match="ObjectId"):
+                ask(wrong)  # type: ignore[operator]
+        with pytest.raises(InvalidInputError, match="ObjectId"):
+            txn.put_tree({"a": wrong})  # type: ignore[dict-item]
+        with pytest.raises(InvalidInputError, match="ObjectId"):
+            txn.set_ref("refs/tags/a", wrong)  # type: ignore[arg-type]
