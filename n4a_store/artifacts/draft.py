@@ -99,6 +99,8 @@ class PipelineDraft:
         self.current = current
         self.kept = kept
         self.artifacts: dict[str, DraftArtifact] = {}
+        self.replaced: set[tuple[str, str]] = set()
+        """Keys and contents that were registered here and have been registered again since."""
         self._deps: dict[tuple[ObjectId, ...], TreeEntry] = {}
         self.branches: dict[str, str] = dict(kept.links.branches) if kept else {}
 
@@ -185,6 +187,8 @@ class PipelineDraft:
         blob = TreeEntry(Kind.BLOB, self.txn.put_blob(encode_record(new.blob)))
         node = self._put_tree(new.path.artifact_id, blob, payload, deps, new.origin)
         before = self.artifacts.get(new.path.key)
+        if before is not None:
+            self.replaced.add((new.path.key, before.record.content_hash))
         bumps = 1 if before is None else before.bumps + 1
         links = KeyLinks(
             since=0,

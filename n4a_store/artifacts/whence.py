@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from n4a_store.artifacts.draft import PipelineDraft
 from n4a_store.artifacts.graph import closure
 from n4a_store.artifacts.manifest_tree import RUNS, StoredArtifact
 from n4a_store.artifacts.payload import ObjectReader
@@ -27,6 +28,10 @@ def whence(view: View, store: Store, record: ArtifactRecord) -> tuple[ObjectRead
     found = view.find(record.artifact_id)
     if found is not None and found.record.content_hash == record.content_hash:
         return found.reader, found.origin
+    pipeline = view.pipeline(record.pipeline_id)
+    key = record.artifact_id.partition(":")[2]
+    if isinstance(pipeline, PipelineDraft) and (key, record.content_hash) in pipeline.replaced:
+        return pipeline.reader, ""
     for at in _everywhere(view, store):
         same = at.path.artifact_id == record.artifact_id
         if same and at.record.content_hash == record.content_hash:
