@@ -1,4 +1,4 @@
-"""An id that is registered twice in one run: the first record is good as long as the run is open."""
+"""An id that is registered twice in one run: its first record is good while the run is open."""
 
 from __future__ import annotations
 
