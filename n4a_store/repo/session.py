@@ -228,6 +228,13 @@ class ReadSessions:
             if self._users == 0:
                 self._drop()
 
+    def __del__(self) -> None:
+        # A store that nobody closed: what its single reads left open ends with it. In a forked
+        # child the lease is the parent's, and giving it up here only closes our copy.
+        lease = self.__dict__.get("_lease")
+        if lease is not None:
+            lease.release()
+
     def close(self) -> None:
         """End all sessions of this process."""
         with self._mutex:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import threading
 import time
@@ -132,3 +133,17 @@ def test_without_a_thread_to_be_had_no_session_stays_open(
     with Store.init(tmp_path / "store") as store:
         assert list(store.objects()) == []
         assert not store.sessions.holds_lease
+
+
+def test_a_store_that_nobody_closed_leaves_no_lease(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Store.init(tmp_path / "store").close()
+    store = Store.open(tmp_path / "store")
+    assert list(store.objects()) == []
+    leases = store.layout.leases
+    assert len(list(leases.iterdir())) == 1
+    del store
+    gc.collect()
+    assert list(leases.iterdir()) == []
+    assert "never released" not in caplog.text
