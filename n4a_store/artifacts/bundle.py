@@ -26,7 +26,14 @@ from blake3 import blake3
 from n4a_store.artifacts.environment import now
 from n4a_store.artifacts.graph import closure
 from n4a_store.artifacts.links import Links, decode_links, encode_links
-from n4a_store.artifacts.manifest_tree import ARTIFACTS, LINKS, PIPELINES, TOTALS, PipelineManifest
+from n4a_store.artifacts.manifest_tree import (
+    ARTIFACTS,
+    LINKS,
+    MEASURES,
+    PIPELINES,
+    PipelineManifest,
+)
+from n4a_store.artifacts.measures import encode_measures
 from n4a_store.artifacts.subject import (
     ArtifactSubject,
     ObjectSubject,
@@ -34,7 +41,6 @@ from n4a_store.artifacts.subject import (
     RunSubject,
     Subject,
 )
-from n4a_store.artifacts.totals import Totals, changed, encode_totals
 from n4a_store.errors import (
     CorruptionError,
     InvalidInputError,
@@ -225,10 +231,7 @@ def _alone(store: Store, subject: ArtifactSubject, extra: list[_Extra]) -> TreeE
         manifest.links.branches,
     )
 
-    totals: Totals = {}
-    for name in artifacts:
-        record = manifest.record(store, name)
-        totals = changed(totals, str(record.artifact_type), 1, record.size_bytes)
+    measures = manifest.measures()
 
     def emit(kind: Kind, data: bytes) -> ObjectId:
         oid = hash_object(kind, data)
@@ -241,7 +244,7 @@ def _alone(store: Store, subject: ArtifactSubject, extra: list[_Extra]) -> TreeE
         "serial": manifest.serial,
         "created_at": manifest.created_at,
         "run": manifest.run_id,
-        TOTALS: encode_totals(totals),
+        MEASURES: encode_measures({name: measures[name] for name in artifacts}),
     }
     entries = {ARTIFACTS: TreeEntry(Kind.TREE, tree), LINKS: blob}
     return TreeEntry(Kind.TREE, encode_tree(entries, attrs, lambda data: emit(Kind.TREE, data)))

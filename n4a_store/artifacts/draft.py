@@ -18,16 +18,16 @@ from n4a_store.artifacts.manifest_tree import (
     ARTIFACTS,
     DEPS,
     LINKS,
+    MEASURES,
     PAYLOAD,
     RECORD,
-    TOTALS,
     PipelineManifest,
     make_record,
 )
+from n4a_store.artifacts.measures import Measure, encode_measures
 from n4a_store.artifacts.payload import ObjectReader, ordered_key, put_payload
 from n4a_store.artifacts.record_blob import RecordBlob, encode_record
 from n4a_store.artifacts.serializers.base import Payload
-from n4a_store.artifacts.totals import Totals, changed, encode_totals
 from n4a_store.artifacts.types import ArtifactRecord, Ids
 from n4a_store.errors import ArtifactNotFoundError, InvalidInputError
 from n4a_store.objects.model import Tree, TreeEntry
@@ -349,7 +349,7 @@ class PipelineDraft:
         )
         links = Links(self._links(serial, current, children), dict(self.branches))
         links = replace(links, retired=_retired(current, links.keys))
-        totals = self._totals()
+        measured = encode_measures(self._measures())
         oid = self.txn.put_tree(
             {
                 ARTIFACTS: TreeEntry(Kind.TREE, self.txn.put_tree(children)),
@@ -359,7 +359,7 @@ class PipelineDraft:
                 "serial": serial,
                 "created_at": self.created_at,
                 "run": self.run_id,
-                TOTALS: encode_totals(totals),
+                MEASURES: measured,
             },
         )
         return PipelineManifest(
@@ -370,20 +370,16 @@ class PipelineDraft:
             self.run_id,
             Tree(children),
             links,
-            totals,
+            measured,
         )
 
-    def _totals(self) -> Totals:
-        """Counters for statistics; only records that are replaced have to be read for them."""
-        kept = self.kept
-        totals: Totals = {} if kept is None else kept.totals
+    def _measures(self) -> dict[str, Measure]:
+        """What statistics are made from: each artifact's type and size, without reading any."""
+        measures = {} if self.kept is None else dict(self.kept.measures())
         for key, artifact in self.artifacts.items():
-            if kept is not None and key in kept.artifacts:
-                old = kept.record(self.txn, key)
-                totals = changed(totals, str(old.artifact_type), -1, -old.size_bytes)
-            new = artifact.record
-            totals = changed(totals, str(new.artifact_type), 1, new.size_bytes)
-        return totals
+            record = artifact.record
+            measures[key] = Measure(str(record.artifact_type), record.size_bytes)
+        return measures
 
     def _links(
         self, serial: int, current: PipelineManifest | None, children: Mapping[str, TreeEntry]

@@ -1,20 +1,21 @@
 """Pipeline manifests in a store: what they hold, and the records they add up to.
 
 A manifest is a tree ``{"artifacts": key -> artifact tree, "links": blob}`` with the attributes
-``serial``, ``created_at``, ``run`` and ``totals``. Opening one reads that tree and the links; the
+``serial``, ``created_at``, ``run`` and ``measures``. Opening one reads that tree and the links; the
 artifacts' own trees and records are read when asked for, their payloads never.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from n4a_store.artifacts.execution_path import ExecutionPath, parse_key
 from n4a_store.artifacts.graph import ArtifactNode, build_node
 from n4a_store.artifacts.links import KeyLinks, Links, decode_links
+from n4a_store.artifacts.measures import Measures, decode_measures
 from n4a_store.artifacts.payload import ObjectReader
 from n4a_store.artifacts.record_blob import RecordBlob, decode_record
-from n4a_store.artifacts.totals import Totals, decode_totals
 from n4a_store.artifacts.types import (
     HASH_PREFIX,
     ArtifactRecord,
@@ -34,7 +35,7 @@ PIPELINES = "refs/pipelines/"
 RUNS = "refs/runs/"
 ARTIFACTS, LINKS = "artifacts", "links"
 RECORD, PAYLOAD, DEPS = "record", "payload", "deps"
-TOTALS = "totals"
+MEASURES = "measures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class PipelineManifest:
         run_id: The run that made it.
         artifacts: From keys to artifact trees.
         links: What is true of them only here.
-        totals: How many there are of each type, and their bytes.
+        measured: Of what type and how large each is, as it is stored; see `measures`.
     """
 
     pipeline_id: str
@@ -86,7 +87,7 @@ class PipelineManifest:
     run_id: str
     artifacts: Tree
     links: Links
-    totals: Totals
+    measured: object
 
     @classmethod
     def read(cls, reader: ObjectReader, pipeline_id: str, oid: ObjectId) -> PipelineManifest:
@@ -108,7 +109,6 @@ class PipelineManifest:
                 and isinstance(run_id, str)
             ):
                 raise CorruptionError("it is not a pipeline's manifest")
-            totals = decode_totals(tree.attrs.get(TOTALS))
             links = decode_links(reader.view(tree[LINKS].oid))
             artifacts = reader.get_tree(tree[ARTIFACTS].oid)
             if set(artifacts) != set(links.keys):
@@ -123,7 +123,17 @@ class PipelineManifest:
             raise UnsupportedFormatError(
                 f"pipeline {pipeline_id}: {error}", hint=error.hint
             ) from error
-        return cls(pipeline_id, oid, serial, created_at, run_id, artifacts, links, totals)
+        return cls(
+            pipeline_id, oid, serial, created_at, run_id, artifacts, links, tree.attrs.get(MEASURES)
+        )
+
+    def measures(self) -> Measures:
+        """Of what type and how large each artifact is.
+
+        Raises:
+            CorruptionError: It does not say.
+        """
+        return measures_of(self.pipeline_id, self.measured, self.artifacts)
 
     def path(self, key: str) -> ExecutionPath:
         """The execution path of a key."""
@@ -187,6 +197,18 @@ class PipelineManifest:
         pipeline_id, _, key = artifact_id.partition(":")
         entry = self.artifacts.entries.get(key) if pipeline_id == self.pipeline_id else None
         return self.links.keys[key].deps if entry is not None and entry.oid == tree else ()
+
+
+def measures_of(pipeline_id: str, measured: object, keys: Collection[str]) -> Measures:
+    """Of what type and how large each artifact of a manifest is.
+
+    Raises:
+        CorruptionError: The manifest does not say.
+    """
+    try:
+        return decode_measures(measured, keys)
+    except CorruptionError as error:
+        raise CorruptionError(f"manifest of pipeline {pipeline_id}: {error}") from error
 
 
 def make_record(

@@ -1,7 +1,8 @@
 """What stands where: runs, pipelines and artifacts of a store, counted and listed.
 
-Everything here reads manifests and records; payloads are never read, let alone loaded. An
-artifact that several runs hold is counted once as an object and as often as it is named as a
+Counting reads manifests alone, which say of what type and how large each artifact is; listing a
+run's pipelines reads records, too. Payloads are never read, let alone loaded. An artifact that
+several runs hold is counted once as an object and as often as it is named as a
 reference.
 """
 
@@ -12,11 +13,11 @@ from dataclasses import dataclass
 
 from n4a_store.artifacts.manifest_tree import (
     ARTIFACTS,
+    MEASURES,
     PIPELINES,
-    TOTALS,
     StoredArtifact,
+    measures_of,
 )
-from n4a_store.artifacts.totals import Totals, decode_totals
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.model import Tree
 from n4a_store.objects.oid import Kind, ObjectId
@@ -34,7 +35,6 @@ __all__ = [
     "pipelines_of",
     "run_manifests",
     "summarize_runs",
-    "unique_by_type",
 ]
 
 
@@ -78,14 +78,14 @@ class TypeTotals:
     Args:
         references: How many names there are for them.
         logical_bytes: What a file for each name would take, uncompressed.
+        unique: How many different ones there are.
+        unique_bytes: What a file for each of these would take.
     """
 
     references: int = 0
     logical_bytes: int = 0
-
-    def plus(self, references: int, logical_bytes: int) -> TypeTotals:
-        """With so many more."""
-        return TypeTotals(self.references + references, self.logical_bytes + logical_bytes)
+    unique: int = 0
+    unique_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +118,16 @@ class ArtifactStats:
             f"unique objects, {size_text(live.stored_bytes)} on disk"
         )
         rows = [
-            (name, part.references, size_text(part.logical_bytes))
+            (
+                name,
+                part.references,
+                size_text(part.logical_bytes),
+                part.unique,
+                size_text(part.unique_bytes),
+            )
             for name, part in self.by_type.items()
         ]
-        return table_html(title, ("type", "names", "as files"), rows)
+        return table_html(title, ("type", "names", "as files", "unique", "unique bytes"), rows)
 
 
 def run_manifests(store: Store, entry: RunEntry) -> dict[str, ObjectId]:
@@ -180,42 +186,28 @@ def artifact_stats(store: Store) -> ArtifactStats:
     """Count the artifacts of a store: each manifest once, in however many runs it is.
 
     Raises:
-        CorruptionError: A manifest or a record is damaged.
+        CorruptionError: A manifest is damaged.
     """
     with store.session():
         runs = summarize_runs(store)
-        manifests = _manifests(store, [run.entry for run in runs])
-        unique: set[ObjectId] = set()
-        by_type: dict[str, TypeTotals] = {}
-        for oid, name in manifests.items():
-            unique.update(child.oid for child in _artifact_trees(store, name, oid).entries.values())
-            for type_name, pair in _counters(store, name, oid).items():
-                by_type[type_name] = by_type.get(type_name, TypeTotals()).plus(*pair)
+        seen: set[ObjectId] = set()
+        counts: dict[str, list[int]] = {}
+        for oid, name in _manifests(store, [run.entry for run in runs]).items():
+            trees = _artifact_trees(store, name, oid).entries
+            measured = store.node(oid).attrs.get(MEASURES)
+            for key, (type_name, size) in measures_of(name, measured, trees).items():
+                count = counts.setdefault(type_name, [0, 0, 0, 0])
+                count[0] += 1
+                count[1] += size
+                if trees[key].oid not in seen:
+                    seen.add(trees[key].oid)
+                    count[2] += 1
+                    count[3] += size
         stats = store_stats(store)
+    by_type = {name: TypeTotals(*count) for name, count in counts.items()}
     ordered = sorted(by_type.items(), key=lambda item: (-item[1].logical_bytes, item[0]))
-    total = TypeTotals()
-    for part in by_type.values():
-        total = total.plus(part.references, part.logical_bytes)
-    return ArtifactStats(total, len(unique), dict(ordered), tuple(runs), stats)
-
-
-def unique_by_type(store: Store) -> dict[str, TypeTotals]:
-    """Different artifacts by type, each once; this reads the record of every one of them.
-
-    Raises:
-        CorruptionError: A manifest or a record is damaged.
-    """
-    by_type: dict[str, TypeTotals] = {}
-    with store.session():
-        trees = {
-            child.oid
-            for oid, name in _manifests(store, list_runs(store)).items()
-            for child in _artifact_trees(store, name, oid).entries.values()
-        }
-        for tree in trees:
-            blob = StoredArtifact.read(store, tree, tree.short(12)).blob
-            by_type[blob.type] = by_type.get(blob.type, TypeTotals()).plus(1, blob.size)
-    return by_type
+    total = TypeTotals(*map(sum, zip(*counts.values(), strict=True)))
+    return ArtifactStats(total, len(seen), dict(ordered), tuple(runs), stats)
 
 
 def _manifests(store: Store, runs: Iterable[RunEntry]) -> dict[ObjectId, str]:
@@ -224,13 +216,6 @@ def _manifests(store: Store, runs: Iterable[RunEntry]) -> dict[ObjectId, str]:
     for ref in store.refs(PIPELINES):
         found.setdefault(ref.oid, ref.name.removeprefix(PIPELINES))
     return found
-
-
-def _counters(store: Store, pipeline: str, manifest: ObjectId) -> Totals:
-    try:
-        return decode_totals(store.node(manifest).attrs.get(TOTALS))
-    except CorruptionError as error:
-        raise CorruptionError(f"manifest of pipeline {pipeline}: {error}") from error
 
 
 def _artifact_trees(store: Store, pipeline: str, manifest: ObjectId) -> Tree:

@@ -64,11 +64,10 @@ class RegistryUpkeep(RegistryQueries):
             StoreNotFoundError: There is no such dataset.
             CorruptionError: A manifest or a record is damaged.
         """
-        from n4a_store.artifacts.overview import artifact_stats, unique_by_type
+        from n4a_store.artifacts.overview import artifact_stats
 
         with self._mutex:
             found = artifact_stats(self.store)
-            unique = unique_by_type(self.store)
             pipelines = self._view.pipelines()
             return RegistryStats(
                 artifacts=sum(len(pipeline.paths()) for pipeline in pipelines),
@@ -77,9 +76,9 @@ class RegistryUpkeep(RegistryQueries):
                 references=found.total.references,
                 unique_artifacts=found.unique,
                 logical_bytes=found.total.logical_bytes,
-                unique_bytes=sum(part.logical_bytes for part in unique.values()),
+                unique_bytes=found.total.unique_bytes,
                 stored_bytes=found.store.stored_bytes,
-                by_type={name: part.references for name, part in unique.items()},
+                by_type={name: part.unique for name, part in found.by_type.items()},
             )
 
     # --- manifests ----------------------------------------------------------------------------

@@ -31,16 +31,14 @@ def test_stats_json_and_deep(cli: Cli, trained: Trained) -> None:
     assert total["logical_bytes"] == sum(part["logical_bytes"] for part in by_type.values()) > 0
     assert [run["new"] for run in dataset["stats"]["runs"]] == [3, 0, 4]
     assert dataset["garbage"] is None
-    assert dataset["unique_by_type"] is None
-    (deep,) = cli(*at, "--deep").ok().json["datasets"]
-    assert deep["garbage"]["reachable"] > 0
-    unique = deep["unique_by_type"]
-    assert {name: part["references"] for name, part in unique.items()} == {
+    assert {name: part["unique"] for name, part in by_type.items()} == {
         "model": 4, "transformer": 1, "meta_model": 2,
     }  # fmt: skip
-    assert 0 < unique["model"]["logical_bytes"] < by_type["model"]["logical_bytes"]
-    (row,) = [line for line in cli(*at[:-1], "--deep").ok().lines if line.startswith("model ")]
+    assert 0 < by_type["model"]["unique_bytes"] < by_type["model"]["logical_bytes"]
+    (row,) = [line for line in cli(*at[:-1]).ok().lines if line.startswith("model ")]
     assert row.split()[1:2] + row.split()[4:5] == ["6", "4"]
+    (deep,) = cli(*at, "--deep").ok().json["datasets"]
+    assert deep["garbage"]["reachable"] > 0
 
 
 def test_orphans_are_as_old_as_the_last_gc(cli: Cli, trained_own: Trained) -> None:

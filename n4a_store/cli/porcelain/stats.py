@@ -14,7 +14,7 @@ from n4a_store.cli.render import Column, Span
 from n4a_store.cli.terminal import human_count, human_size
 
 if TYPE_CHECKING:
-    from n4a_store.artifacts.overview import ArtifactStats, TypeTotals
+    from n4a_store.artifacts.overview import ArtifactStats
     from n4a_store.repo.gc import GcReport
     from n4a_store.repo.stats import LeaseStats
     from n4a_store.repo.store import Store
@@ -23,32 +23,30 @@ _SHOWN_RUNS = 5
 
 
 @porcelain("stats")
-@click.option("--deep", is_flag=True, help="Also count orphans now, and what differs, by type.")
+@click.option("--deep", is_flag=True, help="Also count orphans now.")
 def command(app: App, deep: bool) -> None:
     """Say what is stored, what it takes, and what sharing saves.
 
     'as files' is what one uncompressed file for each name would take, 'unique objects' what is
-    left when equal content is kept once, 'on disk' what that takes compressed. Counters and
-    manifests give the answer: no payload is read. What is said of orphans is as old as the last
-    gc; --deep marks the store, reads every record, and says it as of now. Without -d, all
-    datasets are shown.
+    left when equal content is kept once, 'on disk' what that takes compressed. UNIQUE counts each
+    different artifact once, under however many names. Counters and manifests give the answer: no
+    record and no payload is read. What is said of orphans is as old as the last gc; --deep marks
+    the store, and says it as of now. Without -d, all datasets are shown.
     """
-    from n4a_store.artifacts.overview import artifact_stats, unique_by_type
+    from n4a_store.artifacts.overview import artifact_stats
 
     rows: list[dict[str, object]] = []
     for number, dataset in enumerate(app.datasets()):
         stats = artifact_stats(dataset.store)
         garbage = _mark(dataset.store) if deep else None
-        unique = unique_by_type(dataset.store) if deep else None
         if app.json:
-            row = {"dataset": dataset.name, "stats": stats, "garbage": garbage}
-            rows.append(row | {"unique_by_type": unique})
+            rows.append({"dataset": dataset.name, "stats": stats, "garbage": garbage})
             continue
         if number:
             app.out.line("")
         app.out.line(Span(dataset.name, "bold"))
         _show(app, stats, garbage)
-        _show_types(app, stats, unique)
+        _show_types(app, stats)
         _show_runs(app, stats)
     if app.json:
         app.out.json("artifacts stats", {"datasets": rows})
@@ -77,17 +75,21 @@ def _show(app: App, stats: ArtifactStats, garbage: GcReport | None) -> None:
     shown_fields(app.out, facts)
 
 
-def _show_types(app: App, stats: ArtifactStats, unique: dict[str, TypeTotals] | None) -> None:
+def _show_types(app: App, stats: ArtifactStats) -> None:
     if not stats.by_type:
         return
     app.out.line("")
-    numbers = ["NAMES", "AS FILES", *(("UNIQUE", "UNIQUE BYTES") if unique is not None else ())]
-    rows = []
-    for name, part in stats.by_type.items():
-        row = [name, human_count(part.references), human_size(part.logical_bytes)]
-        if unique is not None:
-            row += [human_count(unique[name].references), human_size(unique[name].logical_bytes)]
-        rows.append(row)
+    numbers = ("NAMES", "AS FILES", "UNIQUE", "UNIQUE BYTES")
+    rows = [
+        [
+            name,
+            human_count(part.references),
+            human_size(part.logical_bytes),
+            human_count(part.unique),
+            human_size(part.unique_bytes),
+        ]
+        for name, part in stats.by_type.items()
+    ]
     columns = [Column("TYPE", flexible=True), *(Column(title, right=True) for title in numbers)]
     app.out.table(columns, rows)
 
