@@ -37,6 +37,7 @@ __all__ = [
     "decode_value",
     "encode_run",
     "encode_value",
+    "normal_value",
     "pack_entry",
     "pack_normal",
     "unpack_entry",
@@ -125,6 +126,14 @@ def pack_normal(value: object) -> bytes:
     if len(data) > MAX_BYTES:
         raise InvalidInputError(f"a value of {len(data)} bytes; at most {MAX_BYTES} are stored")
     return data
+
+
+def normal_value(value: Value | Mapping[str, Any]) -> Any:
+    """``value`` in canonical form, ready for :func:`pack_normal`; errors as :func:`encode_value`.
+
+    Whoever packs it inside a larger value keeps within :data:`MAX_DEPTH`.
+    """
+    return _normal(value, 1, "value")
 
 
 def encode_value(value: Value | Mapping[str, Any]) -> bytes:

@@ -22,6 +22,7 @@ from n4a_store.objects.codec import (
     ENTRY_BYTES,
     decode_value,
     encode_value,
+    normal_value,
     pack_entry,
     pack_normal,
     unpack_entry,
@@ -123,10 +124,15 @@ def normal_names(entries: Mapping[str, Child]) -> Mapping[str, Child]:
     return normal
 
 
+def _forget(oid: ObjectId, node: TreeNode) -> None:
+    """What is done with a node that nobody wants to remember."""
+
+
 def encode_tree(
     entries: Mapping[str, TreeEntry],
     attrs: Mapping[str, Value],
     emit: Callable[[bytes], ObjectId],
+    remember: Callable[[ObjectId, TreeNode], None] = _forget,
 ) -> ObjectId:
     """Encode a tree, handing every node to ``emit``, children before parents.
 
@@ -134,6 +140,7 @@ def encode_tree(
         entries: The children by name.
         attrs: Attributes of the tree.
         emit: Called with the canonical bytes of each node; returns its id.
+        remember: Called with the id of each node and the node, as decoding would give it.
 
     Returns:
         The id of the root node.
@@ -143,7 +150,7 @@ def encode_tree(
     """
     for name in entries:
         check_entry_name(name)
-    return _encode(entries, attrs, 0, emit)
+    return _encode(entries, attrs, 0, emit, remember)
 
 
 def _encode(
@@ -151,24 +158,39 @@ def _encode(
     attrs: Mapping[str, Value],
     depth: int,
     emit: Callable[[bytes], ObjectId],
+    remember: Callable[[ObjectId, TreeNode], None],
 ) -> ObjectId:
-    extra: dict[str, Value] = {"attrs": dict(attrs)} if attrs else {}
     if len(entries) <= FANOUT_LIMIT:
         # The names have been checked and sort like their bytes, so this is the canonical form.
         packed = {name: pack_entry(entries[name]) for name in sorted(entries)}
-        if not extra:
-            return emit(pack_normal({"entries": packed}))
-        return emit(encode_value({"entries": packed, **extra}))
+        if not attrs:
+            oid = emit(pack_normal({"entries": packed}))
+        else:
+            # "attrs" sorts before "entries", whose own form is canonical already.
+            normal = normal_value(dict(attrs))
+            oid = emit(pack_normal({"attrs": normal, "entries": packed}))
+        remember(oid, TreeNode(entries, len(entries), attrs))
+        return oid
     if depth >= MAX_SHARD_DEPTH:
         raise InvalidInputError("names chosen to collide in every shard")
     groups: dict[str, dict[str, TreeEntry]] = {}
     for name, entry in entries.items():
         groups.setdefault(shard_digit(name, depth), {})[name] = entry
     shards = {
-        digit: TreeEntry(Kind.TREE, _encode(group, {}, depth + 1, emit))
+        digit: TreeEntry(Kind.TREE, _encode(group, {}, depth + 1, emit, remember))
         for digit, group in sorted(groups.items())
     }
-    return emit(_shard_node(depth, shards, len(entries), attrs))
+    return _emit_shard(TreeNode(shards, len(entries), attrs, depth), emit, remember)
+
+
+def _emit_shard(
+    node: TreeNode,
+    emit: Callable[[bytes], ObjectId],
+    remember: Callable[[ObjectId, TreeNode], None],
+) -> ObjectId:
+    oid = emit(_shard_node(node))
+    remember(oid, node)
+    return oid
 
 
 def update_tree(
@@ -176,6 +198,7 @@ def update_tree(
     changes: Mapping[str, TreeEntry],
     load: Callable[[ObjectId], TreeNode],
     emit: Callable[[bytes], ObjectId],
+    remember: Callable[[ObjectId, TreeNode], None] = _forget,
 ) -> ObjectId:
     """Put entries into a tree that is stored: new names, or new children for names it has.
 
@@ -185,7 +208,7 @@ def update_tree(
     Args:
         root: The tree; its attributes stay.
         changes: The entries.
-        load, emit: As elsewhere here.
+        load, emit, remember: As elsewhere here.
 
     Raises:
         InvalidInputError: A name cannot be stored.
@@ -193,7 +216,7 @@ def update_tree(
     """
     for name in changes:
         check_entry_name(name)
-    return _update(root, changes, 0, load, emit)[0]
+    return _update(root, changes, 0, load, emit, remember)[0]
 
 
 def _update(
@@ -202,11 +225,12 @@ def _update(
     depth: int,
     load: Callable[[ObjectId], TreeNode],
     emit: Callable[[bytes], ObjectId],
+    remember: Callable[[ObjectId, TreeNode], None],
 ) -> tuple[ObjectId, int]:
     """The id of the changed node, and how many entries it holds."""
     if not node.is_shard:
         merged = {**node.entries, **changes}
-        return _encode(merged, node.attrs, depth, emit), len(merged)
+        return _encode(merged, node.attrs, depth, emit, remember), len(merged)
     groups: dict[str, dict[str, TreeEntry]] = {}
     for name, entry in changes.items():
         groups.setdefault(shard_digit(name, depth), {})[name] = entry
@@ -215,18 +239,16 @@ def _update(
         child = TreeNode({}, 0) if digit not in shards else load(shards[digit].oid)
         if child.is_shard and child.depth != depth + 1:
             raise CorruptionError(f"tree shard {shards[digit].oid.short()} has the wrong depth")
-        oid, count = _update(child, group, depth + 1, load, emit)
+        oid, count = _update(child, group, depth + 1, load, emit, remember)
         shards[digit] = TreeEntry(Kind.TREE, oid)
         total += count - child.total
-    return emit(_shard_node(depth, shards, total, node.attrs)), total
+    return _emit_shard(TreeNode(shards, total, node.attrs, depth), emit, remember), total
 
 
-def _shard_node(
-    depth: int, shards: Mapping[str, TreeEntry], total: int, attrs: Mapping[str, Value]
-) -> bytes:
-    packed: dict[str, Value] = {digit: pack_entry(entry) for digit, entry in shards.items()}
-    extra: dict[str, Value] = {"attrs": dict(attrs)} if attrs else {}
-    return encode_value({"depth": depth, "entries": packed, "total": total, **extra})
+def _shard_node(node: TreeNode) -> bytes:
+    packed: dict[str, Value] = {name: pack_entry(entry) for name, entry in node.entries.items()}
+    extra: dict[str, Value] = {"attrs": dict(node.attrs)} if node.attrs else {}
+    return encode_value({"depth": node.depth, "entries": packed, "total": node.total, **extra})
 
 
 def decode_node(data: BytesLike) -> TreeNode:

@@ -82,11 +82,12 @@ class ObjectDatabase:
         """Learn of packs."""
         with self._mutex:
             for row in rows:
-                if row.id not in self._packs:
-                    self._packs[row.id] = row
+                known = self._packs.get(row.id)
+                if known is row:
+                    continue
+                self._packs[row.id] = row
+                if known is None:
                     self._searched.append(row.id)
-                else:
-                    self._packs[row.id] = row
 
     def hold(self, snapshot: set[str]) -> None:
         """Keep the packs of ``snapshot``, and what is added to it later, until it is let go.

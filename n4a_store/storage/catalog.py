@@ -35,6 +35,7 @@ from n4a_store.errors import (
 from n4a_store.settings import Durability
 from n4a_store.storage import system
 from n4a_store.storage.catalog_access import CatalogReader, CatalogWriter, sqlite_errors
+from n4a_store.storage.live_packs import PackMemo
 from n4a_store.storage.locks import FileLock
 from n4a_store.storage.rows import SCHEMA, TABLES, row_sum
 
@@ -74,7 +75,8 @@ class Catalog:
         self._shared_group = shared_group
         self._mutex = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._depth = 0
+        self._within: CatalogReader | None = None
+        self._memo = PackMemo()
         _catalogs.add(self)
         with self.read():
             pass  # what cannot be opened should say so now
@@ -95,6 +97,7 @@ class Catalog:
                 writer.set_meta("sequence", 0)
                 writer.set_meta("reflog", 0)
                 writer.set_meta("epoch", os.urandom(8))
+                writer.finish()
                 for kind in TABLES:
                     record = [kind.TABLE, 0, bytes(16)]
                     connection.execute(
@@ -120,7 +123,8 @@ class Catalog:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
         # A thread that exists in the parent only may have held it.
         self._mutex = threading.RLock()
-        self._depth = 0
+        self._within = None
+        self._memo = PackMemo()
 
     def _open(self) -> sqlite3.Connection:
         if not self._path.is_file():
@@ -174,14 +178,15 @@ class Catalog:
         """One consistent look at the catalog; keep it short. A look within a look is the same."""
         with self._mutex:
             connection = self._connect()
-            if self._depth:
-                yield CatalogReader(connection, self._path)
+            if self._within is not None:
+                yield self._within
                 return
             system.step("catalog-read", str(self._path))
             with sqlite_errors(self._path):
                 connection.execute("BEGIN")
-            with self._transaction(connection):
-                yield CatalogReader(connection, self._path)
+            reader = CatalogReader(connection, self._path, self._memo)
+            with self._transaction(connection, reader):
+                yield reader
 
     @contextmanager
     def write(self) -> Iterator[CatalogWriter]:
@@ -194,15 +199,15 @@ class Catalog:
         if self._read_only:
             raise BackendError(f"the catalog {self._path} is open read-only")
         with self._mutex:
-            if self._depth:
+            if self._within is not None:
                 raise InvalidInputError("a catalog transaction cannot begin within another")
             with FileLock(self._commit_lock, shared_group=self._shared_group) as lock:
                 connection = self._connect()
                 system.step("catalog-begin", str(self._path))
                 with sqlite_errors(self._path):
                     connection.execute("BEGIN IMMEDIATE")
-                with self._transaction(connection):
-                    writer = CatalogWriter(connection, self._path)
+                writer = CatalogWriter(connection, self._path, self._memo)
+                with self._transaction(connection, writer):
                     yield writer
                     if connection is not self._connection:
                         raise BackendError("a commit cannot be finished in a forked child")
@@ -211,17 +216,18 @@ class Catalog:
                     system.step("catalog-commit", str(self._path))
                     with sqlite_errors(self._path):
                         connection.execute("COMMIT")
+                    writer.committed()
                 self._note_sequence(lock, sequence)
 
     @contextmanager
-    def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """Whatever has begun on ``connection`` ends with this block."""
-        self._depth += 1
+    def _transaction(self, connection: sqlite3.Connection, look: CatalogReader) -> Iterator[None]:
+        """Whatever has begun on ``connection`` ends with this block, which looks by ``look``."""
+        self._within = look
         try:
             yield
         finally:
             if connection is self._connection:  # not in a child that was forked meanwhile
-                self._depth -= 1
+                self._within = None
                 self._roll_back(connection)
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:

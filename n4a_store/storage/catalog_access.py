@@ -9,13 +9,15 @@ from __future__ import annotations
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar, cast
 
 from n4a_store.errors import BackendError, CorruptionError, LockedError
+from n4a_store.storage.live_packs import LivePacks, PackMemo
 from n4a_store.storage.rows import (
+    SUM_BYTES,
     TABLES,
     OpRow,
     PackRow,
@@ -25,6 +27,7 @@ from n4a_store.storage.rows import (
     RefRow,
     Row,
     Summary,
+    row_hash,
     row_sum,
 )
 
@@ -63,9 +66,12 @@ def sqlite_errors(path: Path) -> Iterator[None]:
 class CatalogReader:
     """What can be read in one transaction. Rows that fail their checksum raise."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, memo: PackMemo | None = None
+    ) -> None:
         self._connection = connection
         self._path = path
+        self._memo = PackMemo() if memo is None else memo
 
     def _rows(
         self, kind: type[AnyRow], where: str = "", values: Iterable[object] = ()
@@ -74,8 +80,8 @@ class CatalogReader:
         query = f"SELECT {columns} FROM {kind.TABLE} {where}"
         with sqlite_errors(self._path):
             for record in self._connection.execute(query, tuple(values)):
-                # Every transaction reads every pack's row. Equal values of equal types have an
-                # equal checksum, which has been looked at; 1 and 1.0 are not of one type.
+                # The packs are read again and again. Equal values of equal types have an equal
+                # checksum, which has been looked at; 1 and 1.0 are not of one type.
                 seen = (record, tuple(map(type, record))) if kind is PackRow else None
                 known = _known_packs.get(seen)
                 if known is not None:
@@ -165,6 +171,10 @@ class CatalogReader:
         chosen = [int(state) for state in states]
         marks = ", ".join("?" * len(chosen))
         return list(self._rows(PackRow, f"WHERE state IN ({marks}) ORDER BY id", chosen))
+
+    def live_packs(self) -> LivePacks:
+        """The live packs; they are read only when somebody else has changed the table."""
+        return self._memo.at(self.summary(PackRow.TABLE), lambda: self.packs((PackState.LIVE,)))
 
     def pack(self, pack_id: str) -> PackRow | None:
         """One pack."""
@@ -267,47 +277,50 @@ class CatalogReader:
 class CatalogWriter(CatalogReader):
     """One write transaction. Nothing is visible before it ends; an exception undoes all."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        super().__init__(connection, path)
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, memo: PackMemo | None = None
+    ) -> None:
+        super().__init__(connection, path, memo)
         self._changes: dict[str, Summary] = {}
+        self._moved: list[tuple[PackRow | None, PackRow | None]] = []
+        self._summaries: dict[str, tuple[Summary, Summary]] = {}
+        self._meta: dict[str, int | bytes | str] = {}
 
-    def _note(self, table: str, change: Callable[[Summary], Summary]) -> None:
-        self._changes[table] = change(self._changes.get(table, Summary()))
+    def _note(self, row: Row, digest: bytes, count: int) -> None:
+        table = row.TABLE
+        self._changes[table] = self._changes.get(table, Summary()).joined(Summary.of(digest, count))
+        if isinstance(row, PackRow):
+            self._moved.append((None, row) if count > 0 else (row, None))
 
     def put(self, row: Row, replaced: Row | None = None) -> None:
         """Insert ``row``, in place of ``replaced``, which has the same key and is there now."""
-        kind = type(row)
+        if replaced is not None:
+            self.delete(replaced)
         record = row.record()
-        marks = ", ".join("?" * (len(record) + 1))
-        columns = ", ".join((*kind.COLUMNS, "sum"))
+        digest = row_hash(row.TABLE, record)
         with sqlite_errors(self._path):
-            if replaced is not None:
-                self.delete(replaced)
-            self._connection.execute(
-                f"INSERT INTO {kind.TABLE} ({columns}) VALUES ({marks})",
-                (*record, row_sum(kind.TABLE, record)),
-            )
-        self._note(kind.TABLE, lambda summary: summary.plus(row))
+            self._connection.execute(_INSERT[type(row)], (*record, digest[:SUM_BYTES]))
+        self._note(row, digest, 1)
 
     def delete(self, row: Row) -> None:
         """Delete ``row``, which is there now."""
-        kind = type(row)
+        record = row.record()
         with sqlite_errors(self._path):
             cursor = self._connection.execute(
-                f"DELETE FROM {kind.TABLE} WHERE {kind.COLUMNS[0]} = ?",
-                (row.record()[0],),
+                f"DELETE FROM {row.TABLE} WHERE {row.COLUMNS[0]} = ?", (record[0],)
             )
         if cursor.rowcount != 1:
-            raise CorruptionError(f"the catalog {self._path} lost a row of {kind.TABLE}")
-        self._note(kind.TABLE, lambda summary: summary.minus(row))
+            raise CorruptionError(f"the catalog {self._path} lost a row of {row.TABLE}")
+        self._note(row, row_hash(row.TABLE, record), -1)
+
+    def find_meta(self, key: str) -> int | bytes | str | None:
+        """A value of the meta table as this transaction will leave it; None when never set."""
+        value = self._meta.get(key)
+        return super().find_meta(key) if value is None else value
 
     def set_meta(self, key: str, value: int | bytes | str) -> None:
-        """Set a value of the meta table."""
-        with sqlite_errors(self._path):
-            self._connection.execute(
-                "INSERT OR REPLACE INTO meta (key, value, sum) VALUES (?, ?, ?)",
-                (key, value, row_sum("meta", [key, value])),
-            )
+        """Set a value of the meta table; it is written when the transaction ends."""
+        self._meta[key] = value
 
     def next_generation(self) -> int:
         """Begin a new generation."""
@@ -338,12 +351,32 @@ class CatalogWriter(CatalogReader):
         return changed
 
     def finish(self) -> None:
-        """Write the summaries of the tables that changed."""
+        """Write what is kept until the end: meta values, and the summaries of changed tables."""
+        with sqlite_errors(self._path):
+            for key, value in self._meta.items():
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO meta (key, value, sum) VALUES (?, ?, ?)",
+                    (key, value, row_sum("meta", [key, value])),
+                )
         for table, change in self._changes.items():
-            total = self.summary(table).joined(change)
+            before = self.summary(table)
+            total = before.joined(change)
+            self._summaries[table] = before, total
             record = [table, total.rows, total.total.to_bytes(16, "big")]
             with sqlite_errors(self._path):
                 self._connection.execute(
                     "INSERT OR REPLACE INTO summaries (name, rows, total, sum) VALUES (?, ?, ?, ?)",
                     (*record, row_sum("summaries", record)),
                 )
+
+    def committed(self) -> None:
+        """Say that the transaction has been committed after it was finished."""
+        if self._moved:
+            self._memo.moved(*self._summaries[PackRow.TABLE], self._moved)
+
+
+_INSERT = {
+    kind: f"INSERT INTO {kind.TABLE} ({', '.join((*kind.COLUMNS, 'sum'))}) "
+    f"VALUES ({', '.join('?' * (len(kind.COLUMNS) + 1))})"
+    for kind in TABLES
+}

@@ -11,6 +11,7 @@ import enum
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 import msgpack
@@ -18,6 +19,7 @@ from blake3 import blake3
 
 __all__ = [
     "SCHEMA",
+    "SUM_BYTES",
     "TABLES",
     "OpRow",
     "PackRow",
@@ -27,10 +29,11 @@ __all__ = [
     "ReflogRow",
     "Row",
     "Summary",
+    "row_hash",
     "row_sum",
 ]
 
-_SUM_BYTES = 8
+SUM_BYTES = 8
 _MODULUS = 1 << 128
 
 # Column lists of the tables; every row ends in its checksum.
@@ -85,11 +88,12 @@ _packers = _PerThread()
 
 
 def row_sum(table: str, record: Sequence[object]) -> bytes:
-    """The checksum of a row."""
-    return _row_hash(table, record)[:_SUM_BYTES]
+    """The checksum of a row, which stands beside it."""
+    return row_hash(table, record)[:SUM_BYTES]
 
 
-def _row_hash(table: str, record: Sequence[object]) -> bytes:
+def row_hash(table: str, record: Sequence[object]) -> bytes:
+    """What a row adds to its table's summary; its first bytes are its checksum."""
     data: bytes = _packers.pack([table, *record])
     return blake3(data).digest(16)
 
@@ -101,10 +105,10 @@ class Row:
     TABLE: ClassVar[str]
     COLUMNS: ClassVar[tuple[str, ...]]
 
-    def record(self) -> list[Any]:
+    def record(self) -> tuple[Any, ...]:
         """The fields as SQLite stores them."""
-        values = (getattr(self, spec.name) for spec in fields(self))
-        return [int(value) if isinstance(value, enum.IntEnum) else value for value in values]
+        record: tuple[Any, ...] = _FIELDS[type(self)](self)
+        return record
 
     @classmethod
     def from_record(cls, record: Sequence[Any]) -> Self:
@@ -214,6 +218,11 @@ class PackRow(Row):
         "raw_bytes",
     )
 
+    def record(self) -> tuple[Any, ...]:
+        """The fields as SQLite stores them."""
+        pack_id, state, *rest = _FIELDS[PackRow](self)
+        return (pack_id, int(state), *rest)
+
     @classmethod
     def from_record(cls, record: Sequence[Any]) -> Self:
         """The row whose fields are ``record``, which has passed its checksum."""
@@ -231,6 +240,7 @@ class PackRow(Row):
 
 
 TABLES: tuple[type[Row], ...] = (RefRow, OpRow, ReflogRow, PinRow, PackRow)
+_FIELDS = {kind: attrgetter(*(spec.name for spec in fields(kind))) for kind in TABLES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,18 +250,19 @@ class Summary:
     rows: int = 0
     total: int = 0
 
+    @classmethod
+    def of(cls, digest: bytes, count: int = 1) -> Summary:
+        """What a row adds whose :func:`row_hash` is ``digest``; takes away with a count of -1."""
+        return cls(count, count * int.from_bytes(digest, "big"))
+
     def plus(self, row: Row) -> Summary:
         """With one more row."""
-        return self.joined(Summary(1, self._value(row)))
+        return self.joined(Summary.of(row_hash(row.TABLE, row.record())))
 
     def minus(self, row: Row) -> Summary:
         """With one row less."""
-        return self.joined(Summary(-1, -self._value(row)))
+        return self.joined(Summary.of(row_hash(row.TABLE, row.record()), -1))
 
     def joined(self, other: Summary) -> Summary:
         """Both added up."""
         return Summary(self.rows + other.rows, (self.total + other.total) % _MODULUS)
-
-    @staticmethod
-    def _value(row: Row) -> int:
-        return int.from_bytes(_row_hash(row.TABLE, row.record()), "big")

@@ -92,7 +92,7 @@ WRITERS = (
                 "        self._lease = Lease(\n            store.layout.leases, LeaseRole.WRITER,",
                 "        with store.catalog.read() as reader:\n"
                 "            generation, epoch = reader.generation(), reader.epoch()\n"
-                "            rows = reader.packs((PackState.LIVE,))\n"
+                "            packs = reader.live_packs()\n"
                 "        self._lease = Lease(\n            store.layout.leases, LeaseRole.WRITER,",
             ),
             (
@@ -100,7 +100,7 @@ WRITERS = (
                 "                # The generation first: a pack that is condemned in between is "
                 "then newer.\n"
                 "                generation, epoch = reader.generation(), reader.epoch()\n"
-                "                rows = reader.packs((PackState.LIVE,))\n",
+                "                packs = reader.live_packs()\n",
                 "",
             ),
         ),
@@ -126,9 +126,9 @@ WRITERS = (
         "                # The generation first: a pack that is condemned in between is then "
         "newer.\n"
         "                generation, epoch = reader.generation(), reader.epoch()\n"
-        "                rows = reader.packs((PackState.LIVE,))\n",
+        "                packs = reader.live_packs()\n",
         "            with store.catalog.read() as reader:\n"
-        "                rows = reader.packs((PackState.LIVE,))\n"
+        "                packs = reader.live_packs()\n"
         "            with store.catalog.read() as reader:\n"
         "                generation, epoch = reader.generation(), reader.epoch()\n",
         RULES,

@@ -26,7 +26,7 @@ def test_a_row_of_another_table_with_the_same_fields_has_another_sum() -> None:
 def test_a_pack_row_moves_and_comes_back_as_it_was() -> None:
     row = PackRow("e-l-0", PackState.LIVE, 0, "", 1, 2, 3)
     condemned = row.moved(PackState.CONDEMNED, gc_gen=4, owner=None)
-    assert condemned.record() == ["e-l-0", 1, 4, "", 1, 2, 3]
+    assert condemned.record() == ("e-l-0", 1, 4, "", 1, 2, 3)
     assert PackRow.from_record(condemned.record()) == condemned
     assert type(condemned.record()[1]) is int
     with pytest.raises(ValueError, match="9"):
