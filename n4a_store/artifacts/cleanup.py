@@ -83,10 +83,13 @@ def delete_orphans(store: Store, *, dry_run: bool, expire: str | None) -> Delete
     """Drop what nothing reaches and, unless ``expire`` is "now", undo cannot bring back.
 
     Raises:
-        InvalidInputError: ``expire`` is not known.
+        InvalidInputError: ``expire`` is not known, or ``dry_run`` neither True nor False.
         LockedError: Another gc is running.
         CorruptionError: A root cannot be read; nothing was deleted.
     """
+    if not isinstance(dry_run, bool):
+        # None or 0 would delete.
+        raise InvalidInputError(f"dry_run is True or False, not {dry_run!r:.80}")
     now = check_expire(expire)
     report = find_orphans(store, expire_now=now)
     going = [orphan for orphan in report.artifacts if now or not orphan.undoable]

@@ -29,6 +29,7 @@ __all__ = [
     "MAX_NUMBER",
     "BranchPath",
     "ExecutionPath",
+    "check_index",
     "generate_artifact_id",
     "parse_artifact_id",
     "parse_key",
@@ -159,9 +160,9 @@ def make_path(
     return ExecutionPath(
         check_pipeline_id(pipeline_id),
         make_branch_path(branch_path),
-        _index(step_index, "step"),
-        None if fold_id is None else _index(fold_id, "fold"),
-        None if sub_index is None else _index(sub_index, "sub-step"),
+        check_index(step_index, "step"),
+        None if fold_id is None else check_index(fold_id, "fold"),
+        None if sub_index is None else check_index(sub_index, "sub-step"),
     )
 
 
@@ -178,7 +179,7 @@ def make_branch_path(branch_path: Iterable[SupportsIndex] | None) -> BranchPath:
             f"a branch path is a list of indices, not {branch_path!r}",
             hint="[] outside of branches, [0, 2] for the third branch inside the first",
         )
-    path = BranchPath(_index(branch, "branch") for branch in branch_path)
+    path = BranchPath(check_index(branch, "branch") for branch in branch_path)
     if len(path) > _MAX_BRANCHES:
         raise InvalidInputError(f"a branch path of {len(path)} levels; at most {_MAX_BRANCHES}")
     return path
@@ -257,7 +258,12 @@ def _malformed(artifact_id: str, part: str, reason: str) -> NoReturn:
     raise InvalidInputError(f"malformed artifact id {shown!r}: {part}: {reason}", hint=_GRAMMAR)
 
 
-def _index(value: SupportsIndex, part: str) -> int:
+def check_index(value: SupportsIndex, part: str) -> int:
+    """A step, fold or branch as a plain number.
+
+    Raises:
+        InvalidInputError: It is no whole number from 0.
+    """
     # A bool is an int to Python and a slip to everybody else: fold_id=True is no fold.
     try:
         number = -1 if isinstance(value, bool) else operator.index(value)

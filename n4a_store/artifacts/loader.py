@@ -16,7 +16,7 @@ from typing import Any, SupportsIndex
 
 from n4a_store.artifacts.cache import MISSING, CacheInfo, ObjectCache
 from n4a_store.artifacts.draft import PipelineDraft
-from n4a_store.artifacts.execution_path import parse_artifact_id
+from n4a_store.artifacts.execution_path import check_index, parse_artifact_id
 from n4a_store.artifacts.graph import ArtifactNode, closure
 from n4a_store.artifacts.incoming import artifact_ids
 from n4a_store.artifacts.loading import load_payload
@@ -24,7 +24,7 @@ from n4a_store.artifacts.manifest_tree import StoredArtifact
 from n4a_store.artifacts.queries import Found, StoredPipeline, View
 from n4a_store.artifacts.selection import fold_models, for_step
 from n4a_store.artifacts.serializers.table import SerializerTable, default_table
-from n4a_store.artifacts.types import ArtifactRecord, ArtifactType, as_artifact_type
+from n4a_store.artifacts.types import ArtifactRecord, ArtifactType, as_artifact_types
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import AmbiguousNameError, CorruptionError, InvalidInputError
 from n4a_store.objects.oid import ObjectId
@@ -217,7 +217,9 @@ class ArtifactLoader:
         Raises:
             AmbiguousNameError: Several pipelines have artifacts there.
             ArtifactNotFoundError: There is no such pipeline.
+            InvalidInputError: The step, the branch path or the fold is malformed.
         """
+        check_index(step_index, "step")
         with self._mutex:
             seen = [
                 (pipeline, paths)
@@ -375,9 +377,10 @@ class ArtifactLoader:
             How many were loaded; those in the cache already are not counted.
 
         Raises:
+            InvalidInputError: ``ids`` or ``types`` is not a list, or one of them malformed.
             As :meth:`load_by_id`, for the first that cannot be loaded.
         """
-        wanted = None if types is None else {as_artifact_type(kind) for kind in types}
+        wanted = None if types is None else as_artifact_types(types)
         if ids is None:
             names = [record.artifact_id for record in self.get_all_records()]
         else:

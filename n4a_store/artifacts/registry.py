@@ -88,13 +88,10 @@ class ArtifactRegistry(RegistryUpkeep):
     def close(self) -> None:
         """Close the store. An open run is ended as failed."""
         with self._mutex:
-            if self._run is not None:
+            try:
                 self.cleanup_failed_run()
-            self._implicit = None
-            self._view.forget()
-            if self._store is not None:
-                self._store.close()
-                self._store = None
+            finally:
+                super().close()
 
     # --- runs ---------------------------------------------------------------------------------
 
@@ -128,8 +125,10 @@ class ArtifactRegistry(RegistryUpkeep):
         """Begin a run; the first of the three moments of :meth:`run`.
 
         Raises:
-            InvalidInputError: A run is open already.
+            InvalidInputError: A run is open already, or the details are no map.
         """
+        if not isinstance(details, Mapping | None):
+            raise InvalidInputError(f"the details of a run are a map, not {details!r:.80}")
         with self._mutex:
             if self._run is not None:
                 raise InvalidInputError(
@@ -340,7 +339,9 @@ class ArtifactRegistry(RegistryUpkeep):
             ArtifactNotFoundError: The artifact is not in the open pipeline.
         """
         path = parse_artifact_id(artifact_id)
-        if not all(isinstance(text, str) for item in notes.items() for text in item):
+        if not isinstance(notes, Mapping) or not all(
+            isinstance(text, str) for item in notes.items() for text in item
+        ):
             raise InvalidInputError(f"{artifact_id}: notes are text by name, not {notes!r:.80}")
         with self._mutex:
             draft = self._need_run("annotate").drafts.get(path.pipeline_id)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
-from typing import Any, SupportsIndex
+from typing import Any, Self, SupportsIndex
 
-from n4a_store.artifacts.execution_path import parse_artifact_id
+from n4a_store.artifacts.execution_path import check_pipeline_id, parse_artifact_id
 from n4a_store.artifacts.loading import load_record
 from n4a_store.artifacts.queries import View
 from n4a_store.artifacts.runs import OpenRun
@@ -16,6 +16,7 @@ from n4a_store.artifacts.serializers.table import SerializerTable, default_table
 from n4a_store.artifacts.types import HASH_PREFIX, ArtifactRecord, Ids
 from n4a_store.artifacts.whence import whence
 from n4a_store.artifacts.workspace import Workspace
+from n4a_store.errors import InvalidInputError
 from n4a_store.refs.names import check_name_component
 from n4a_store.repo.store import Store
 
@@ -74,6 +75,32 @@ class RegistryQueries:
         """The serializers it writes and reads with."""
         return default_table() if self._table is None else self._table
 
+    def close(self) -> None:
+        """Close the store; it is opened again when it is needed."""
+        with self._mutex:
+            self._implicit = None
+            self._view.forget()
+            store, self._store = self._store, None
+            if store is not None:
+                store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close. A run that is still open has failed: what is unfinished in it is dropped.
+
+        Raises:
+            InvalidInputError: All went well but for a run that nobody has ended.
+        """
+        left_open = self._run
+        self.close()
+        if left_open is not None and kind is None:
+            raise InvalidInputError(
+                f"run {left_open.id} was still open when its registry was closed: it has failed",
+                hint="end_run() before, or use with registry.run()",
+            )
+
     # --- asking -------------------------------------------------------------------------------
 
     def resolve(self, artifact_id: str, run: str | None = None) -> ArtifactRecord | None:
@@ -108,9 +135,15 @@ class RegistryQueries:
                 short form in names is for people, and two objects may share one.
 
         Raises:
+            InvalidInputError: ``content_hash`` is no text.
             StoreNotFoundError: There is no such dataset.
         """
-        wanted = HASH_PREFIX + str(content_hash).lower().removeprefix(HASH_PREFIX)
+        if not isinstance(content_hash, str):
+            raise InvalidInputError(
+                f"a content hash is text, not {type(content_hash).__name__}",
+                hint="the content_hash of a record",
+            )
+        wanted = HASH_PREFIX + content_hash.lower().removeprefix(HASH_PREFIX)
         return [record for record in self.get_all_records() if record.content_hash == wanted]
 
     def get_all_records(
@@ -135,9 +168,13 @@ class RegistryQueries:
         """The records of one step, as one branch and fold see them.
 
         See :func:`~n4a_store.artifacts.selection.for_step` for what a branch sees.
+
+        Raises:
+            InvalidInputError: The step, the branch path or the fold is malformed.
+            ArtifactNotFoundError: There is no such pipeline.
         """
         with self._mutex:
-            pipelines = self._view.pipelines(pipeline_id)
+            pipelines = self._view.pipelines(check_pipeline_id(pipeline_id))
             paths = for_step(pipelines[0].paths(), step_index, branch_path, fold_id)
             return [pipelines[0].record(path.key) for path in paths]
 
@@ -147,9 +184,16 @@ class RegistryQueries:
         step_index: int,
         branch_path: Iterable[SupportsIndex] | None = None,
     ) -> list[ArtifactRecord]:
-        """The records of a step's fold models, sorted by fold; of one branch, never mixed."""
+        """The records of a step's fold models, sorted by fold; of one branch, never mixed.
+
+        Raises:
+            AmbiguousNameError: Models of several branches fit.
+            InvalidInputError: The step or the branch path is malformed.
+            ArtifactNotFoundError: There is no such pipeline.
+        """
         with self._mutex:
-            return fold_models(self._view.pipelines(pipeline_id), step_index, branch_path)
+            pipelines = self._view.pipelines(check_pipeline_id(pipeline_id))
+            return fold_models(pipelines, step_index, branch_path)
 
     # --- dependencies -------------------------------------------------------------------------
 
@@ -196,11 +240,17 @@ class RegistryQueries:
             trust: Load it although it was imported from elsewhere.
 
         Raises:
+            InvalidInputError: That is no record.
             CorruptionError: Stored bytes are missing or damaged; names the artifact.
             UntrustedError: It was imported, or nothing tells any more where it came from, and
                 it may run code; see ``trust``.
             SerializationError: Its library is not here or refuses it.
         """
+        if not isinstance(record, ArtifactRecord):
+            raise InvalidInputError(
+                f"load_artifact wants a record, not {type(record).__name__}",
+                hint="resolve(artifact_id) gives it; ArtifactLoader.load_by_id takes the id",
+            )
         with self._mutex:
             reader, origin = whence(self._view, self.store, record)
             return load_record(reader, record, self.table, origin=origin, mmap=mmap, trust=trust)

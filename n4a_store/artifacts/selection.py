@@ -11,7 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import SupportsIndex
 
 from n4a_store.artifacts.draft import PipelineDraft
-from n4a_store.artifacts.execution_path import BranchPath, ExecutionPath, make_branch_path
+from n4a_store.artifacts.execution_path import (
+    BranchPath,
+    ExecutionPath,
+    check_index,
+    make_branch_path,
+)
 from n4a_store.artifacts.queries import StoredPipeline
 from n4a_store.artifacts.types import ArtifactRecord, ArtifactType
 from n4a_store.errors import AmbiguousNameError
@@ -36,15 +41,17 @@ def for_step(
         fold_id: The fold that looks; None sees every fold.
 
     Raises:
-        InvalidInputError: The branch path is malformed.
+        InvalidInputError: The step, the branch path or the fold is malformed.
     """
+    step = check_index(step_index, "step")
+    fold = None if fold_id is None else check_index(fold_id, "fold")
     branch = None if branch_path is None else make_branch_path(branch_path)
     return [
         path
         for path in paths
-        if path.step_index == step_index
+        if path.step_index == step
         and (branch is None or branch.starts_with(path.branch_path))
-        and (fold_id is None or path.fold_id in (None, fold_id))
+        and (fold is None or path.fold_id in (None, fold))
     ]
 
 
@@ -60,7 +67,9 @@ def fold_models(
     Raises:
         AmbiguousNameError: Models of several pipelines or branches fit; they are listed, and
             never mixed.
+        InvalidInputError: The step or the branch path is malformed.
     """
+    check_index(step_index, "step")
     branch = None if branch_path is None else make_branch_path(branch_path)
     found: dict[tuple[str, BranchPath], list[ArtifactRecord]] = {}
     for pipeline in pipelines:

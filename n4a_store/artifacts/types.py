@@ -103,6 +103,20 @@ def as_artifact_type(value: ArtifactType | str) -> ArtifactType:
         ) from None
 
 
+def as_artifact_types(values: Iterable[ArtifactType | str]) -> set[ArtifactType]:
+    """The types that a caller means.
+
+    Raises:
+        InvalidInputError: Not a list, or one is no type.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise InvalidInputError(
+            f"types is a list of artifact types, not {values!r:.80}",
+            hint="put a single type into a list",
+        )
+    return {as_artifact_type(value) for value in values}
+
+
 class Ids(tuple[str, ...]):
     """Artifact ids in an order that means something. Equal to a list with the same ids."""
 

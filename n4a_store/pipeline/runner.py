@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from typing import Any
 
 from n4a_store.artifacts.registry import ArtifactRegistry
@@ -99,7 +98,7 @@ class PipelineRunner:
         data = check_data(X, y, X_test, y_test, groups)
         plans = plan_pipelines(pipeline, name, self._controllers)
         with (
-            closing(ArtifactRegistry(self.workspace, dataset)) as registry,
+            ArtifactRegistry(self.workspace, dataset) as registry,
             registry.run(message=message) as run,
         ):
             sweep = Sweep(registry, run, data, self._controllers, reuse_fits=self._reuse_fits)

@@ -81,7 +81,7 @@ class SerializerTable:
         raise InvalidInputError(f"no serializer handles a {type(obj).__qualname__}")
 
     def _hinted(self, obj: Any, format_hint: str) -> Serializer:
-        serializer = self._by_format.get(format_hint)
+        serializer = self._by_format.get(format_hint) if isinstance(format_hint, str) else None
         known = ", ".join(self._by_format)
         if serializer is None:
             raise InvalidInputError(f"unknown format {format_hint!r:.80}", hint=f"one of {known}")
