@@ -6,7 +6,7 @@ for as long as that remembers; its tree says class and type. Payloads are not re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PAYLOAD, RECORD, StoredArtifact
@@ -54,17 +54,20 @@ class OrphanReport:
     undoable: Garbage
 
 
-def find_orphans(store: Store, *, expire_now: bool = False) -> OrphanReport:
+def find_orphans(
+    store: Store, *, expire_now: bool = False, progress: Callable[[int, int], None] | None = None
+) -> OrphanReport:
     """Mark the store and list the orphaned artifacts.
 
     Args:
         expire_now: Count as if the undo window had passed for everything.
+        progress: Called while it marks, with objects: see `mark_store`.
 
     Raises:
         CorruptionError: Something reachable is damaged: then nothing is known to be an orphan.
     """
     with store.session():
-        found = preview(store, expire_now=expire_now)
+        found = preview(store, expire_now=expire_now, progress=progress)
         unreachable, undoable = found.totals()
         sizes: dict[bytes, int] = {}
         trees: dict[bytes, bool] = {}

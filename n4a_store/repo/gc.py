@@ -126,6 +126,7 @@ def collect(
     expire_now: bool = False,
     thorough: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    marking: Callable[[int, int], None] | None = None,
 ) -> GcReport:
     """Collect the garbage of a store, beside running writers and readers.
 
@@ -134,8 +135,9 @@ def collect(
         dry_run: Only tell what would be done.
         expire_now: Drop what only undo keeps as well.
         thorough: Rewrite every pack that holds any garbage, however little.
-        progress: Called after each batch of packs that are rewritten, with the bytes of those
-            that have been and of all that will be.
+        progress: Called as packs are rewritten, with the bytes of those that have been and of all
+            that will be.
+        marking: Called while it marks, with objects: see `mark_store`.
 
     Raises:
         LockedError: Another gc or repack is running; the message says whose.
@@ -146,7 +148,7 @@ def collect(
     store.format.check_gc()
     if dry_run:
         with store.session():
-            found = preview(store, expire_now=expire_now)
+            found = preview(store, expire_now=expire_now, progress=marking)
             unreachable, undoable = found.totals()
         return GcReport(True, found.roots, found.living.marked, unreachable, undoable)
     note = f"gc, pid {os.getpid()}"
@@ -155,7 +157,7 @@ def collect(
     )
     with lock:
         drop_idle_sessions()
-        return _Collector(store, expire_now, thorough, progress).run()
+        return _Collector(store, expire_now, thorough, progress, marking).run()
 
 
 class _Collector:
@@ -167,11 +169,13 @@ class _Collector:
         expire_now: bool,
         thorough: bool,
         progress: Callable[[int, int], None] | None,
+        marking: Callable[[int, int], None] | None,
     ) -> None:
         self._store = store
         self._expire_now = expire_now
         self._thorough = thorough
-        self._progress = progress
+        self._progress = progress or (lambda _done, _total: None)
+        self._marking = marking
         self._done = _Done()
 
     def run(self) -> GcReport:
@@ -227,7 +231,7 @@ class _Collector:
             self._done.expired = expire_reflog(writer, cutoff)
             sequence = writer.sequence()
         # Every entry that is left is a root, however old it has become since.
-        return mark_store(store, _SEARCHED, None), sequence
+        return mark_store(store, _SEARCHED, None, self._marking), sequence
 
     def _catch_up(self, found: Reachability, sequence: int) -> int:
         """Mark, outside any lock, what was committed since, until little is left to do."""
@@ -270,6 +274,7 @@ class _Collector:
         if sparse and not self._is_held_up():
             batches += list(_batched(found, sparse))
         looked_at, to_look_at = 0, sum(found.rows[pack_id].stored_bytes for pack_id in sparse)
+        self._progress(0, to_look_at)
         for batch in batches:
             builder = PackBuilder(
                 self._store.layout,
@@ -278,7 +283,11 @@ class _Collector:
                 first=self._done.written,
             )
             try:
-                copied = {pack_id: copy_marked(builder, found, pack_id) for pack_id in batch}
+                copied = {}
+                for pack_id in batch:
+                    copied[pack_id] = copy_marked(builder, found, pack_id)
+                    looked_at += found.rows[pack_id].stored_bytes
+                    self._progress(looked_at, to_look_at)
                 rows = builder.publish()
                 sequence = self._catch_up(found, sequence)
                 self._done.written += len(rows)  # no number is used twice
@@ -289,9 +298,6 @@ class _Collector:
             dead = []
             remove_tree(builder.folder)
             self._drop(rows)
-            looked_at += sum(found.rows[pack_id].stored_bytes for pack_id in batch)
-            if self._progress is not None:
-                self._progress(looked_at, to_look_at)
 
     def _is_held_up(self) -> bool:
         """Whether some lease keeps what was condemned before.

@@ -11,7 +11,7 @@ the packs were given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,10 +154,18 @@ class Marker:
 
     # --- the walk -----------------------------------------------------------------------------
 
-    def mark(self, roots: Iterable[tuple[int, bytes]]) -> int:
+    def mark(
+        self,
+        roots: Iterable[tuple[int, bytes]],
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
         """Mark everything that can be reached from ``roots`` (kind and id).
 
         What is missing or damaged goes to :attr:`missing`; the walk goes on beside it.
+
+        Args:
+            roots: Where to begin.
+            progress: Called after each batch with how many objects became marked so far.
 
         Returns:
             How many objects became marked.
@@ -182,6 +190,8 @@ class Marker:
                     total += counts[-1]
             if packed_children:
                 self._mark_children(b"".join(packed_children), parents, counts, stack)
+            if progress is not None:
+                progress(self._count)
         return self._count
 
     def _children(self, number: int, position: int) -> tuple[bytes, bytes]:

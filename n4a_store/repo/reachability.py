@@ -7,7 +7,7 @@ it, and previews, orphan lists and statistics show the very same figures.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,20 +101,40 @@ def undo_cutoff_us(store: Store, expire_now: bool) -> int:
     return now - store.settings.undo_window_days * _MICROSECONDS_A_DAY
 
 
-def preview(store: Store, *, expire_now: bool = False) -> Reachability:
+def preview(
+    store: Store, *, expire_now: bool = False, progress: Callable[[int, int], None] | None = None
+) -> Reachability:
     """What gc would find, without changing anything; call it within a session.
 
     Args:
         store: The store.
         expire_now: As if the undo window had passed for everything.
+        progress: See `mark_store`.
 
     Raises:
         CorruptionError: A root or an object on the way is missing or damaged.
     """
-    return mark_store(store, READABLE, undo_cutoff_us(store, expire_now))
+    return mark_store(store, READABLE, undo_cutoff_us(store, expire_now), progress)
 
 
-def mark_store(store: Store, states: tuple[PackState, ...], since_us: int | None) -> Reachability:
+def mark_store(
+    store: Store,
+    states: tuple[PackState, ...],
+    since_us: int | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Reachability:
+    """Mark by what lives, then by what undo may bring back.
+
+    Args:
+        store: The store.
+        states: The packs to mark in.
+        since_us: The age of the oldest reflog entry that counts; None for all of them.
+        progress: Called after each batch with the objects marked so far, by both, and how many
+            that can be at most: garbage is not marked, so the end may come sooner.
+
+    Raises:
+        CorruptionError: A root or an object on the way is missing or damaged.
+    """
     with store.catalog.read() as reader:
         rows = packs_in(reader, states)
         living = [(root.kind, root.oid) for root in living_roots(reader)]
@@ -122,11 +142,20 @@ def mark_store(store: Store, states: tuple[PackState, ...], since_us: int | None
         held = [row for row in rows.values() if row.state is PackState.HELD]
     store.odb.add(rows.values())
     packs = [(pack_id, store.odb.reader(pack_id)) for pack_id in rows]
+    most = 2 * sum(row.objects for row in rows.values())
+    before = 0
+
+    def count(marked: int) -> None:
+        if progress is not None:
+            progress(before + marked, most)
+
+    count(0)
     first, second = Marker(packs), Marker(packs)
     for marker, roots in ((first, living), (second, living + undo)):
-        marker.mark(roots)
+        before += marker.mark(roots, count)
         mark_held(marker, store, held)
         refuse_missing(marker)
+    count(most - before)
     return Reachability(first, second, rows, len(living) + len(undo))
 
 

@@ -6,7 +6,7 @@ import click
 
 from n4a_store.cli.command import plumbing
 from n4a_store.cli.context import App
-from n4a_store.cli.progress import progress
+from n4a_store.cli.progress import marking, progress
 
 
 @plumbing("prune")
@@ -23,8 +23,18 @@ def command(app: App, dry_run: bool, now: bool, thorough: bool) -> None:
     from n4a_store.repo.gc import collect
 
     store = app.store()
-    with progress(app, "pruning") as shown:
-        report = collect(store, dry_run=dry_run, expire_now=now, thorough=thorough, progress=shown)
+    with (
+        marking(app, "the store") as marked,
+        progress(app, "pruning") as shown,
+    ):
+        report = collect(
+            store,
+            dry_run=dry_run,
+            expire_now=now,
+            thorough=thorough,
+            progress=shown,
+            marking=marked,
+        )
     if app.json:
         app.out.json("prune", {"report": report})
         return

@@ -7,7 +7,7 @@ import click
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App
 from n4a_store.cli.porcelain.reclaim import NOTHING_CHANGED, show_orphan
-from n4a_store.cli.progress import progress
+from n4a_store.cli.progress import marking, progress
 from n4a_store.cli.terminal import human_size
 
 
@@ -24,10 +24,16 @@ def command(app: App, force: bool, now: bool) -> None:
     from n4a_store.repo.gc import collect
 
     dataset = app.dataset()
-    found = find_orphans(dataset.store, expire_now=now)
+    with marking(app, dataset.name) as marked:
+        found = find_orphans(dataset.store, expire_now=now, progress=marked)
     going = [orphan for orphan in found.artifacts if now or not orphan.undoable]
-    with progress(app, f"cleaning up {dataset.name}") as shown:
-        report = collect(dataset.store, dry_run=not force, expire_now=now, progress=shown)
+    with (
+        marking(app, dataset.name) as marked,
+        progress(app, f"cleaning up {dataset.name}") as shown,
+    ):
+        report = collect(
+            dataset.store, dry_run=not force, expire_now=now, progress=shown, marking=marked
+        )
     if app.json:
         fields = {"dataset": dataset.name, "dry_run": not force, "artifacts": going}
         app.out.json("artifacts cleanup", fields | {"report": report})

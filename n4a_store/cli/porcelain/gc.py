@@ -7,7 +7,7 @@ import click
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App
 from n4a_store.cli.porcelain.reclaim import NOTHING_CHANGED, show_done, show_preview
-from n4a_store.cli.progress import progress
+from n4a_store.cli.progress import marking, progress
 from n4a_store.cli.render import Span
 
 
@@ -28,9 +28,17 @@ def command(app: App, force: bool, now: bool) -> None:
     datasets = app.datasets()
     for dataset in datasets:
         store = dataset.store
-        orphans = find_orphans(store, expire_now=now) if not force else None
-        with progress(app, f"collecting {dataset.name}") as shown:
-            report = collect(store, dry_run=not force, expire_now=now, progress=shown)
+        orphans = None
+        if not force:
+            with marking(app, dataset.name) as marked:
+                orphans = find_orphans(store, expire_now=now, progress=marked)
+        with (
+            marking(app, dataset.name) as marked,
+            progress(app, f"collecting {dataset.name}") as shown,
+        ):
+            report = collect(
+                store, dry_run=not force, expire_now=now, progress=shown, marking=marked
+            )
         if app.json:
             rows.append({"dataset": dataset.name, "report": report, "orphans": orphans})
             continue

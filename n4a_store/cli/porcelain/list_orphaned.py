@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App
+from n4a_store.cli.progress import marking
 from n4a_store.cli.render import Column
 from n4a_store.cli.terminal import human_size
 
@@ -16,7 +17,10 @@ def command(app: App) -> None:
     """
     from n4a_store.artifacts.orphans import find_orphans
 
-    reports = {dataset.name: find_orphans(dataset.store) for dataset in app.datasets()}
+    reports = {}
+    for dataset in app.datasets():
+        with marking(app, dataset.name) as marked:
+            reports[dataset.name] = find_orphans(dataset.store, progress=marked)
     if app.json:
         rows = [{"dataset": name, "orphans": report} for name, report in reports.items()]
         app.out.json("artifacts list-orphaned", {"datasets": rows})

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from n4a_store.cli.command import porcelain
-from n4a_store.cli.context import App
+from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.porcelain.look import shown_fields, shown_time
+from n4a_store.cli.progress import marking
 from n4a_store.cli.render import Column, Span
 from n4a_store.cli.terminal import human_count, human_size
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from n4a_store.artifacts.overview import ArtifactStats
     from n4a_store.repo.gc import GcReport
     from n4a_store.repo.stats import LeaseStats
-    from n4a_store.repo.store import Store
 
 _SHOWN_RUNS = 5
 
@@ -38,7 +38,7 @@ def command(app: App, deep: bool) -> None:
     rows: list[dict[str, object]] = []
     for number, dataset in enumerate(app.datasets()):
         stats = artifact_stats(dataset.store)
-        garbage = _mark(dataset.store) if deep else None
+        garbage = _mark(app, dataset) if deep else None
         if app.json:
             rows.append({"dataset": dataset.name, "stats": stats, "garbage": garbage})
             continue
@@ -52,10 +52,11 @@ def command(app: App, deep: bool) -> None:
         app.out.json("artifacts stats", {"datasets": rows})
 
 
-def _mark(store: Store) -> GcReport:
+def _mark(app: App, dataset: Dataset) -> GcReport:
     from n4a_store.repo.gc import collect
 
-    return collect(store, dry_run=True)
+    with marking(app, dataset.name) as marked:
+        return collect(dataset.store, dry_run=True, marking=marked)
 
 
 def _show(app: App, stats: ArtifactStats, garbage: GcReport | None) -> None:
