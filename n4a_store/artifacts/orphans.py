@@ -111,32 +111,54 @@ def _orphan(
 def _names_in_reflog(store: Store) -> dict[ObjectId, str]:
     """Artifact trees by the newest name that the reflog gives them."""
     names: dict[ObjectId, str] = {}
-    seen: set[ObjectId] = set()
+    # A run that grew by 2,000 pipelines held 2,000 trees that have nearly everything in common.
+    seen: set[tuple[str, ObjectId]] = set()
     for change in store.reflog():
         for entry in (change.new, change.old):
-            if entry is None or entry.oid in seen:
+            if entry is None or (change.name, entry.oid) in seen:
                 continue
-            seen.add(entry.oid)
-            for key, tree in _artifacts_below(store, entry, change.name):
-                names.setdefault(tree, f"{key} in {change.name}" if key else change.name)
+            seen.add((change.name, entry.oid))
+            for pipeline, manifest in _manifests(store, entry, change.name, seen):
+                for key, tree in _artifacts_below(store, manifest):
+                    name = f"{pipeline}:{key} in {change.name}" if key else change.name
+                    names.setdefault(tree, name)
     return names
 
 
-def _artifacts_below(store: Store, entry: TreeEntry, ref: str) -> Iterator[tuple[str, ObjectId]]:
-    """Artifact ids and trees in a run, in a manifest, or the artifact itself; else nothing."""
+def _manifests(
+    store: Store, entry: TreeEntry, ref: str, seen: set[tuple[str, ObjectId]]
+) -> Iterator[tuple[str, TreeEntry]]:
+    """The pipelines in a run, or the one that the ref stands for, less those seen before."""
     try:
-        if entry.kind is Kind.RUN:
-            pipelines = store.get_tree(store.get_run(entry.oid).pipelines).entries
-        else:
-            pipelines = {ref.rpartition("/")[2]: entry}
-        for pipeline, manifest in pipelines.items():
-            if manifest.kind is not Kind.TREE:
-                continue
-            artifacts = store.get_entry(manifest.oid, ARTIFACTS)
-            if artifacts is None:
-                yield "", manifest.oid
-                continue
-            for key, child in store.get_tree(artifacts.oid).entries.items():
-                yield f"{pipeline}:{key}", child.oid
+        if entry.kind is not Kind.RUN:
+            yield ref.rpartition("/")[2], entry
+            return
+        nodes = [store.get_run(entry.oid).pipelines]
+        while nodes:
+            node = store.node(nodes.pop())
+            for name, child in node.entries.items():
+                key = (ref if node.is_shard else f"{ref}:{name}", child.oid)
+                if key in seen:
+                    continue
+                seen.add(key)
+                if node.is_shard:
+                    nodes.append(child.oid)
+                else:
+                    yield name, child
     except StoreError:
         return  # what the reflog remembers may be gone; its names are a courtesy
+
+
+def _artifacts_below(store: Store, manifest: TreeEntry) -> Iterator[tuple[str, ObjectId]]:
+    """Artifact ids and trees in a manifest, or the artifact itself; else nothing."""
+    if manifest.kind is not Kind.TREE:
+        return
+    try:
+        artifacts = store.get_entry(manifest.oid, ARTIFACTS)
+        if artifacts is None:
+            yield "", manifest.oid
+            return
+        for key, child in store.get_tree(artifacts.oid).entries.items():
+            yield key, child.oid
+    except StoreError:
+        return

@@ -235,7 +235,7 @@ class OpenRun:
             message=self._message,
             details=self._details,
         )
-        txn.set_ref(self.ref, txn.put_run(run), quiet=True)
+        txn.set_ref(self.ref, txn.put_run(run))
 
     def end(self, status: RunStatus) -> None:
         """End the run with a status. Unfinished pipelines are dropped.

@@ -55,14 +55,10 @@ class RefChange:
 
     Args:
         expect: What must be there now.
-        quiet: Fold this change into the newest reflog entry of the ref instead of adding one,
-            when that entry was written by the same series of changes: a run that grows pipeline
-            by pipeline is one line of history.
     """
 
     target: TreeEntry | None
     expect: Expect = ANY
-    quiet: bool = False
 
     def __post_init__(self) -> None:
         if not (self.expect is ANY or self.expect is None or isinstance(self.expect, ObjectId)):
@@ -160,37 +156,23 @@ def apply(writer: CatalogWriter, changes: Mapping[str, RefChange], op: OpRow) ->
         else:
             new_row = RefRow(name, int(change.target.kind), change.target.oid.raw, op.op)
             writer.put(new_row, replaced=row)
-        _log(writer, name, old, change, op)
+        _log(writer, name, old, change.target, op)
     return changed
 
 
 def _log(
-    writer: CatalogWriter, name: str, old: TreeEntry | None, change: RefChange, op: OpRow
+    writer: CatalogWriter, name: str, old: TreeEntry | None, new: TreeEntry | None, op: OpRow
 ) -> None:
-    replaced: ReflogRow | None = None
-    if change.quiet:
-        last = next(writer.reflog(name), None)
-        if (
-            last is not None
-            and old is not None
-            and (last.new_kind, last.new)
-            == (
-                int(old.kind),
-                old.oid.raw,
-            )
-        ):
-            replaced = last
-            old = _entry(last.old_kind, last.old)
     row = ReflogRow(
-        writer.next_reflog_id() if replaced is None else replaced.id,
+        writer.next_reflog_id(),
         op.op,
         name,
         None if old is None else int(old.kind),
         None if old is None else old.oid.raw,
-        None if change.target is None else int(change.target.kind),
-        None if change.target is None else change.target.oid.raw,
+        None if new is None else int(new.kind),
+        None if new is None else new.oid.raw,
     )
-    writer.put(row, replaced=replaced)
+    writer.put(row)
 
 
 def _describe(oid: ObjectId | None) -> str:

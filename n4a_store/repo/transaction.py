@@ -326,9 +326,7 @@ class Transaction(ObjectReader):
 
     # --- refs ---------------------------------------------------------------------------------
 
-    def set_ref(
-        self, name: str, target: ObjectId | TreeEntry, expect: Expect = ANY, *, quiet: bool = False
-    ) -> None:
+    def set_ref(self, name: str, target: ObjectId | TreeEntry, expect: Expect = ANY) -> None:
         """Plan to point a ref at an object.
 
         Args:
@@ -336,8 +334,6 @@ class Transaction(ObjectReader):
             target: An object of this transaction or of the store.
             expect: What the ref must hold when the transaction commits: an id; None, that it
                 does not exist; :data:`ANY`, whatever.
-            quiet: Extend the ref's newest reflog entry instead of adding one; for a ref that
-                grows step by step.
 
         Raises:
             InvalidNameError: ``name`` cannot be the name of a ref.
@@ -345,7 +341,7 @@ class Transaction(ObjectReader):
         """
         self._check_open()
         checked = check_ref_name(name)
-        self._change(checked, RefChange(self._allow(target), expect, quiet))
+        self._change(checked, RefChange(self._allow(target), expect))
 
     def delete_ref(self, name: str, expect: Expect = ANY) -> None:
         """Plan to delete a ref. Its object stays as long as anything else reaches it.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from n4a_store.errors import ConflictError, NotFoundError
 from n4a_store.objects.model import TreeEntry
 from n4a_store.refs.names import check_ref_name
-from n4a_store.refs.refs import ReflogEntry, reflog_entry
+from n4a_store.refs.refs import Ref, ReflogEntry, reflog_entry
 from n4a_store.storage.rows import OpRow, ReflogRow
 
 if TYPE_CHECKING:
@@ -53,9 +53,6 @@ def newest_undoable(store: Store, ref: str | None = None) -> int:
                 f"there is no change {what} that can still be undone",
                 hint=_how_far(store),
             )
-        if name is None:
-            # The newest entry by operation: a quiet change keeps an old entry's number.
-            return max(entry.op for entry in reader.reflog())
     return row.op
 
 
@@ -80,10 +77,7 @@ def undo(store: Store, op: int | None = None, *, dry_run: bool = False) -> Undon
             now = store.find_ref(row.name)
             held = None if now is None else now.entry
             if held != entry.new:
-                raise ConflictError(
-                    f"{row.name} has been changed again since operation {number}",
-                    hint="undo the later operation first: see the reflog",
-                )
+                raise _moved_on(store, row, now)
             txn.restore_ref(row, entry.old, None if held is None else held.oid)
             changes.append((row.name, entry.new, entry.old))
         if dry_run:
@@ -103,6 +97,20 @@ def _read(store: Store, number: int) -> tuple[list[ReflogRow], list[ReflogEntry]
                 hint=_how_far(store),
             )
         return rows, [reflog_entry(row, op) for row in rows]
+
+
+def _moved_on(store: Store, row: ReflogRow, now: Ref | None) -> ConflictError:
+    """The refusal, with the operation that made the ref what it is now."""
+    held = None if now is None else now.entry
+    later = [entry for entry in store.reflog(row.name) if entry.id > row.id]
+    # The first that led here: a newer one may be the undo of what came in between.
+    by = next((entry.op for entry in reversed(later) if entry.new == held), None)
+    advice = "see the reflog" if by is None else f"n4a-store artifacts undo --op {by}"
+    return ConflictError(
+        f"{row.name} has been changed again since operation {row.op}"
+        + ("" if by is None else f", by operation {by}"),
+        hint=f"undo the later operation first: {advice}",
+    )
 
 
 def _how_far(store: Store) -> str:

@@ -107,15 +107,17 @@ def test_why_names_every_keeper(executable: Cli, cli: Cli, trained_own: Trained)
     assert "refs/pipelines/0001_pls:artifacts/1:0" in paths
     assert f"refs/runs/{trained_own.runs[2]}:0001_pls/artifacts/1:0" in paths
     assert "refs/pipelines/0002_stack:artifacts/0:all/deps/00000000" in paths
-    # The run that ended is another object than the one that was running: nobody keeps that.
-    loose = cli(*at, "cat-file", "--batch-check", "--batch-all-objects").lines
-    kept = set(cli(*at, "rev-list", "--all", "--objects").out.split())
-    orphan = next(line.split()[0] for line in loose if line.split()[0] not in kept)
+    orphan = cli(*at, "hash-object", "-w", "--stdin", stdin=b"kept by nobody").out.strip()
     said = cli(*at, "artifacts", "why", orphan).ok()
     assert said.out == ""
     assert "is an orphan" in said.err
     keepers = cli(*at, "artifacts", "why", orphan, "--json").ok().json["keepers"]
     assert keepers == {"refs": [], "undo": []}
+    # The run as it was before it ended is another object: undo can go back to it.
+    log = cli(*at, "reflog", f"refs/runs/{trained_own.runs[2]}", "--json").ok().json
+    running = log["moves"][0]["old"]["oid"]
+    keepers = cli(*at, "artifacts", "why", running, "--json").ok().json["keepers"]
+    assert keepers == {"refs": [], "undo": [f"refs/runs/{trained_own.runs[2]}@{{1}}"]}
 
 
 def test_du_tells_what_is_shared(executable: Cli, cli: Cli, corn: tuple[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import BackendError
 from tests.cli.conftest import EXECUTABLE, Cli, Trained
 
@@ -169,6 +170,29 @@ def test_undo_by_operation_by_ref_and_its_list(cli: Cli, corn: tuple[str]) -> No
     assert cli(*corn, "undo", "--list", "--json").ok().json["moves"]
 
 
+def test_the_list_of_what_can_be_undone_is_a_line_an_operation(
+    cli: Cli, corn: tuple[str], trained_own: Trained
+) -> None:
+    with Workspace(trained_own.path).store("corn") as store:
+        for number in range(30):
+            with store.transaction(f"change {number}") as txn:
+                blob = txn.put_blob(b"%d" % number)
+                for name in ("first", "second", "third"):
+                    txn.set_ref(f"refs/tags/{name}", blob)
+    listed = cli(*corn, "undo", "--list").ok()
+    assert len(listed.lines) == 21
+    assert "refs/tags/first and 2 more" in listed.lines[1]
+    assert listed.lines[1].endswith("change 29")
+    moves = cli(*corn, "undo", "--list", "--json").ok().json["moves"]
+    older = len({move["op"] for move in moves}) - 20
+    assert listed.err == f"… {older} older: --verbose\n"
+    assert len(cli(*corn, "undo", "--list", "-v").ok().lines) == 21 + older
+    # A run that was trained is one line for each pipeline, and one for its end.
+    run = cli(*corn[:-1], "reflog", f"refs/runs/{trained_own.runs[0]}").ok().lines
+    assert len(run) == 3
+    assert len(cli(*corn[:-1], "reflog", "-n", "1", f"refs/runs/{trained_own.runs[0]}").lines) == 1
+
+
 def test_gc_previews_names_and_drops(executable: Cli, cli: Cli, corn: tuple[str]) -> None:
     cli(*corn, "gc", "-f").ok()
     cli(*corn, "rm", "0002_stack", "-f").ok()
@@ -194,10 +218,12 @@ def test_gc_previews_names_and_drops(executable: Cli, cli: Cli, corn: tuple[str]
 
 
 def test_gc_of_all_datasets_and_as_json(cli: Cli, trained_own: Trained) -> None:
-    said = cli("-w", trained_own.path, "artifacts", "gc", "--json").ok().json
+    at = ("-w", trained_own.path)
+    cli(*at, "-d", "corn", "hash-object", "-w", "--stdin", stdin=b"kept by nobody").ok()
+    said = cli(*at, "artifacts", "gc", "--json").ok().json
     assert [row["dataset"] for row in said["datasets"]] == ["corn", "fermentation"]
     assert said["dry_run"] is True
-    assert said["datasets"][0]["report"]["unreachable"]["objects"] > 0
+    assert [row["report"]["unreachable"]["objects"] for row in said["datasets"]] == [1, 0]
 
 
 def test_cleanup_names_what_goes(executable: Cli, cli: Cli, corn: tuple[str]) -> None:
@@ -309,11 +335,13 @@ def test_on_a_terminal_it_is_coloured_and_fits(trained_own: Trained) -> None:
 
 def test_prune_and_repack(executable: Cli, cli: Cli, corn: tuple[str]) -> None:
     at = corn[:-1]
+    cli(*at, "hash-object", "-w", "--stdin", stdin=b"kept by nobody").ok()
+    undone = dict(line.split(": ") for line in cli(*at, "prune", "--now", "-n").ok().lines)
     dry = dict(line.split(": ") for line in cli(*at, "prune", "-n").ok().lines)
-    assert int(dry["unreachable"]) > 0
+    assert int(undone["unreachable"]) > int(dry["unreachable"]) == 1
     assert dry["size-freed"] == "0"
     done = dict(line.split(": ") for line in executable(*at, "prune", "--now").ok().lines)
-    assert done["unreachable"] == dry["unreachable"]
+    assert done["unreachable"] == undone["unreachable"]
     assert int(done["size-freed"]) > 0
     assert cli(*at, "prune", "--json").ok().json["report"]["unreachable"]["objects"] == 0
     packed = dict(line.split(": ") for line in executable(*at, "repack", "-a").ok().lines)

@@ -29,16 +29,11 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 
 def move(
-    catalog: Catalog,
-    target: TreeEntry | None,
-    expect: Expect = ANY,
-    *,
-    name: str = NAME,
-    quiet: bool = False,
+    catalog: Catalog, target: TreeEntry | None, expect: Expect = ANY, *, name: str = NAME
 ) -> int:
     with catalog.write() as writer:
         op = writer.next_op("commit", "a test")
-        return apply(writer, {name: RefChange(target, expect, quiet)}, op)
+        return apply(writer, {name: RefChange(target, expect)}, op)
 
 
 def history(catalog: Catalog) -> list[tuple[TreeEntry | None, TreeEntry | None]]:
@@ -112,18 +107,6 @@ def test_one_stale_ref_of_several_leaves_all_as_they_were(catalog: Catalog) -> N
     with catalog.read() as reader:
         assert reader.sequence() == 1
         reader.verify()
-
-
-def test_a_quiet_change_extends_the_newest_entry_and_keeps_its_old_side(catalog: Catalog) -> None:
-    move(catalog, A)
-    move(catalog, B)
-    move(catalog, C, quiet=True)
-    assert history(catalog) == [(A, C), (None, A)]
-    with catalog.read() as reader:
-        reader.verify()
-    move(catalog, None, quiet=True)
-    move(catalog, A, quiet=True)  # after a deletion there is nothing to extend
-    assert history(catalog) == [(None, A), (A, None), (None, A)]
 
 
 def test_rows_that_could_never_have_been_written_are_damage() -> None:

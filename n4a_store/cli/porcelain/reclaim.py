@@ -43,10 +43,14 @@ def show_preview(app: App, dataset: Dataset, report: GcReport, orphans: OrphanRe
     app.out.line(f"would drop {_amount(report.unreachable)}")
     show_orphans(app, [orphan for orphan in orphans.artifacts if not orphan.undoable])
     until = datetime.now(UTC) + timedelta(days=dataset.store.settings.undo_window_days)
-    note = ""
+    kept = f"would keep {_amount(report.undoable)}"
     if report.undoable.objects:
-        note = f"   undo can still bring them back (until {until:%Y-%m-%d})"
-    app.out.line(f"would keep {_amount(report.undoable)}{note}")
+        note = f"undo can still bring them back (until {until:%Y-%m-%d})"
+        width = app.out.width()
+        fits = width is None or len(kept) + len(note) + 3 <= width
+        kept += f"   {note}" if fits else f"\n  {note}"
+    for line in kept.split("\n"):
+        app.out.line(line)
     show_orphans(app, [orphan for orphan in orphans.artifacts if orphan.undoable])
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import click
 
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.complete import refs
 from n4a_store.cli.context import App
 from n4a_store.cli.porcelain.look import hinted
+
+_SHOWN_OPERATIONS = 20
 
 
 @porcelain("undo")
@@ -20,6 +24,8 @@ def command(app: App, op: int | None, dry_run: bool, listing: bool, ref: str | N
 
     Without --op, the newest one; with REF, the newest that changed this ref. All refs that the
     operation moved go back together. An undo is an operation too, so undoing twice restores.
+    Each pipeline that a run completes is an operation, and so is the end of the run: --list
+    shows the newest 20, with --verbose all.
     """
     from n4a_store.cli.plumbing.reflog import full_name
     from n4a_store.repo.undo import newest_undoable, undo
@@ -57,16 +63,21 @@ def _list(app: App) -> None:
     if not moves:
         app.out.note("nothing to undo")
         return
+    moves.sort(key=lambda move: move.op, reverse=True)
+    operations = [list(group) for _, group in groupby(moves, key=lambda move: move.op)]
+    shown = operations if app.verbose else operations[:_SHOWN_OPERATIONS]
     columns = [
         Column("OP", right=True),
         Column("WHEN"),
         Column("ACTION"),
-        Column("REF", flexible=True),
+        Column("REFS", flexible=True),
         Column("MESSAGE", flexible=True),
     ]
-    moves.sort(key=lambda move: move.op, reverse=True)
-    rows = [
-        [str(move.op), f"{move.at:%Y-%m-%d %H:%M}", move.action, move.name, move.message]
-        for move in moves
-    ]
+    rows = []
+    for first, *others in (sorted(group, key=lambda move: move.name) for group in shown):
+        refs = f"{first.name} and {len(others)} more" if others else first.name
+        rows.append([str(first.op), f"{first.at:%Y-%m-%d %H:%M}", first.action, refs])
+        rows[-1].append(first.message)
     app.out.table(columns, rows)
+    if len(shown) < len(operations):
+        app.out.note(f"… {len(operations) - len(shown)} older: --verbose")
