@@ -34,7 +34,8 @@ __all__ = ["ALIGN_FROM", "ENTRY_HEADER_BYTES", "Codec", "EntryHeader", "encode_h
 ALIGN_FROM = 1024
 _FIELDS = struct.Struct("<QBBBBQ32s")
 _CRC = struct.Struct("<I")
-ENTRY_HEADER_BYTES = _FIELDS.size + _CRC.size
+_HEADER = struct.Struct("<QBBBBQ32sI")
+ENTRY_HEADER_BYTES = _HEADER.size
 _KINDS = frozenset(int(kind) for kind in Kind)
 
 
@@ -53,6 +54,7 @@ class Codec(enum.IntEnum):
 
 
 _CODECS = frozenset(int(codec) for codec in Codec)
+_DELTA = int(Codec.DELTA)
 
 
 class EntryHeader(NamedTuple):
@@ -106,20 +108,18 @@ def decode_header(data: BytesLike, offset: int, limit: int) -> EntryHeader:
     end = offset + ENTRY_HEADER_BYTES
     if offset < 0 or end > limit:
         raise CorruptionError(f"no pack entry at offset {offset}")
-    fields = bytes(data[offset : end - _CRC.size])
-    (crc,) = _CRC.unpack_from(data, end - _CRC.size)
-    if zlib.crc32(fields) != crc:
+    stored, kind, codec, item_size, padding, raw_length, oid, crc = _HEADER.unpack_from(
+        data, offset
+    )
+    if zlib.crc32(data[offset : end - _CRC.size]) != crc:
         raise CorruptionError(f"the pack entry at offset {offset} has a damaged header")
-    stored, kind, codec, item_size, padding, raw_length, oid = _FIELDS.unpack(fields)
     if kind not in _KINDS or codec not in _CODECS or padding >= ALIGNMENT:
         raise CorruptionError(f"the pack entry at offset {offset} is of an unknown kind or codec")
     base = None
-    if codec == Codec.DELTA:
+    if codec == _DELTA:
         base = bytes(data[end : end + OID_BYTES])
         end += OID_BYTES
-    header = EntryHeader(
-        offset, end + padding, stored, raw_length, kind, codec, item_size, oid, base
-    )
-    if header.end > limit:
+    payload = end + padding
+    if payload + stored > limit:
         raise CorruptionError(f"the pack entry at offset {offset} reaches beyond its pack")
-    return header
+    return EntryHeader(offset, payload, stored, raw_length, kind, codec, item_size, oid, base)

@@ -31,6 +31,7 @@ __all__ = ["PackReader", "StoredObject", "decode_entry", "scan_entries"]
 
 _KEPT_BASES = 8
 _KEPT_BASE_BYTES = 4 * 1024 * 1024
+_RAW, _DELTA = int(Codec.RAW), int(Codec.DELTA)  # to look up an enum's member takes time
 
 
 class StoredObject(NamedTuple):
@@ -52,14 +53,14 @@ def decode_entry(
 
     Args:
         header: Its header.
-        stored: Its stored bytes.
+        stored: Its stored bytes. Those of a raw entry are what is returned.
         base: Of a delta, the raw bytes of its base.
 
     Raises:
         CorruptionError: They are not what was stored.
     """
     try:
-        if header.codec == Codec.DELTA and base is not None:
+        if header.codec == _DELTA and base is not None:
             raw: BytesLike = decode_delta(stored, base, header.raw_length)
         else:
             raw = decompress(header.codec, header.item_size, stored, header.raw_length)
@@ -96,7 +97,7 @@ class PackReader:
         UnsupportedFormatError: It is of a later version.
     """
 
-    __slots__ = ("_bases", "_index_verified", "data", "footer", "index", "name")
+    __slots__ = ("_bases", "_entries_end", "_index_verified", "data", "footer", "index", "name")
 
     def __init__(self, data: memoryview, name: str) -> None:
         self.name = name
@@ -108,7 +109,7 @@ class PackReader:
             if len(data) < HEADER_BYTES + FOOTER_BYTES:
                 raise CorruptionError("cut short")
             self.footer = Footer.decode(bytes(data[-FOOTER_BYTES:]), len(data))
-            start = self.footer.index_offset
+            self._entries_end = start = self.footer.index_offset
             self.index = PackIndex(
                 data[start : start + self.footer.index_length],
                 self.footer.objects,
@@ -156,17 +157,16 @@ class PackReader:
         Raises:
             CorruptionError: The header is damaged or belongs to another object.
         """
-        oid = self.index.oid_at(position)
+        index = self.index
+        oid = index.oid_at(position)
         try:
-            header = decode_header(
-                self.data, self.index.offsets[position], self.footer.index_offset
-            )
+            header = decode_header(self.data, index.offsets[position], self._entries_end)
         except CorruptionError as error:
             raise CorruptionError(
                 f"object {oid.hex()[:12]} in pack {self.name}: {error}",
                 hint="run: n4a-store fsck --full",
             ) from error
-        if header.oid != oid or header.kind != self.index.kinds[position]:
+        if header.oid != oid or header.kind != index.kinds[position]:
             raise CorruptionError(
                 f"object {oid.hex()[:12]} in pack {self.name}: the index leads to another entry",
                 hint="run: n4a-store fsck --full",
@@ -176,7 +176,8 @@ class PackReader:
     def stored_at(self, position: int) -> StoredObject:
         """The entry at ``position``, still encoded."""
         header = self.header_at(position)
-        return StoredObject(header, self.data[header.payload : header.end])
+        start = header.payload
+        return StoredObject(header, self.data[start : start + header.stored_length])
 
     def read_at(self, position: int) -> tuple[int, BytesLike]:
         """The kind and the verified raw bytes of the object at ``position``.
@@ -186,22 +187,38 @@ class PackReader:
         Raises:
             CorruptionError: They are not what was stored.
         """
-        entry = self.stored_at(position)
+        header, stored = self.stored_at(position)
+        return header.kind, self._decoded(header, stored)
+
+    def copy_at(self, position: int) -> tuple[int, BytesLike]:
+        """As :meth:`read_at`, but nothing that is returned is part of the pack.
+
+        A raw payload is copied first and checked then, which takes no longer than checking it in
+        place: what has been checked is the copy, whatever becomes of the page that it came from.
+
+        Raises:
+            CorruptionError: They are not what was stored.
+        """
+        header, stored = self.stored_at(position)
+        if header.codec == _RAW:
+            return header.kind, self._decoded(header, bytearray(stored))
+        return header.kind, self._decoded(header, stored)
+
+    def _decoded(self, header: EntryHeader, stored: BytesLike) -> BytesLike:
         try:
-            raw = decode_entry(entry.header, entry.stored, self._base_of(entry.header))
+            if header.codec == _DELTA:
+                return decode_entry(header, stored, self._base_of(header))
+            return decode_entry(header, stored)
         except CorruptionError as error:
             raise CorruptionError(
                 f"{error} (pack {self.name})", hint="run: n4a-store fsck --full"
             ) from error
-        return entry.header.kind, raw
 
-    def _base_of(self, header: EntryHeader) -> BytesLike | None:
+    def _base_of(self, header: EntryHeader) -> BytesLike:
         """The raw bytes of the object that a delta was made against; the last few are kept.
 
         They need no check of their own: a wrong base gives bytes that fail the delta's own id.
         """
-        if header.codec != Codec.DELTA:
-            return None
         assert header.base is not None
         kept = self._bases.get(header.base)
         if kept is not None:
@@ -223,7 +240,7 @@ class PackReader:
         if position < 0:
             raise CorruptionError("its base is not in its pack")
         base = self.stored_at(position)
-        if base.header.codec == Codec.DELTA:
+        if base.header.codec == _DELTA:
             raise CorruptionError("its base is a delta itself")
         return decompress(
             base.header.codec, base.header.item_size, base.stored, base.header.raw_length
@@ -231,4 +248,4 @@ class PackReader:
 
     def is_raw(self, position: int) -> bool:
         """Whether the object at ``position`` can be mapped in place."""
-        return self.header_at(position).codec == Codec.RAW
+        return self.header_at(position).codec == _RAW

@@ -77,6 +77,12 @@ def test_shuffle_round_trip(data: bytes, item_size: int) -> None:
     assert unshuffle(shuffle(data, item_size), item_size) == data
 
 
+@given(st.integers(-40, 40), st.integers(1, 16))
+def test_a_large_shuffle_round_trip(beyond: int, item_size: int) -> None:
+    data = NOISE[: 16_384 + beyond]  # on both sides of where numpy takes over
+    assert unshuffle(shuffle(data, item_size), item_size) == data
+
+
 def test_shuffle_gathers_the_planes() -> None:
     assert shuffle(b"a1b2c3d4e", 2) == b"abcd1234e"
     assert shuffle(b"abc", 4) == b"abc"

@@ -44,7 +44,7 @@ def write(samples: list[tuple[Kind, bytes, int]]) -> tuple[bytes, list[bytes]]:
     return bytes(out), oids
 
 
-def read(data: bytes) -> PackReader:
+def read(data: bytes | bytearray) -> PackReader:
     return PackReader(memoryview(data), "p")
 
 
@@ -106,6 +106,27 @@ def test_raw_payloads_are_views_into_the_pack() -> None:
     assert isinstance(view, memoryview)
     assert view.readonly
     assert data.count(NOISE) == 1
+
+
+def test_a_copy_is_no_part_of_the_pack_and_is_what_has_been_checked() -> None:
+    data, oids = write(SAMPLES)
+    pack = bytearray(data)
+    reader = read(pack)
+    copies = [reader.copy_at(reader.find(oid)) for oid in oids]
+    pack[HEADER_BYTES : reader.footer.index_offset] = bytes(
+        reader.footer.index_offset - HEADER_BYTES
+    )
+    assert copies == [(kind, payload) for kind, payload, _ in SAMPLES]
+    damaged = bytearray(data)
+    damaged[payload_at(data, oids[4])] ^= 1
+    reader = read(damaged)
+    with pytest.raises(CorruptionError, match=oids[4].hex()[:12]):
+        reader.copy_at(reader.find(oids[4]))
+
+
+def payload_at(data: bytes, oid: bytes) -> int:
+    reader = read(data)
+    return reader.header_at(reader.find(oid)).payload
 
 
 def test_a_forward_scan_finds_every_entry_without_the_index() -> None:
