@@ -7,19 +7,28 @@ way and aborts at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from n4a_store.artifacts.manifest_tree import PIPELINES
-from n4a_store.errors import InvalidInputError, RefNotFoundError
-from n4a_store.objects.model import TreeEntry
+from n4a_store.errors import (
+    CorruptionError,
+    InvalidInputError,
+    ObjectNotFoundError,
+    RefNotFoundError,
+)
+from n4a_store.objects.model import Run, TreeEntry
+from n4a_store.objects.oid import Kind
 from n4a_store.refs.refs import Ref
-from n4a_store.repo.history import RUN_REFS, list_runs
+from n4a_store.repo.history import RUN_REFS
 from n4a_store.repo.revision import expand_ref
 from n4a_store.repo.store import Store
 from n4a_store.repo.usage import usage
 
 __all__ = ["RefMove", "Removal", "remove", "remove_everything"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,8 @@ class Removal:
     Args:
         op: The operation that did it; None for a preview.
         moves: The refs that go or change.
-        reached_objects, reached_bytes: All that these refs reach before.
+        reached_objects, reached_bytes: All that these refs reach before; 0 where that cannot be
+            counted because something among it is damaged.
         freed_objects, freed_bytes: What gc can drop for it once the undo window has passed.
     """
 
@@ -84,24 +94,39 @@ def _apply(store: Store, refs: dict[str, Ref], message: str, *, dry_run: bool) -
     with store.session(), store.transaction(message, action="remove") as txn:
         for ref in refs.values():
             txn.delete_ref(ref.name, expect=ref.oid)
-        for entry in list_runs(store):
-            if entry.ref in refs or not pipelines:
-                continue
-            txn.adopt_path(entry.ref)
-            held = store.get_tree(entry.run.pipelines).entries
-            left = {name: txn.adopt_path(entry.ref, name) for name in held if name not in pipelines}
+        for ref, run in _other_runs(store, refs) if pipelines else ():
+            txn.adopt_path(ref.name)
+            held = store.get_tree(run.pipelines).entries
+            left = {name: txn.adopt_path(ref.name, name) for name in held if name not in pipelines}
             if len(left) == len(held):
                 continue
-            smaller = txn.put_run(replace(entry.run, pipelines=txn.put_tree(left)))
-            txn.set_ref(entry.ref, smaller, expect=entry.oid)
-            old = store.ref(entry.ref).entry
-            moves.append(RefMove(entry.ref, old, TreeEntry(old.kind, smaller)))
+            smaller = txn.put_run(replace(run, pipelines=txn.put_tree(left)))
+            txn.set_ref(ref.name, smaller, expect=ref.oid)
+            moves.append(RefMove(ref.name, ref.entry, TreeEntry(ref.kind, smaller)))
         costs = _costs(store, moves)
         if dry_run:
             txn.abort()
             return Removal(None, tuple(moves), *costs)
         result = txn.commit()
     return Removal(result.op, tuple(moves), *costs)
+
+
+def _other_runs(store: Store, removed: Container[str]) -> Iterator[tuple[Ref, Run]]:
+    """The runs that stay and can be read.
+
+    One that is damaged is of no use to anybody any more. It must not keep people from removing
+    what is hurt, which is the way out that fsck names.
+    """
+    for ref in store.refs(RUN_REFS):
+        if ref.name in removed or ref.kind is not Kind.RUN:
+            continue
+        try:
+            run = store.get_run(ref.oid)
+            store.get_tree(run.pipelines)
+        except (ObjectNotFoundError, CorruptionError) as error:
+            log.warning("%s is damaged and stays as it is: %s", ref.name, error)
+            continue
+        yield ref, run
 
 
 def _costs(store: Store, moves: list[RefMove]) -> tuple[int, int, int, int]:
@@ -115,5 +140,9 @@ def _costs(store: Store, moves: list[RefMove]) -> tuple[int, int, int, int]:
             held = store.get_tree(store.get_run(move.old.oid).pipelines).entries
             stays += [entry for name, entry in held.items() if name not in gone]
     old = [move.old for move in moves if move.old is not None]
-    (used,) = usage(store, {"removed": old}, stays)
+    try:
+        (used,) = usage(store, {"removed": old}, stays)
+    except (ObjectNotFoundError, CorruptionError) as error:
+        log.warning("what this frees cannot be counted: %s", error)
+        return 0, 0, 0, 0
     return used.objects, used.stored_bytes, used.own_objects, used.own_bytes

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 from n4a_store.errors import CorruptionError, InvalidInputError, StoreError
 from n4a_store.objects.codec import decode_run
-from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.objects.oid import Kind
 from n4a_store.objects.trees import decode_node
 from n4a_store.packs.reader import PackReader
+from n4a_store.repo import way_on
 from n4a_store.repo.hurt import find_hurt
 from n4a_store.repo.mark import Marker
 from n4a_store.repo.roots import Root, living_roots, undo_roots
@@ -36,6 +37,7 @@ __all__ = ["FsckReport", "Problem", "Severity", "fsck"]
 log = logging.getLogger(__name__)
 
 _CHECKED = (PackState.LIVE, PackState.HELD)
+_PACK_CODES = ("pack-missing", "pack-damaged", "index-damaged")
 
 
 class Severity(enum.StrEnum):
@@ -152,7 +154,14 @@ def _check(store: Store, full: bool, progress: Callable[[int, int], None] | None
         _check_files(store, rows, problems)
         problems = find_hurt_of(marker, roots, problems)
     order = list(Severity)
-    problems.sort(key=lambda problem: (order.index(problem.severity), problem.code))
+    # What an object lacks comes of its pack: that stands first.
+    problems.sort(
+        key=lambda problem: (
+            order.index(problem.severity),
+            problem.code.startswith("object-"),
+            problem.code,
+        )
+    )
     return FsckReport(
         full,
         checked.packs,
@@ -220,22 +229,15 @@ def _check_pack(store: Store, row: PackRow, problems: list[Problem]) -> PackRead
         if now is None or now.state not in _CHECKED:
             return None
         missing = not store.layout.pack(row.id).exists()
-        problems.append(
-            Problem(
-                Severity.ERROR,
-                "pack-missing" if missing else "pack-damaged",
-                row.id,
-                str(error),
-                hint=error.hint,
-            )
-        )
+        code = "pack-missing" if missing else "pack-damaged"
+        hint = (way_on.for_missing_pack if missing else way_on.for_damaged_pack)(row.id)
+        problems.append(Problem(Severity.ERROR, code, row.id, str(error), hint=hint))
         return None
     try:
         reader.verify_index()
     except CorruptionError as error:
-        problems.append(
-            Problem(Severity.ERROR, "index-damaged", row.id, str(error), hint=error.hint)
-        )
+        hint = way_on.for_damaged_index(row.id)
+        problems.append(Problem(Severity.ERROR, "index-damaged", row.id, str(error), hint=hint))
         return None
     return reader
 
@@ -249,8 +251,8 @@ def _check_bytes(pack_id: str, reader: PackReader) -> Iterator[Problem]:
             kind, data = reader.read_at(position)
         except CorruptionError as error:
             damaged = True
-            way_out = f"n4a-store index-pack {pack_id} keeps what is whole of this pack"
-            yield Problem(Severity.ERROR, "object-damaged", oid, str(error), hint=way_out)
+            hint = way_on.for_damaged_object(pack_id)
+            yield Problem(Severity.ERROR, "object-damaged", oid, str(error), hint=hint)
             continue
         try:
             if kind == Kind.TREE:
@@ -295,7 +297,6 @@ def _check_reachability(marker: Marker, roots: Iterable[Root]) -> Iterator[Probl
                 "object-missing",
                 text,
                 f"object {text[:12]} is missing; {parent} refers to it",
-                hint="restore the store from a backup, or remove what refers to it",
             )
         else:
             yield Problem(Severity.ERROR, "object-damaged", text, missing.reason)
@@ -336,9 +337,15 @@ def find_hurt_of(marker: Marker, roots: Iterable[Root], problems: list[Problem])
     except InvalidInputError as error:  # pragma: no cover - ids come from this very store
         log.warning("what the damage hurts could not be found: %s", error)
         return list(merged.values())
-    return [
-        replace(problem, hurts=tuple(hurt.get(ObjectId(bytes.fromhex(problem.subject)).raw, ())))
+    found = [
+        replace(problem, hurts=tuple(hurt.get(bytes.fromhex(problem.subject), ())))
         if problem.code.startswith("object-")
         else problem
         for problem in merged.values()
     ]
+    # gc asks for everything that is reachable: the way on must take all that is lost together.
+    lost = [problem for problem in found if problem.hint is None]
+    hint = way_on.for_lost_objects({path for problem in lost for path in problem.hurts})
+    if any(problem.code in _PACK_CODES for problem in found):
+        hint = way_on.AFTER_THE_PACKS
+    return [replace(problem, hint=problem.hint or hint) for problem in found]

@@ -1,9 +1,16 @@
-"""fsck."""
+"""fsck: what it finds, and that the way on which it names leads out."""
 
+import re
 import shlex
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Cli, SmallStore
+
+_COMMAND = re.compile(r"(?<=n4a-store )[^;,]*?(?= keeps| goes on| builds|;|,|$)")
 
 
 def flip(store: Path, content: bytes) -> None:
@@ -53,6 +60,88 @@ def test_the_way_out_that_it_names_works_as_it_stands(
     assert f"lost {own.greeting}" in salvaged.lines
     failed = cli("--store", own.path, "artifacts", "gc")
     failed.failed(4, f"hint: run: n4a-store --store {shlex.quote(str(own.path))} fsck --full")
+
+
+def cut(own: SmallStore) -> None:
+    for pack in (own.path / "packs").iterdir():
+        pack.write_bytes(pack.read_bytes()[:-9])
+
+
+def hit_index(own: SmallStore) -> None:
+    for pack in (own.path / "packs").iterdir():
+        data = bytearray(pack.read_bytes())
+        data[-200] ^= 1
+        pack.write_bytes(data)
+
+
+def lose_one(own: SmallStore) -> None:
+    pack_of(own, b"hello\n").unlink()
+
+
+def lose_all(own: SmallStore) -> None:
+    for pack in (own.path / "packs").iterdir():
+        pack.unlink()
+
+
+def pack_of(own: SmallStore, content: bytes) -> Path:
+    return next(file for file in (own.path / "packs").iterdir() if content in file.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda own: flip(own.path, b"hello\n"), cut, hit_index, lose_one, lose_all],
+    ids=["object", "cut", "index", "one pack", "all packs"],
+)
+def test_who_follows_the_hints_gets_out(
+    cli: Cli, own: SmallStore, tmp_path: Path, damage: Callable[[SmallStore], None]
+) -> None:
+    """Whatever is damaged: do what the first hint says until nothing is left to be said."""
+    damage(own)
+    gone = []
+    for _ in range(8):
+        said = cli("fsck", "--full", "--store", own.path, cwd=tmp_path)
+        if said.code == 0:
+            break
+        hints = [line for line in said.lines if line.startswith("  hint: ")]
+        assert not any(" fsck" in hint for hint in hints), hints
+        assert "docs/howto/backup.md" in hints[0]
+        commands = [shlex.split(found) for found in _COMMAND.findall(hints[0])]
+        assert commands, hints[0]
+        for command in commands:
+            gone.append(command)
+            done = cli(*command, cwd=tmp_path)
+            assert done.code == (4 if "lost" in done.out else 0), (command, done.out, done.err)
+    assert said.code == 0, said.out
+    assert len(gone) <= 6, gone
+    cli("--store", own.path, "artifacts", "gc", "--now", "--force").ok()
+
+
+def test_a_pack_is_put_back_from_a_backup_as_the_hint_says(
+    cli: Cli, own: SmallStore, tmp_path: Path
+) -> None:
+    shutil.copytree(own.path, tmp_path / "backup")
+    lose_one(own)
+    (hint,) = [
+        line
+        for line in cli("fsck", "--store", own.path).lines
+        if line.startswith("  hint: put packs/")
+    ]
+    name = hint.split()[2]
+    shutil.copy(tmp_path / "backup" / name, own.path / name)
+    cli("fsck", "--full", "--store", own.path).ok()
+
+
+def test_only_what_is_hurt_is_advised_to_go(cli: Cli, own: SmallStore) -> None:
+    """The pipeline takes itself out of its runs: these need not go, and the tag must."""
+    flip(own.path, b"hello\n")
+    damaged = next(
+        line for line in cli("fsck", "--full", "--store", own.path).lines if "put" in line
+    )
+    pack = re.search(r"index-pack (\S+)", damaged)
+    assert pack is not None
+    cli("index-pack", pack[1], "--store", own.path)
+    (hint,) = [line for line in cli("fsck", "--store", own.path).lines if "hint: " in line]
+    assert "artifacts rm refs/pipelines/0001_pls refs/tags/production --force, then" in hint
 
 
 def test_json(cli: Cli, own: SmallStore) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from n4a_store import Store
+from n4a_store.repo import way_on
 from n4a_store.repo.fsck import Severity, fsck
 from n4a_store.storage.layout import PACK_SUFFIX
 from tests.repo.objects import tag
@@ -71,7 +72,11 @@ def test_every_damage_is_listed_at_once(store: Store) -> None:
     assert ("pack-missing", packs["a"]) in found
     assert ("object-damaged", hurt.hex) in found
     assert ("unlisted-pack", stray.name) in found
+    assert all(problem.hint and "fsck" not in problem.hint for problem in report.problems)
     missing = [problem for problem in report.problems if problem.code == "object-missing"]
+    assert missing[0].hint == way_on.AFTER_THE_PACKS
+    codes = [problem.code for problem in report.problems]
+    assert codes.index("pack-missing") < codes.index("object-damaged"), "the cause comes first"
     assert any("refs/tags/a" in problem.hurts for problem in missing)
     damaged = next(p for p in report.problems if p.code == "object-damaged")
     assert set(damaged.hurts) == {"refs/tags/b:data", "refs/tags/b@{0}:data"}
@@ -83,3 +88,23 @@ def test_a_sound_store_has_no_finding_and_says_what_was_checked(store: Store) ->
     assert report.ok
     assert (report.packs, report.objects, report.reachable, report.roots) == (3, 6, 6, 6)
     assert seen[-1] == (report.stored_bytes, report.stored_bytes)
+
+
+def test_the_way_on_names_the_fewest_refs_and_only_living_ones() -> None:
+    hurts = [
+        "refs/pipelines/p:artifacts/0:all",
+        "refs/pipelines/p@{3}:artifacts/0:all",
+        "refs/runs/1:p/artifacts/0:all",  # goes with the pipeline
+        "refs/runs/2:q/artifacts/0:all",  # of q this run holds another version than its ref
+        "refs/runs/3",
+        "refs/tags/t",
+    ]
+    assert way_on.to_remove(hurts) == [
+        "refs/pipelines/p",
+        "refs/runs/2",
+        "refs/runs/3",
+        "refs/tags/t",
+    ]
+    assert "artifacts rm" not in way_on.for_lost_objects(["refs/tags/t@{1}"])
+    assert "gc --now" in way_on.for_lost_objects(["refs/tags/t@{1}"])
+    assert "rm NAME... --force" in way_on.for_lost_objects([f"refs/tags/{n}" for n in range(50)])

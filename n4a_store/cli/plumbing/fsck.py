@@ -47,8 +47,10 @@ def command(app: App, full: bool) -> None:
 
 
 def _show(app: App, name: str, report: FsckReport) -> None:
+    said: str | None = None
     for problem in report.problems:
-        _show_problem(app, name, problem)
+        _show_problem(app, name, problem, said)
+        said = problem.hint
     errors = sum(problem.severity == "error" for problem in report.problems)
     verdict = Span("ok", "green") if report.ok else Span(f"{errors} damaged or missing", "red")
     app.out.line(f"{name}: ", verdict)
@@ -62,7 +64,8 @@ def _show(app: App, name: str, report: FsckReport) -> None:
         app.out.note("  contents were not read: 'n4a-store fsck --full' does that")
 
 
-def _show_problem(app: App, dataset: str, problem: Problem) -> None:
+def _show_problem(app: App, dataset: str, problem: Problem, said: str | None) -> None:
+    """One finding; its hint unless the one before it said just that."""
     out, most = app.out, None if app.verbose else _SHOWN_HURTS
     style = _STYLES[problem.severity]
     out.line(Span(str(problem.severity), style), f" {problem.code} {problem.subject}")
@@ -71,5 +74,5 @@ def _show_problem(app: App, dataset: str, problem: Problem) -> None:
         out.line(f"  hurts {hurt}")
     if most is not None and len(problem.hurts) > most:
         out.line(f"  … {len(problem.hurts) - most} more: --verbose")
-    if problem.hint:
+    if problem.hint and problem.hint != said:
         out.line(f"  hint: {app.located(problem.hint, dataset)}")

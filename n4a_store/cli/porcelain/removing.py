@@ -77,10 +77,11 @@ def show_removal(
         return
     if done and removal.op is None:
         return
-    app.out.line(
-        f"{'frees' if done else 'would free'} {removal.freed_objects} objects, "
-        f"{human_size(removal.freed_bytes)}, with the first gc after the undo window"
-    )
+    if removal.reached_objects:
+        app.out.line(
+            f"{'frees' if done else 'would free'} {removal.freed_objects} objects, "
+            f"{human_size(removal.freed_bytes)}, with the first gc after the undo window"
+        )
     if done:
         undo = f"n4a-store artifacts undo --op {removal.op}"
         app.out.note(f"take it back with: {app.located(undo, dataset.name)}")
