@@ -18,6 +18,7 @@ from n4a_store.errors import InvalidInputError, TransactionClosedError
 from n4a_store.objects.model import Run, RunStatus, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.maintenance import maintain
+from n4a_store.repo.seat import Seat
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import ANY, CommitResult, Transaction
 from n4a_store.storage.leases import Lease, LeaseRole, probe_lease
@@ -90,6 +91,7 @@ class OpenRun:
         self._details = dict(details or {})
         self._store: Store | None = None
         self._lock: Lease | None = None
+        self._seats: list[Seat] = []
         self._parents: tuple[ObjectId, ...] = ()
         self._environment: dict[str, str] = {}
         self._ended = False
@@ -140,7 +142,9 @@ class OpenRun:
     def begin(self, pipeline_id: str) -> PipelineDraft:
         """A new draft with a transaction of its own."""
         store = self.store
-        txn = store.transaction(f"pipeline {pipeline_id} of run {self.id}", action="register")
+        txn = store.transaction(
+            f"pipeline {pipeline_id} of run {self.id}", action="register", seat=self._seat()
+        )
         try:
             current = current_manifest(store, pipeline_id)
             kept = current if self.implicit else None
@@ -163,6 +167,18 @@ class OpenRun:
         except BaseException:
             txn.abort()
             raise
+
+    def _seat(self) -> Seat | None:
+        """A seat that no unfinished pipeline uses; none for a run that nobody ends."""
+        if self.implicit:
+            return None
+        used = {id(draft.txn.seat) for draft in self.drafts.values()}
+        free = (seat for seat in self._seats if seat.held and id(seat) not in used)
+        seat = next(free, None)
+        if seat is None:
+            seat = self.store.seat()
+            self._seats.append(seat)
+        return seat
 
     # --- the moments of a run -----------------------------------------------------------------
 
@@ -288,6 +304,8 @@ class OpenRun:
     def release(self) -> None:
         """Give the run's lock up; the run has ended."""
         self._ended = True
+        for seat in self._seats:
+            seat.leave()
         if self._lock is not None:
             self._lock.release()
 

@@ -37,16 +37,24 @@ class PackBuilder:
     Args:
         owner: The epoch and the lease that the packs are named after.
         first: The number of the first pack; no two packs of one owner share one.
+        has_folder: Whether the owner's folder under ``txn/`` is there already.
     """
 
     def __init__(
-        self, layout: StoreLayout, settings: Settings, owner: str, *, first: int = 0
+        self,
+        layout: StoreLayout,
+        settings: Settings,
+        owner: str,
+        *,
+        first: int = 0,
+        has_folder: bool = False,
     ) -> None:
         self._layout = layout
         self._settings = settings
         self._owner = owner
         self._durable = settings.durability is not Durability.NONE
         self.folder = layout.transaction(owner.rpartition("-")[2])
+        self.has_folder = has_folder
         self._count = first
         self._file: AppendFile | None = None
         self._writer: PackWriter | None = None
@@ -54,6 +62,7 @@ class PackBuilder:
         self._readers: dict[str, PackReader] = {}
         self._published: list[str] = []
         self._broken = False
+        self._abandoned = False
 
     def _pack_id(self) -> str:
         return f"{self._owner}-{self._count}"
@@ -63,14 +72,25 @@ class PackBuilder:
 
     def _begin(self) -> PackWriter:
         if self._writer is None:
-            if not self._sealed:
+            if not self.has_folder:
                 make_folder(self.folder, shared_group=self._settings.shared_group)
+                self.has_folder = True
             self._file = AppendFile(
                 self.folder / self._path(self._pack_id()),
                 shared_group=self._settings.shared_group,
             )
             self._writer = PackWriter(self._file.write, self._settings.compression_level)
         return self._writer
+
+    @property
+    def next_number(self) -> int:
+        """The number that the owner's next pack can have."""
+        return self._count + (self._writer is not None)
+
+    @property
+    def leaves_files(self) -> bool:
+        """Whether something of it stands under ``txn/``."""
+        return self._abandoned or self._file is not None or len(self._published) < len(self._sealed)
 
     def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
         """Append an object that is in none of these packs."""
@@ -211,4 +231,6 @@ class PackBuilder:
         """Close the file that is being written."""
         if self._file is not None:
             self._file.close()
+            self._abandoned = True
+            self._count += 1
         self._file = self._writer = None

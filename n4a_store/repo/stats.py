@@ -16,7 +16,7 @@ from n4a_store.repo.html import facts_html, size_text
 from n4a_store.repo.store import Store
 from n4a_store.storage.files import list_folder
 from n4a_store.storage.layout import PACK_SUFFIX
-from n4a_store.storage.leases import LeaseInfo, LeaseRole, list_leases
+from n4a_store.storage.leases import LeaseInfo, list_leases
 from n4a_store.storage.rows import PackRow, PackState, RefRow
 
 __all__ = ["LeaseStats", "PackTotals", "StoreStats", "store_stats"]
@@ -148,7 +148,7 @@ def _lease(lease: LeaseInfo, packs: Iterable[PackRow]) -> LeaseStats:
     pinned = [
         pack.stored_bytes
         for pack in packs
-        if lease.role is not LeaseRole.RUN  # it only says that its run lives
+        if (lease.role is None or lease.role.pins)
         and pack.state is PackState.CONDEMNED
         and (lease.generation is None or pack.gc_gen > lease.generation)
     ]

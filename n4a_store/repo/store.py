@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from n4a_store.errors import (
+    BackendError,
     CorruptionError,
     InvalidInputError,
     ObjectNotFoundError,
@@ -34,6 +35,7 @@ from n4a_store.refs.refs import Ref, ReflogEntry, from_row, read_reflog
 from n4a_store.repo.creation import create_store
 from n4a_store.repo.format import StoreFormat, read_format
 from n4a_store.repo.reading import ObjectReader, need_id
+from n4a_store.repo.seat import Seat
 from n4a_store.repo.session import ReadSessions
 from n4a_store.repo.transaction import Transaction
 from n4a_store.settings import Settings
@@ -395,7 +397,12 @@ class Store(ObjectReader):
     # --- writing ------------------------------------------------------------------------------
 
     def transaction(
-        self, message: str = "", *, action: str = "commit", hold_for: str = ""
+        self,
+        message: str = "",
+        *,
+        action: str = "commit",
+        hold_for: str = "",
+        seat: Seat | None = None,
     ) -> Transaction:
         """Begin a transaction; use it as a context manager.
 
@@ -405,13 +412,27 @@ class Store(ObjectReader):
             hold_for: The id of a run's lock, in a worker of that run: what is committed is held
                 for the run, which adopts it (:meth:`Transaction.adopt_held`), and is garbage
                 when the run dies first.
+            seat: One that this process holds and no other transaction uses, for a writer of many
+                transactions: a lease and a folder are made once. None takes one of its own.
 
         Raises:
             BackendError: The store is read-only, or no lease can be taken.
         """
         self._check_open()
         self.format.check_write()
-        return Transaction(self, message, action=action, hold_for=hold_for)
+        return Transaction(self, message, action=action, hold_for=hold_for, seat=seat)
+
+    def seat(self) -> Seat:
+        """Take a seat for one transaction after another; whoever takes it must leave it.
+
+        Raises:
+            BackendError: The store is read-only, or no lease can be taken.
+        """
+        self._check_open()
+        self.format.check_write()
+        if self.read_only:
+            raise BackendError(f"{self.path} is on a read-only disk")
+        return Seat(self.layout, self.settings)
 
     def lock_run(self) -> Lease:
         """Take the lock of a run: as long as this process holds it, its workers' packs stay.

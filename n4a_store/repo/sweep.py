@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from n4a_store.storage.files import list_folder, remove_file, remove_tree, sync_folder
 from n4a_store.storage.layout import PACK_SUFFIX
-from n4a_store.storage.leases import LeaseInfo, LeaseRole, list_leases, probe_lease
+from n4a_store.storage.leases import LeaseInfo, list_leases, probe_lease
 from n4a_store.storage.rows import PackRow, PackState
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def lease_floor(store: Store) -> Floor:
     pinning = [
         info
         for info in list_leases(store.layout.leases)
-        if info.alive and info.role is not LeaseRole.RUN
+        if info.alive and (info.role is None or info.role.pins)
     ]
     lowest: int | None = None
     for info in pinning:

@@ -18,7 +18,6 @@ transaction puts the closure itself, object by object.
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Mapping
 from functools import partial
@@ -35,7 +34,6 @@ from n4a_store.objects.codec import decode_run, encode_run
 from n4a_store.objects.model import Run, Tree, TreeEntry, Value
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId, raw_hash
 from n4a_store.objects.trees import (
-    FANOUT_LIMIT,
     TreeNode,
     decode_node,
     encode_tree,
@@ -47,18 +45,14 @@ from n4a_store.objects.trees import (
 from n4a_store.refs.names import check_name_component, check_ref_name
 from n4a_store.refs.refs import ANY, Expect, RefChange, from_row
 from n4a_store.repo.commit import CommitPlan, CommitResult, publish, publish_packs
-from n4a_store.repo.packing import PackBuilder
 from n4a_store.repo.reading import ObjectReader, need_id
-from n4a_store.storage.files import remove_tree
-from n4a_store.storage.leases import Lease, LeaseRole
+from n4a_store.repo.seat import Seat
 from n4a_store.storage.rows import PackState, ReflogRow
 
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
 __all__ = ["ANY", "CommitResult", "Transaction"]
-
-log = logging.getLogger(__name__)
 
 
 class Transaction(ObjectReader):
@@ -69,7 +63,13 @@ class Transaction(ObjectReader):
     """
 
     def __init__(
-        self, store: Store, message: str = "", *, action: str = "commit", hold_for: str = ""
+        self,
+        store: Store,
+        message: str = "",
+        *,
+        action: str = "commit",
+        hold_for: str = "",
+        seat: Seat | None = None,
     ) -> None:
         self._store = store
         self._plan = CommitPlan(uuid.uuid4().hex, action, message, held_for=hold_for)
@@ -79,25 +79,18 @@ class Transaction(ObjectReader):
         self._open = True
         if store.read_only:
             raise BackendError(f"{store.path} is on a read-only disk")
-        self._lease = Lease(
-            store.layout.leases, LeaseRole.WRITER, shared_group=store.settings.shared_group
-        )
+        self.seat = Seat(store.layout, store.settings) if seat is None else seat
+        self._end_seat = self.seat.leave if seat is None else self.seat.rest
         try:
-            with store.catalog.read() as reader:
-                # The generation first: a pack that is condemned in between is then newer.
-                generation, epoch = reader.generation(), reader.epoch()
-                rows = reader.packs((PackState.LIVE,))
-            self._lease.publish(generation, epoch)
-            self._plan.generation = generation
-            self._live = {row.id for row in rows}
-            store.odb.add(rows)
-            store.odb.hold(self._live)
-            self._packs = PackBuilder(
-                store.layout, store.settings, f"{epoch.hex()}-{self._lease.lease_id}"
-            )
+            begun = self.seat.begin(store.catalog)
         except BaseException:
-            self._lease.release()
+            self.seat.leave()
             raise
+        self._plan.generation = begun.generation
+        self._live = begun.packs.ids
+        self._packs = begun.builder
+        store.odb.add(begun.packs.rows.values())
+        store.odb.hold(self._live)
 
     def __enter__(self) -> Transaction:
         return self
@@ -121,7 +114,7 @@ class Transaction(ObjectReader):
     def _check_open(self) -> None:
         if not self._open:
             raise TransactionClosedError("this transaction has ended")
-        if not self._lease.held:
+        if not self.seat.held:
             raise TransactionClosedError(
                 "this transaction was begun before a fork, in the parent process"
             )
@@ -168,11 +161,12 @@ class Transaction(ObjectReader):
         emit = partial(self._put, Kind.TREE)
         checked = {name: self._allow(child) for name, child in normal_names(entries).items()}
         if onto is not None:
-            return update_tree(self.node(self._adopted_tree(onto)), checked, self.node, emit)
-        oid = encode_tree(checked, attrs or {}, emit)
-        if len(checked) <= FANOUT_LIMIT:
-            self._nodes[oid.raw] = TreeNode(checked, len(checked), dict(attrs or {}))
-        return oid
+            root = self.node(self._adopted_tree(onto))
+            return update_tree(root, checked, self.node, emit, self._remember)
+        return encode_tree(checked, dict(attrs or {}), emit, self._remember)
+
+    def _remember(self, oid: ObjectId, node: TreeNode) -> None:
+        self._nodes[oid.raw] = node
 
     def put_run(self, run: Run) -> ObjectId:
         """Put a run object, whose pipelines tree is in this transaction or in the store.
@@ -436,10 +430,4 @@ class Transaction(ObjectReader):
     def _end(self) -> None:
         self._open = False
         self._store.odb.let_go(self._live)
-        own = self._lease.held
-        if own:
-            try:
-                remove_tree(self._packs.folder)
-            except BackendError as error:
-                log.warning("left for gc: %s", error)
-        self._lease.release()
+        self._end_seat()

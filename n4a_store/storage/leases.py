@@ -7,6 +7,8 @@ name*: gc may have taken the unlocked file for a dead one's and removed it in be
 A lease holds a *generation*: every pack condemned at a later generation must stay while it
 lives. It is written after the lock is taken and the generation has been read; until then the
 file is empty, and an empty or unreadable lease that is locked counts as older than everything.
+A writer that keeps its lease from one transaction to the next lets it rest in between, and makes
+it unreadable before it begins again.
 
 Content, 48 bytes, little-endian::
 
@@ -46,11 +48,18 @@ EPOCH_BYTES = 8
 
 
 class LeaseRole(enum.IntEnum):
-    """What the owner does; a run's lock pins no generation."""
+    """What the owner does."""
 
     WRITER = 1
     READER = 2
     RUN = 3
+    RESTING = 4
+    """Of a writer between two transactions."""
+
+    @property
+    def pins(self) -> bool:
+        """Whether its owner relies on packs that were live at its generation."""
+        return self not in (LeaseRole.RUN, LeaseRole.RESTING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,7 @@ class Lease:
     def __init__(self, folder: Path, role: LeaseRole, *, shared_group: bool = False) -> None:
         self.role = role
         self.generation: int | None = None
+        self._epoch = bytes(EPOCH_BYTES)
         self._pid = os.getpid()
         self._fd = -1
         with backend_errors(f"take a lease in {folder}"):
@@ -113,15 +123,31 @@ class Lease:
     def publish(self, generation: int, epoch: bytes) -> None:
         """Write what this lease pins."""
         self.generation = generation
+        self._epoch = epoch
+        self._write(self.role, generation)
+
+    def rest(self) -> None:
+        """Pin nothing for now; :meth:`claim` ends the rest."""
+        if self.generation is not None:
+            self._write(LeaseRole.RESTING, self.generation)
+
+    def claim(self) -> None:
+        """Count as older than everything, like a lease that has not been published yet."""
+        if self.generation is not None:
+            self.generation = None
+            with backend_errors(f"write lease {self.path}"):
+                system.write_at(self._fd, bytes(LEASE_BYTES), 0, str(self.path))
+
+    def _write(self, role: LeaseRole, generation: int) -> None:
         fields = _FIELDS.pack(
             _MAGIC,
             _VERSION,
-            self.role,
+            role,
             0,
             generation,
             time.time_ns() // 1000,
             self._pid,
-            epoch,
+            self._epoch,
             0,
         )
         with backend_errors(f"write lease {self.path}"):

@@ -33,6 +33,7 @@ from n4a_store.repo.fsck import Severity, fsck
 from n4a_store.repo.gc import collect
 from n4a_store.repo.history import reach
 from n4a_store.repo.repack import RepackMode, repack
+from n4a_store.repo.seat import Seat
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import Transaction
 from n4a_store.repo.undo import undo
@@ -83,6 +84,7 @@ class Writer:
         self.store = store
         self.slot = slot
         self.rng = rng
+        self._seat: Seat | None = None
         self.findings = Findings(folder / "findings")
         self.prefix = writer_prefix(slot)
         path = folder / f"ledger-{slot}"
@@ -156,6 +158,17 @@ class Writer:
         if self.rng.random() < 0.3:
             time.sleep(self.rng.random() * (0.2 if self.rng.random() < 0.2 else 0.01))
 
+    def _transaction(self, message: str) -> Transaction:
+        """Half of the time from a seat that is kept from one transaction to the next."""
+        if self.rng.random() < 0.5:
+            return self.store.transaction(message)
+        if self._seat is not None and self.rng.random() < 0.1:
+            self._seat.leave()
+            self._seat = None
+        if self._seat is None:
+            self._seat = self.store.seat()
+        return self.store.transaction(message, seat=self._seat)
+
     def _name(self) -> str:
         return f"{self.prefix}{self.rng.randrange(_NAMES)}"
 
@@ -170,7 +183,7 @@ class Writer:
 
     def store_new(self) -> None:
         """Put trees and point refs at them, several at once."""
-        with self.store.transaction("store") as txn:
+        with self._transaction("store") as txn:
             changes: dict[str, str | None] = {}
             for _ in range(self.rng.randrange(1, 4)):
                 tree = self._put_some(txn, self.rng.randrange(1, 4))
@@ -185,7 +198,7 @@ class Writer:
         gone = [name for name in self.refs if self.rng.random() < 0.6]
         held = [self.refs[name] for name in gone]
         self.recent = [known_trees()[oid] for oid in held if oid in known_trees()]
-        with self.store.transaction("delete") as txn:
+        with self._transaction("delete") as txn:
             for name in gone:
                 txn.delete_ref(name)
             self._commit(txn, dict.fromkeys(gone))
@@ -193,7 +206,7 @@ class Writer:
     def delete_and_store_again(self) -> None:
         """Put what has just become garbage, and commit it when gc has condemned it."""
         self.delete()
-        with self.store.transaction("store again") as txn:
+        with self._transaction("store again") as txn:
             changes: dict[str, str | None] = {}
             for number, depth in self.recent:
                 tree = _put_tree(txn, number, depth)
@@ -218,7 +231,7 @@ class Writer:
         if not refs:
             return
         ref = self.rng.choice(refs).name
-        with self.store.transaction("tag") as txn:
+        with self._transaction("tag") as txn:
             try:
                 self._pause()
                 entry = txn.adopt_path(ref, *["sub"] * self.rng.randrange(3))
@@ -234,7 +247,7 @@ class Writer:
     def name_present(self) -> None:
         """Name an object that may be there or not, complete or not, reachable or not."""
         number = self.rng.randrange(_UNIVERSE)
-        with self.store.transaction("name") as txn:
+        with self._transaction("name") as txn:
             scratch = _Hasher()
             oid = _put_tree(scratch, number, 2)
             self._pause()

@@ -77,6 +77,20 @@ def _hold(store: Store) -> None:
     run.release()
 
 
+def _one_seat(store: Store) -> None:
+    """A commit, nothing, and a commit, all from one seat."""
+    seat = store.seat()
+    for number in (91, None, 92):
+        txn = store.transaction("seated", seat=seat)
+        tree = _tree(txn, number or 90)
+        if number is None:
+            txn.abort()
+            continue
+        txn.set_ref("refs/tags/seated", tree)
+        txn.commit()
+    seat.leave()
+
+
 def _salvage(store: Store) -> None:
     with store.catalog.read() as reader:
         rows = reader.packs((PackState.LIVE,))
@@ -101,6 +115,7 @@ def operations() -> list[Operation]:
         ("gc", _gc()),
         ("gc --now", _gc(expire_now=True)),
         ("worker and run", _hold),
+        ("commits of one seat", _one_seat),
         ("commit of several packs", _large),
         ("repack", repack),
         ("ref deletion", _delete("a", "large")),

@@ -86,22 +86,14 @@ WRITERS = (
     Mutant(
         "catalog-before-lease",
         "the writer reads the catalog and takes its lease afterwards",
-        "repo/transaction.py",
+        "repo/seat.py",
         (
+            ("        self.lease = Lease(", "        self._take = lambda: Lease("),
+            ("        self.lease.claim()\n", ""),
             (
-                "        self._lease = Lease(\n            store.layout.leases, LeaseRole.WRITER,",
-                "        with store.catalog.read() as reader:\n"
-                "            generation, epoch = reader.generation(), reader.epoch()\n"
-                "            packs = reader.live_packs()\n"
-                "        self._lease = Lease(\n            store.layout.leases, LeaseRole.WRITER,",
-            ),
-            (
-                "            with store.catalog.read() as reader:\n"
-                "                # The generation first: a pack that is condemned in between is "
-                "then newer.\n"
-                "                generation, epoch = reader.generation(), reader.epoch()\n"
-                "                packs = reader.live_packs()\n",
-                "",
+                "        self.lease.publish(generation, epoch)\n",
+                "        self.lease = self._take()\n"
+                "        self.lease.publish(generation, epoch)\n",
             ),
         ),
         (RULES, EXPLORER),
@@ -109,28 +101,32 @@ WRITERS = (
     one(
         "publish-before-reading",
         "the lease says something before the generation has been read",
-        "repo/transaction.py",
-        "            with store.catalog.read() as reader:\n"
-        "                # The generation first",
-        "            self._lease.publish(2**62, bytes(8))\n"
-        "            with store.catalog.read() as reader:\n"
-        "                # The generation first",
+        "repo/seat.py",
+        "        self.lease.claim()\n",
+        "        self.lease.publish(2**62, bytes(8))\n",
         RULES,
         EXPLORER,
     ),
     one(
+        "rested-lease-still-rests",
+        "a seat's next transaction reads the catalog while its lease pins nothing",
+        "repo/seat.py",
+        "        self.lease.claim()\n",
+        "",
+        RULES,
+    ),
+    one(
         "packs-before-generation",
         "live packs are read before the generation, in another transaction",
-        "repo/transaction.py",
-        "            with store.catalog.read() as reader:\n"
-        "                # The generation first: a pack that is condemned in between is then "
-        "newer.\n"
-        "                generation, epoch = reader.generation(), reader.epoch()\n"
-        "                packs = reader.live_packs()\n",
-        "            with store.catalog.read() as reader:\n"
-        "                packs = reader.live_packs()\n"
-        "            with store.catalog.read() as reader:\n"
-        "                generation, epoch = reader.generation(), reader.epoch()\n",
+        "repo/seat.py",
+        "        with catalog.read() as reader:\n"
+        "            # The generation first: a pack that is condemned in between is then newer.\n"
+        "            generation, epoch = reader.generation(), reader.epoch()\n"
+        "            packs = reader.live_packs()\n",
+        "        with catalog.read() as reader:\n"
+        "            packs = reader.live_packs()\n"
+        "        with catalog.read() as reader:\n"
+        "            generation, epoch = reader.generation(), reader.epoch()\n",
         RULES,
         EXPLORER,
         listed=True,
@@ -140,7 +136,7 @@ WRITERS = (
         "the writer gives up its lease, then commits",
         "repo/transaction.py",
         "            op = None\n            if rows or not self._plan.is_empty:\n",
-        "            op = None\n            self._lease.release()\n"
+        "            op = None\n            self.seat.leave()\n"
         "            if rows or not self._plan.is_empty:\n",
         EXPLORER,
     ),

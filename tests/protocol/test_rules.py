@@ -116,6 +116,51 @@ def test_a_gc_while_a_writer_begins(store: Store, other: Store, wanted: str, pla
     assert other.get(other.resolve("again")) == STALE
 
 
+@pytest.mark.parametrize(("wanted", "place"), [("catalog-read", ""), ("write", "leases")])
+def test_a_gc_while_a_rested_writer_goes_on(
+    store: Store, other: Store, wanted: str, place: str
+) -> None:
+    """Before each step of a seat's second beginning, and again after it."""
+    tag_blobs(store, "gone", {"a": STALE})
+    assert store.get(store.resolve("gone:a")) == STALE
+    seat = store.seat()
+    store.transaction(seat=seat).abort()
+    delete(store, "gone")
+    store.sessions.drop_idle()
+    for number in range(1, 3 if wanted == "write" else 2):  # claimed, then published
+        with at_step(wanted, place, number, lambda: gc(other)):
+            txn = store.transaction(seat=seat)
+        oid = txn.put_blob(STALE)
+        gc(other)
+        txn.set_ref("refs/tags/again", oid)
+        txn.commit()
+        assert fsck(other, full=True).ok
+        assert other.get(other.resolve("again")) == STALE
+        delete(store, "again")
+        store.sessions.drop_idle()
+    seat.leave()
+
+
+def test_a_resting_seat_keeps_nothing(store: Store, other: Store) -> None:
+    seat = store.seat()
+    with store.transaction(seat=seat) as txn:
+        txn.set_ref("refs/tags/first", txn.put_blob(STALE))
+    delete(store, "first")
+    assert len(gc(other)) == 1
+    # And the names of its packs go on, whatever became of a transaction.
+    for number in range(3):
+        txn = store.transaction(seat=seat)
+        txn.set_ref("refs/tags/second", txn.put_blob(OTHER + bytes([number])))
+        txn.abort() if number == 1 else txn.commit()
+    seat.leave()
+    with other.catalog.read() as reader:
+        assert len({row.id for row in reader.packs()}) == 2
+    store.sessions.drop_idle()
+    other.sessions.drop_idle()
+    assert not list(store.layout.leases.iterdir())
+    assert not list(store.layout.transactions.iterdir())
+
+
 def test_only_what_has_moved_altogether_stands_elsewhere(store: Store, other: Store) -> None:
     tag_blobs(store, "gone", {"a": STALE, "b": OTHER})
     delete(store, "gone")
