@@ -64,6 +64,11 @@ class TrainedModel:
         return tuple(self.selector.branch_path), self.selector.step_index
 
     @property
+    def is_held_out(self) -> bool:
+        """Whether it has said something about rows that it had not seen."""
+        return self.held is not None
+
+    @property
     def is_stack(self) -> bool:
         """Whether it is a meta-model."""
         return bool(self.sources)

@@ -10,7 +10,7 @@ the first generator varying slowest.
 ``{"_or_": [...], "size": 2}`` or ``"size": [1, 2]``  every combination of that many, in order
 ``{"_range_": [1, 9, 2]}``                            1, 3, 5, 7, 9: both ends are included
 ``{"_range_": [1, 9], "param": p, "model": m}``       the model with ``p`` set to each of them
-``"count": n``                                        the first n of what it would give
+``"count": n``                                        the first n of what it would give, or all
 ``"count": n, "seed": s``                             n drawn with that seed, kept in order
 ====================================================  =======================================
 
@@ -21,6 +21,7 @@ A generator may stand for a step, for a value inside a step (``{"model": {"_or_"
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -76,9 +77,9 @@ def _limited(items: Iterator[Any], where: str) -> list[Any]:
     return found
 
 
-def _steps(steps: Sequence[Any], where: str) -> Iterator[list[Any]]:
-    """Every plain reading of a list of steps."""
-    options = [_step(step, f"{where} {i}") for i, step in enumerate(steps)]
+def _steps(steps: Sequence[Any], where: str, first: int = 0) -> Iterator[list[Any]]:
+    """Every plain reading of a list of steps, the first of which is called ``first``."""
+    options = [_step(step, f"{where} {i}", i) for i, step in enumerate(steps, start=first)]
     for choice in itertools.product(*options):
         plain: list[Any] = []
         for part in choice:
@@ -89,25 +90,27 @@ def _steps(steps: Sequence[Any], where: str) -> Iterator[list[Any]]:
         yield plain
 
 
-def _step(step: Any, where: str) -> list[Any]:
+def _step(step: Any, where: str, index: int) -> list[Any]:
     """The alternatives of one step; a :class:`_Chain` stands for several steps."""
     if step is None:
         return [_NOTHING]
     if isinstance(step, (list, tuple)):
-        return [_Chain(chain) for chain in _limited(_steps(step, f"{where}, step"), where)]
+        return [_Chain(chain) for chain in _limited(_steps(step, f"{where}, step", index), where)]
     if isinstance(step, Mapping):
         if "_or_" in step:
-            return _alternatives(step, where)
+            return _alternatives(step, where, index)
         if "_range_" in step:
             return _model_range(step, where)
         if "branch" in step:
-            return _branches(step, where)
+            return _branches(step, where, index)
     return _values(step, where)
 
 
-def _alternatives(step: Mapping[str, Any], where: str) -> list[Any]:
+def _alternatives(step: Mapping[str, Any], where: str, index: int) -> list[Any]:
     options = _or_options(step, where)
-    expanded = [_step(option, f"{where}, alternative {i}") for i, option in enumerate(options)]
+    expanded = [
+        _step(option, f"{where}, alternative {i}", index) for i, option in enumerate(options)
+    ]
     if "size" not in step:
         return _counted([one for many in expanded for one in many], step, where)
     chains: list[Any] = []
@@ -157,7 +160,7 @@ def _model_range(step: Mapping[str, Any], where: str) -> list[Any]:
     ]
 
 
-def _branches(step: Mapping[str, Any], where: str) -> list[Any]:
+def _branches(step: Mapping[str, Any], where: str, index: int) -> list[Any]:
     """Every reading of a step with branches: the product of their readings."""
     branches = step["branch"]
     rest = {key: value for key, value in step.items() if key != "branch"}
@@ -168,10 +171,11 @@ def _branches(step: Mapping[str, Any], where: str) -> list[Any]:
         names, parts = None, branches
     else:
         return [dict(step)]  # malformed: the parser says so, with the step's place
-    options = [
-        _limited(_steps(part if isinstance(part, (list, tuple)) else [part], "step"), where)
-        for part in parts
-    ]
+    options = []
+    for name, part in zip(names or map(str, range(len(parts))), parts, strict=True):
+        inner = part if isinstance(part, (list, tuple)) else [part]
+        readings_of = _steps(inner, f"{where}, branch {name!r}, step", index + 1)
+        options.append(_limited(readings_of, where))
     readings = (
         list(choice) if names is None else dict(zip(names, choice, strict=True))
         for choice in itertools.product(*options)
@@ -204,7 +208,7 @@ def _range_values(value: Mapping[str, Any], where: str) -> list[Any]:
     _only(value, _RANGE_KEYS, where)
     bounds = value["_range_"]
     numbers = isinstance(bounds, (list, tuple)) and all(
-        isinstance(b, (int, float)) and not isinstance(b, bool) for b in bounds
+        isinstance(b, (int, float)) and not isinstance(b, bool) and math.isfinite(b) for b in bounds
     )
     if not numbers or len(bounds) not in (2, 3):
         raise InvalidInputError(
@@ -228,9 +232,14 @@ def _counted(found: list[Any], step: Mapping[str, Any], where: str) -> list[Any]
         return found
     if not _is_count(count):
         raise InvalidInputError(f'{where}: "count" must be a number above 0, not {count!r}')
-    if "seed" not in step or count >= len(found):
+    if "seed" not in step:
         return found[:count]
-    drawn = random.Random(step["seed"]).sample(range(len(found)), count)
+    seed = step["seed"]
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise InvalidInputError(f'{where}: "seed" is a whole number, not {seed!r:.80}')
+    if count >= len(found):
+        return found
+    drawn = random.Random(seed).sample(range(len(found)), count)
     return [found[i] for i in sorted(drawn)]
 
 

@@ -119,7 +119,7 @@ class Orchestrator:
 
     def _run_step(self, step: Step, states: list[PathState]) -> list[PathState]:
         controller = self._controllers[step.keyword]
-        if not controller.trains and not all(state.lanes for state in states):
+        if controller.needs_rows and not all(state.lanes for state in states):
             raise InvalidInputError(f"{step.where}: nothing but a stack follows a joining stack")
         with named_errors(step):
             return controller.run_all(step, states, self)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from n4a_store.errors import InvalidInputError
 from n4a_store.pipeline.estimators import class_name, instantiate
+from n4a_store.pipeline.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
     from n4a_store.pipeline.controllers.base import Controller
@@ -99,6 +100,17 @@ class Place:
             steps = [steps]
         return _parse(steps, self.controllers, self.index + 1, f"{self.where}, branch {name!r}, ")
 
+    def name(self, options: Mapping[str, Any], operator: object) -> str:
+        """What the results call the step.
+
+        Raises:
+            InvalidInputError: The name it was given is no text.
+        """
+        name = options.get("name", class_name(operator))
+        if not isinstance(name, str) or not name:
+            raise self.fail(f'"name" is text, not {name!r:.80}')
+        return name
+
     def fail(self, message: str, hint: str | None = None) -> InvalidInputError:
         """An error that names this step."""
         return InvalidInputError(f"{self.where}: {message}", hint=hint)
@@ -118,7 +130,10 @@ def parse_pipeline(steps: Sequence[Any], controllers: Sequence[Controller]) -> P
         raise InvalidInputError(
             "the pipeline has no model", hint='add {"model": PLSRegression(n_components=5)}'
         )
-    _check_served(parsed, trainable, {c.keyword for c in controllers if c.serves_models})
+    Rehearsal(controllers).check(program)
+    # A stack is fitted on predictions and on the user's own targets: nothing before it serves it.
+    served = {c.keyword for c in controllers if c.trains and c.needs_rows}
+    _check_served(parsed, served, {c.keyword for c in controllers if c.serves_models})
     return program
 
 

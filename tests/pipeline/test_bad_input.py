@@ -85,7 +85,6 @@ def test_what_is_no_data_is_refused_before_anything_is_fitted(
         ([Halves(), {"model": Wrong(np.ones(3))}], "step 1, fold 0: Wrong predicted shape (3,)"),
         ([Halves(), {"model": Wrong()}], "step 1, fold 0: Wrong predicted shape () for 5 rows"),
         ([Halves(), {"model": Open()}], "step 1, fold 0: Open"),
-        ([Halves(), Halves(), MODEL], "step 1: the rows are already split"),
         ([Halves(), {"branch": [[], [Picky(ok=False)]]}, MODEL], "step 1, branch '1', step 2, f"),
         ([Halves(), InPlace(), MODEL], "step 1, fold 0: ValueError: output array is read-only"),
         ([InPlace(), MODEL], "step 0: ValueError: output array is read-only"),

@@ -10,7 +10,6 @@ import pytest
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold, PredefinedSplit
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from n4a_store.pipeline.controllers import CONTROLLERS, Controller
@@ -43,15 +42,6 @@ class Folds:
         ([Folds([([0.5], [1])]), PLS], "step 0: a fold is two lists of row numbers"),
         ([Folds([([0, 1], [21])]), PLS], "step 0: a fold names row 21 of 21 rows"),
         ([Folds([([0, -1], [2])]), PLS], "step 0: a fold names row -1 of 21 rows"),
-        ([FOLDS, {"stack": Ridge()}, PLS], "step 1: no model before the stack"),
-        ([PLS, {"stack": Ridge()}], "step 1: PLSRegression has no held-out predictions"),
-        ([FOLDS, PLS, {"stack": Ridge(), "sources": ["x"]}], "no model before the stack is called"),
-        ([FOLDS, PLS, PLS, {"stack": Ridge(), "sources": ["PLSRegression"]}], "several models are"),
-        (
-            [{"branch": [[KFold(2), PLS], [Folds([(range(5), range(5, 8))]), PLS]]},
-             {"stack": Ridge(), "over": "branches"}, StandardScaler(), PLS],
-            "step 4: nothing but a stack follows a joining stack",
-        ),
         (
             [{"branch": [[Folds([(range(5), [5])]), PLS], [Folds([(range(5), [6])]), PLS]]},
              {"stack": Ridge(), "over": "branches"}],

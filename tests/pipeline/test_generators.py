@@ -121,8 +121,15 @@ def test_a_generator_alone_is_a_pipeline() -> None:
         ([{"model": "m", "params": {"k": {"_range_": [2, 1]}}}], "holds no value"),
         ([{"model": "m", "params": {"k": {"_range_": ["a", "b"]}}}], '"_range_" wants'),
         ([{"model": "m", "params": {"k": {"_range_": [0, 1, 1e-9]}}}], "more than"),
+        ([{"model": "m", "params": {"k": {"_range_": [1, float("nan")]}}}], '"_range_" wants'),
+        ([{"model": "m", "params": {"k": {"_range_": [1, float("inf")]}}}], '"_range_" wants'),
+        ([{"_or_": ["a", "b"], "count": -1}], '"count" must be a number above 0, not -1'),
+        ([{"_or_": ["a", "b"], "count": 1.5}], '"count" must be a number above 0, not 1.5'),
+        ([{"_or_": ["a", "b"], "count": 1, "seed": [1]}], '"seed" is a whole number, not .1'),
+        ([{"_or_": ["a"], "count": 1, "seed": "x"}], '"seed" is a whole number'),
         ([{"_or_": list(range(100))}] * 4, "more than 100000"),
-        ([{"branch": [[{"_or_": []}]]}], "at least one"),
+        ([{"branch": [[{"_or_": []}]]}], "^step 0, branch '0', step 1: .*at least one"),
+        (["a", {"branch": {"b": ["c", {"_or_": 3}]}}], "^step 1, branch 'b', step 3: .*least one"),
     ],
 )  # fmt: skip
 def test_a_malformed_generator_is_named(pipeline: object, said: str) -> None:

@@ -194,11 +194,6 @@ def test_a_dataset_with_a_bad_name_creates_nothing(workspace: Any) -> None:
     assert not workspace.path.exists()
 
 
-def test_a_second_splitter_on_a_path_is_named(train: Any, fermentation: Any) -> None:
-    run = train([FOLDS, KFold(2), {"model": Ridge()}], fermentation, may_fail=True)
-    assert "step 1: the rows are already split" in next(iter(run.failures.values()))
-
-
 def test_branches_may_split_differently(train: Any, fermentation: Any) -> None:
     run = train([{"branch": [[KFold(2)], [KFold(4)]]}, {"model": LinearRegression()}], fermentation)
     assert len(run.results.select(branch_path=(0,))) == 2

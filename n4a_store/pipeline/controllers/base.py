@@ -17,6 +17,7 @@ import numpy as np
 from n4a_store.errors import InvalidInputError, SerializationError, StoreError
 from n4a_store.pipeline.data import Lane, PathState, frozen
 from n4a_store.pipeline.estimators import class_name
+from n4a_store.pipeline.rehearsal import Outlook, Rehearsal
 from n4a_store.pipeline.steps import Place, Step
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ class Controller(ABC):
     serves_models: ClassVar[bool] = False
     """Whether it is of no use without a model after it."""
 
+    needs_rows: ClassVar[bool] = True
+    """Whether it works on the rows of a path; a stack works on what models have said."""
+
     def claims(self, obj: object) -> bool:
         """Whether a bare object in the list of steps is meant for this controller."""
         return False
@@ -85,6 +89,26 @@ class Controller(ABC):
         Raises:
             InvalidInputError: It cannot work; nothing has been fitted yet.
         """
+
+    def foresee(self, step: Step, outlook: Outlook, rehearsal: Rehearsal) -> list[Outlook] | None:
+        """What the step will make of one path, as :meth:`run` does; None: nobody can say.
+
+        Raises:
+            InvalidInputError: It cannot work there, whatever the data.
+        """
+        return None
+
+    def foresee_all(
+        self, step: Step, outlooks: list[Outlook], rehearsal: Rehearsal
+    ) -> list[Outlook] | None:
+        """What the step will make of every path that reaches it."""
+        ends: list[Outlook] = []
+        for outlook in outlooks:
+            found = self.foresee(step, outlook, rehearsal)
+            if found is None:
+                return None
+            ends.extend(found)
+        return ends
 
     @abstractmethod
     def run(self, step: Step, state: PathState, orchestrator: Orchestrator) -> list[PathState]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from n4a_store.errors import InvalidNameError
 from n4a_store.pipeline.controllers.base import Controller
 from n4a_store.pipeline.data import PathState
+from n4a_store.pipeline.rehearsal import Outlook, Rehearsal
 from n4a_store.pipeline.steps import Branch, Place, Step
 from n4a_store.refs.names import check_name_component
 
@@ -39,13 +40,28 @@ class BranchController(Controller):
             )
         if not named:
             raise place.fail("a branch step without branches")
-        for name, _ in named:
+        names = [name for name, _ in named]
+        for name in names:
+            if names.count(name) > 1:
+                raise place.fail(f"two branches are called {name!r}")
+            if name in ("_or_", "_range_"):
+                raise place.fail(
+                    f"{name!r} stands for a step or a value, not for the branches",
+                    'put it into a branch: {"branch": [[{"_or_": [...]}], ...]}',
+                )
             try:
                 check_name_component(name, what="branch name")
             except InvalidNameError as error:
                 raise place.fail(str(error), error.hint) from error
         branches = tuple(Branch(name, place.parse_inner(steps, name)[0]) for name, steps in named)
         return place.step(self.keyword, branches=branches)
+
+    def foresee(self, step: Step, outlook: Outlook, rehearsal: Rehearsal) -> list[Outlook]:
+        """One path becomes as many as there are branches, and those inside them."""
+        ends: list[Outlook] = []
+        for index, branch in enumerate(step.branches):
+            ends.extend(rehearsal.run_steps(branch.steps, [outlook.enter(step, index, branch)]))
+        return ends
 
     def run(self, step: Step, state: PathState, orchestrator: Orchestrator) -> list[PathState]:
         """One path becomes as many as there are branches, and those inside them."""

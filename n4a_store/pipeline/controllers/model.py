@@ -21,6 +21,7 @@ from n4a_store.pipeline.estimators import (
 )
 from n4a_store.pipeline.evaluation import Evaluation, FoldRows
 from n4a_store.pipeline.predictions import predict
+from n4a_store.pipeline.rehearsal import Outlook, Rehearsal
 from n4a_store.pipeline.steps import Place, Step
 
 if TYPE_CHECKING:
@@ -50,9 +51,13 @@ class ModelController(Controller):
         return place.step(
             self.keyword,
             operator,
-            name=str(options.get("name", class_name(operator))),
+            name=place.name(options, operator),
             options={"refit": bool(options.get("refit", False))},
         )
+
+    def foresee(self, step: Step, outlook: Outlook, rehearsal: Rehearsal) -> list[Outlook]:
+        """One model more."""
+        return [outlook.with_model(step)]
 
     def run(self, step: Step, state: PathState, orchestrator: Orchestrator) -> list[PathState]:
         """Fit on each lane, register, score."""

@@ -21,6 +21,7 @@ from n4a_store.pipeline.estimators import (
     instantiate,
     is_splitter,
 )
+from n4a_store.pipeline.rehearsal import Outlook, Rehearsal
 from n4a_store.pipeline.steps import Place, Step
 
 if TYPE_CHECKING:
@@ -47,13 +48,16 @@ class SplitterController(Controller):
             raise place.fail(f"{class_name(operator)} is no splitter: no split method")
         return place.step(self.keyword, operator, name=class_name(operator))
 
+    def foresee(self, step: Step, outlook: Outlook, rehearsal: Rehearsal) -> list[Outlook]:
+        """The rows are split; not twice."""
+        if outlook.is_split:
+            raise _split_already(step, outlook.behind(step))
+        return [replace(outlook, is_split=True)]
+
     def run(self, step: Step, state: PathState, orchestrator: Orchestrator) -> list[PathState]:
         """Register the splitter and cut the lane into folds."""
         if state.is_split:
-            raise InvalidInputError(
-                f"{step.where}: the rows are already split into folds on this path",
-                hint="one splitter a path; branches may have one each",
-            )
+            raise _split_already(step)
         context = orchestrator.context
         splitter = clone_estimator(step.operators[0])
         whole = state.lanes[0]
@@ -69,6 +73,13 @@ class SplitterController(Controller):
         if state.refits:
             lanes.append(whole)
         return [replace(state, lanes=tuple(lanes), is_split=True)]
+
+
+def _split_already(step: Step, path: str = "") -> InvalidInputError:
+    return InvalidInputError(
+        f"{step.where}: the rows are already split into folds{path or ' on this path'}",
+        hint="one splitter a path; branches may have one each",
+    )
 
 
 def _folds(

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from n4a_store.pipeline.data import PathState
 from n4a_store.pipeline.estimators import class_name, clone_estimator
 from n4a_store.pipeline.evaluation import Evaluation, FoldRows, TrainedModel
 from n4a_store.pipeline.predictions import Prediction, as_columns, predict
+from n4a_store.pipeline.rehearsal import Outlook, Rehearsal
 from n4a_store.pipeline.steps import Place, Step
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class StackingController(Controller):
     keyword: ClassVar[str] = "stack"
     options: ClassVar[frozenset[str]] = frozenset({"name", "params", "sources", "over"})
     trains: ClassVar[bool] = True
+    needs_rows: ClassVar[bool] = False
 
     def joins(self, step: Step) -> bool:
         """Whether it is one stack over the models of all branches."""
@@ -53,19 +55,36 @@ class StackingController(Controller):
         """One estimator, and which models feed it."""
         operator = read_model(value, options, place)
         sources = options.get("sources")
-        if sources is not None and (
-            isinstance(sources, str) or not all(isinstance(source, str) for source in sources)
-        ):
-            raise place.fail('"sources" is a list of model names')
+        if sources is not None:
+            _check_sources(sources, place)
         over = options.get("over", _PATH)
         if over not in (_PATH, _BRANCHES):
             raise place.fail(f'"over" is "{_PATH}" or "{_BRANCHES}", not {over!r}')
         return place.step(
             self.keyword,
             operator,
-            name=str(options.get("name", class_name(operator))),
+            name=place.name(options, operator),
             options={"sources": None if sources is None else tuple(sources), "over": over},
         )
+
+    def foresee(self, step: Step, outlook: Outlook, rehearsal: Rehearsal) -> list[Outlook]:
+        """One model more, if there is something to feed it."""
+        _chosen(step, list(outlook.models), outlook.behind(step))
+        return [outlook.with_model(step, is_stack=True)]
+
+    def foresee_all(
+        self, step: Step, outlooks: list[Outlook], rehearsal: Rehearsal
+    ) -> list[Outlook] | None:
+        """One model more on each path, or one over all paths that come here."""
+        if step.options["over"] == _PATH:
+            return super().foresee_all(step, outlooks, rehearsal)
+        for outlook in outlooks:
+            if not outlook.models:
+                raise _no_model(step, outlook.behind(step))
+        models = {model.place: model for outlook in outlooks for model in outlook.models}
+        _chosen(step, list(models.values()))
+        joined = replace(rehearsal.trunk, has_rows=False, models=tuple(models.values()))
+        return [joined.with_model(step, is_stack=True)]
 
     def run(self, step: Step, state: PathState, orchestrator: Orchestrator) -> list[PathState]:
         """A meta-model over the models of one path."""
@@ -95,6 +114,8 @@ class StackingController(Controller):
     ) -> TrainedModel:
         context = orchestrator.context
         data = context.training
+        if len({source.task for source in sources}) > 1:
+            raise InvalidInputError(f"{step.where}: regressors and classifiers in one stack")
         rows, X, widths = _features(step, sources)
         names = column_names(sources, widths)
         operator = step.operators[0]
@@ -123,7 +144,34 @@ def _present(said: Prediction | None) -> Prediction:
     return said
 
 
-def _chosen(step: Step, models: list[TrainedModel]) -> list[TrainedModel]:
+class _Source(Protocol):
+    """A model, trained or foreseen."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def is_stack(self) -> bool: ...
+
+    @property
+    def is_held_out(self) -> bool: ...
+
+
+_S = TypeVar("_S", bound=_Source)
+
+
+def _check_sources(sources: Any, place: Place) -> None:
+    names = list(sources) if isinstance(sources, (list, tuple)) else [None]
+    if not all(isinstance(name, str) for name in names):
+        raise place.fail(f'"sources" is a list of model names, not {sources!r:.80}')
+    if not names:
+        raise place.fail('"sources" names no model', "leave it out to take all before the stack")
+    for name in names:
+        if names.count(name) > 1:
+            raise place.fail(f'"sources" names {name!r} twice')
+
+
+def _chosen(step: Step, models: list[_S], path: str = "") -> list[_S]:
     """The sources of a stack, in their order.
 
     Raises:
@@ -133,30 +181,32 @@ def _chosen(step: Step, models: list[TrainedModel]) -> list[TrainedModel]:
     if wanted is None:
         found = [model for model in models if not model.is_stack]
     else:
-        found = [_named(step, name, models) for name in wanted]
+        found = [_named(step, name, models, path) for name in wanted]
     if not found:
-        raise InvalidInputError(
-            f"{step.where}: no model before the stack",
-            hint='put {"model": ...} steps before it, outside of branches or in the same one',
-        )
+        raise _no_model(step, path)
     for model in found:
-        if model.held is None:
+        if not model.is_held_out:
             raise InvalidInputError(
-                f"{step.where}: {model.name} has no held-out predictions to stack",
+                f"{step.where}: {model.name} has no held-out predictions to stack{path}",
                 hint="put a splitter such as KFold(3) before the models",
             )
-    if len({model.task for model in found}) > 1:
-        raise InvalidInputError(f"{step.where}: regressors and classifiers in one stack")
     return found
 
 
-def _named(step: Step, name: str, models: list[TrainedModel]) -> TrainedModel:
+def _no_model(step: Step, path: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"{step.where}: no model before the stack{path}",
+        hint='put {"model": ...} steps before it, outside of branches or in the same one',
+    )
+
+
+def _named(step: Step, name: str, models: list[_S], path: str) -> _S:
     found = [model for model in models if model.name == name]
     if len(found) == 1:
         return found[0]
     known = ", ".join(sorted({model.name for model in models})) or "none"
     said = "several models are" if found else "no model before the stack is"
-    raise InvalidInputError(f"{step.where}: {said} called {name!r}", hint=f"models: {known}")
+    raise InvalidInputError(f"{step.where}: {said} called {name!r}{path}", hint=f"models: {known}")
 
 
 def column_names(sources: Sequence[TrainedModel], widths: Sequence[int]) -> list[str]:

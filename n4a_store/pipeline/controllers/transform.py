@@ -20,6 +20,7 @@ from n4a_store.pipeline.estimators import (
     is_transformer,
     takes_targets,
 )
+from n4a_store.pipeline.rehearsal import Outlook, Rehearsal
 from n4a_store.pipeline.steps import Place, Step
 
 if TYPE_CHECKING:
@@ -43,8 +44,11 @@ class TransformController(Controller):
         operator = instantiate(value)
         if not is_transformer(operator) or not callable(getattr(operator, "transform", None)):
             raise place.fail(f"{class_name(operator)} is no transformer: no fit and transform")
-        name = str(options.get("name", class_name(operator)))
-        return place.step(self.keyword, operator, name=name)
+        return place.step(self.keyword, operator, name=place.name(options, operator))
+
+    def foresee(self, step: Step, outlook: Outlook, rehearsal: Rehearsal) -> list[Outlook]:
+        """Neither folds nor models change."""
+        return [outlook]
 
     def run(self, step: Step, state: PathState, orchestrator: Orchestrator) -> list[PathState]:
         """Fit on each lane and register what was fitted."""

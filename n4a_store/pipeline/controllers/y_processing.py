@@ -22,6 +22,7 @@ from n4a_store.pipeline.estimators import (
     takes_labels_only,
 )
 from n4a_store.pipeline.predictions import encode_targets
+from n4a_store.pipeline.rehearsal import Outlook, Rehearsal
 from n4a_store.pipeline.steps import Place, Step
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class YProcessingController(Controller):
                         hint="predictions must come back in the user's units",
                     )
         return place.step(self.keyword, *operators)
+
+    def foresee(self, step: Step, outlook: Outlook, rehearsal: Rehearsal) -> list[Outlook]:
+        """Neither folds nor models change."""
+        return [outlook]
 
     def run(self, step: Step, state: PathState, orchestrator: Orchestrator) -> list[PathState]:
         """Fit on each lane's training targets, in order."""
