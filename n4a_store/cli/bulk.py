@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 
@@ -14,12 +15,15 @@ def records(*, nul: bool) -> Iterator[str]:
     Bytes that are not UTF-8 arrive as surrogates, which the name rules then refuse by name.
     """
     stream = sys.stdin.buffer
+    assert isinstance(stream, io.BufferedIOBase)
     if not nul:
         for line in stream:
             yield line.removesuffix(b"\n").decode("utf-8", "surrogateescape")
         return
     rest = b""
-    while chunk := stream.read(_CHUNK):
+    # As much as there is: a script that asks one name at a time waits for the answer, and at a
+    # terminal one Ctrl-D is the end.
+    while chunk := stream.read1(_CHUNK):
         *whole, rest = (rest + chunk).split(b"\0")
         for record in whole:
             yield record.decode("utf-8", "surrogateescape")

@@ -26,7 +26,7 @@ _FIRST = _table(
     },
 ) | {
     "artifacts": Entry(
-        "n4a_store.cli.main", "Look after the artifacts of a workspace.", "artifacts"
+        "n4a_store.cli.program", "Look after the artifacts of a workspace.", "artifacts"
     ),
 }
 

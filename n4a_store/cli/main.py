@@ -1,55 +1,10 @@
-"""The entry point: run a command, and turn whatever happens into output and an exit code.
-
-Never a traceback (unless `N4A_STORE_DEBUG=1`): an error is `error: …`, then `hint: …`, and the
-exit code that page says. `| head` ends us quietly; Ctrl-C is 130.
-"""
+"""Where the program begins. The rest is imported within, so that Ctrl-C is 130 from the start."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
-
-import click
-
-from n4a_store import errors
-from n4a_store.cli.command import CONTEXT, LazyGroup, Stopped
-from n4a_store.cli.commands import ELSEWHERE, PORCELAIN, TOP
-from n4a_store.cli.context import App
-from n4a_store.cli.exit_codes import ExitCode, exit_code_for
-
-
-def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001
-    if value:
-        from n4a_store import __version__
-
-        click.echo(f"n4a-store {__version__}")
-        ctx.exit()
-
-
-@click.group(
-    "n4a-store", cls=LazyGroup, sections=TOP, elsewhere=ELSEWHERE, context_settings=CONTEXT
-)
-@click.option(
-    "--version",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=_show_version,
-    help="Show the version and exit.",
-)
-def program() -> None:
-    """A content-addressed store for the fitted artifacts of machine-learning pipelines.
-
-    New here? 'n4a-store demo' trains real models on real spectra in under a minute and leaves
-    a workspace to explore.
-    """
-
-
-@click.group("artifacts", cls=LazyGroup, sections=PORCELAIN, context_settings=CONTEXT)
-def artifacts() -> None:
-    """Look after the artifacts of a workspace: what is there, what is new, what can go."""
+from typing import NoReturn
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -59,88 +14,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def run(argv: Sequence[str]) -> int:
     """Run the program with `argv`; return its exit code. Writes to this process's streams."""
-    # The library reads every N4A_STORE_ variable as a setting; this one is the program's.
-    debug = os.environ.pop("N4A_STORE_DEBUG", "") == "1"
-    app = App()
     try:
-        try:
-            # click returns the code of a `ctx.exit()` here; commands themselves return None.
-            code = program.main(list(argv), prog_name="n4a-store", standalone_mode=False, obj=app)
-            sys.stdout.flush()
-        finally:
-            app.close()
-    except BaseException as error:
-        if debug:
-            raise
-        return report(error, app)
-    return code or app.exit_code
-
-
-def report(error: BaseException, app: App) -> int:
-    """Say what went wrong on stderr; return the exit code for it."""
-    if isinstance(error, Stopped) and error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, BrokenPipeError):
-        # Python flushes stdout once more at exit; give it somewhere to write to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.BROKEN_PIPE
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else ExitCode.FAILURE
-    if isinstance(error, click.Abort | KeyboardInterrupt):
-        return _report_abort(error, app)
-    try:
-        return _report_error(error, app)
-    except BrokenPipeError as broken:
-        return report(broken, app)
-
-
-def _report_abort(error: BaseException, app: App) -> int:
-    if isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt):
-        app.out.error("interrupted")
-        return ExitCode.INTERRUPTED
-    app.out.error("no answer, nothing done", "answer on a terminal, or pass --yes")
-    return ExitCode.USAGE
-
-
-def _report_error(error: BaseException, app: App) -> int:
-    if isinstance(error, click.NoSuchOption):
-        meant = " or ".join(f"'{name}'" for name in error.possibilities or ())
-        hint = f"did you mean {meant}?" if meant else _usage_hint(error)
-        app.out.error(f"no such option: '{error.option_name}'", hint)
-        return ExitCode.USAGE
-    if isinstance(error, click.UsageError):
-        app.out.error(_first_lower(error.format_message()), _usage_hint(error))
-        return ExitCode.USAGE
-    if isinstance(error, click.ClickException):  # a file that cannot be opened
-        app.out.error(_first_lower(error.format_message()))
-        return ExitCode.FAILURE
-    code = exit_code_for(error)
-    if isinstance(error, errors.StoreError):
-        # Where there is no store, the place itself is what was wrong.
-        lost = isinstance(error, errors.StoreNotFoundError)
-        hint = error.hint if lost or not error.hint else app.located(error.hint)
-        app.out.error(error.message, hint)
-    elif isinstance(error, OSError):
-        name = f": {error.filename}" if error.filename else ""
-        app.out.error(
-            f"{(error.strerror or str(error)).lower()}{name}",
-            "check the path, its permissions and the space on the disk, then try again",
-        )
-    else:
-        app.out.error(
-            f"this is a bug in n4a-store: {type(error).__name__}: {error}",
-            "run again with N4A_STORE_DEBUG=1 and report the traceback",
-        )
-    return code
-
-
-def _usage_hint(error: click.UsageError) -> str | None:
-    hint: Any = getattr(error, "hint", None)
-    if isinstance(hint, str):
-        return hint
-    return f"see '{error.ctx.command_path} --help'" if error.ctx else None
-
-
-def _first_lower(message: str) -> str:
-    text = message.rstrip(".")
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+        from n4a_store.cli.program import run as run_program
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted\n")
+        return 130
+    return run_program(argv)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -68,8 +69,13 @@ class Terminal:
 
     def type(self, keys: bytes) -> None:
         """Type, and wait until the program has taken every whole line of it."""
+        echoed = len(self.said) + len(keys.replace(CTRL_D, b""))
         os.write(self._master, keys)
         end = time.monotonic() + _PATIENCE
+        # The terminal hands keys on when it has echoed them, which it does at once.
+        while len(self.said) < echoed:
+            assert time.monotonic() < end, self.said
+            self._listen(0.01)
         while self._waiting() and self.process.poll() is None:
             assert time.monotonic() < end, "nobody reads what was typed"
             self._listen(0.01)
@@ -93,9 +99,10 @@ class Terminal:
         return self.process.returncode
 
     @property
-    def lines(self) -> list[str]:
-        """What it said, with what was typed, which a terminal echoes."""
-        return self.said.decode().replace("\r\n", "\n").splitlines()
+    def plain(self) -> list[str]:
+        """What it said without colours, with what was typed, which a terminal echoes."""
+        text = re.sub(r"\x1b\[[0-9;]*[mK]", "", self.said.decode())
+        return text.replace("\r\n", "\n").split("\n")[:-1]
 
     def _waiting(self) -> int:
         """Bytes of whole lines that were typed and not read."""

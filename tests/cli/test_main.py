@@ -9,7 +9,7 @@ import click
 import pytest
 
 from n4a_store.cli.command import Entry, LazyGroup
-from n4a_store.cli.main import artifacts, program
+from n4a_store.cli.program import artifacts, program
 from tests.cli.conftest import Cli, Trained
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,23 @@ def test_ctrl_c_is_130_and_no_traceback(small: SmallStore) -> None:
     assert process.returncode == 130
     assert said == b"error: interrupted\n"
     assert list((small.path / "leases").iterdir()) == []
+
+
+def test_ctrl_c_is_130_while_the_program_is_still_being_imported() -> None:
+    script = (
+        "import sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'click':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "from n4a_store.cli.main import main\n"
+        "main(['show-ref'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, env=CLEAN, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"error: interrupted\n")
 
 
 def test_a_reader_that_leaves_ends_us_quietly(small: SmallStore) -> None:

@@ -87,7 +87,7 @@ def serve() -> None:
     import numpy as np  # noqa: F401
 
     import n4a_store.artifacts.registry
-    import n4a_store.cli.main  # noqa: F401
+    import n4a_store.cli.program  # noqa: F401
 
     for line in sys.stdin.buffer:
         code = _call(json.loads(line))

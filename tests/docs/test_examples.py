@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from n4a_store.cli.main import program
+from n4a_store.cli.program import program
 from tests.docs.markdown import ROOT, Block, blocks, pages
 
 

@@ -15,7 +15,7 @@ import click
 
 from n4a_store.cli.command import LazyGroup, global_options
 from n4a_store.cli.exit_codes import ExitCode
-from n4a_store.cli.main import program
+from n4a_store.cli.program import program
 
 HERE = Path(__file__).parent
 _LITERAL = "\b"

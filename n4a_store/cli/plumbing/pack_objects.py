@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +13,10 @@ from n4a_store import errors
 from n4a_store.cli.bulk import records
 from n4a_store.cli.command import plumbing
 from n4a_store.cli.context import App
+
+if TYPE_CHECKING:
+    from n4a_store.objects.oid import ObjectId
+    from n4a_store.repo.store import Store
 
 
 @plumbing("pack-objects")
@@ -35,9 +41,26 @@ def command(app: App, revs: bool, nul: bool, file: str | None) -> None:
     if file is None:
         count = write_pack(store, oids, sys.stdout.buffer.write)
     else:
-        with Path(file).open("xb") as target:
-            count = write_pack(store, oids, target.write)
+        count = _write(store, oids, Path(file))
     if app.json and file is not None:
         app.out.json("pack-objects", {"objects": count, "file": file})
     else:
         app.out.note(f"packed {count} objects")
+
+
+def _write(store: Store, oids: Sequence[ObjectId], path: Path) -> int:
+    """Write the pack, or leave no file: half a pack is good for nothing."""
+    from n4a_store.repo.exchange import write_pack
+
+    try:
+        target = path.open("xb")
+    except FileExistsError:
+        raise errors.InvalidInputError(
+            f"{path} exists already", hint="choose another name"
+        ) from None
+    with target:
+        try:
+            return write_pack(store, oids, target.write)
+        except BaseException:
+            path.unlink()
+            raise

@@ -24,7 +24,7 @@ def command(app: App, shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from n4a_store.cli.main import program
+    from n4a_store.cli.program import program
 
     completion = get_completion_class(shell)
     assert completion is not None

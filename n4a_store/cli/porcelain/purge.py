@@ -33,7 +33,7 @@ def command(app: App, force: bool, yes: bool, now: bool) -> None:
         )
     dataset = app.dataset()
     if force and not yes:
-        _ask(dataset.name)
+        _ask(app, dataset.name)
     found = renditions(app, dataset)
     removal = remove_everything(dataset.store, dry_run=not force)
     if force:
@@ -48,10 +48,17 @@ def command(app: App, force: bool, yes: bool, now: bool) -> None:
     show_removal(app, dataset, removal, found, done=force, freed_now=freed)
 
 
-def _ask(dataset: str) -> None:
+def _ask(app: App, dataset: str) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise errors.InvalidInputError(
             f"purging '{dataset}' needs a yes, and this is not a terminal",
             hint="pass -y if you are sure",
         )
-    click.confirm(f"Remove everything of dataset '{safe(dataset)}'?", abort=True, err=True)
+    # Not click.confirm, which makes one of a no, of an end of input and of an interruption.
+    app.out.stderr.write(f"Remove everything of dataset '{safe(dataset)}'? [y/N]: ")
+    app.out.stderr.flush()
+    answer = sys.stdin.readline()
+    if not answer:
+        app.out.stderr.write("\n")
+    if answer.strip().lower() not in ("y", "yes"):
+        raise errors.StoreError("the answer was not yes: nothing was removed")
