@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from n4a_store.refs.refs import ANY, Ref, ReflogEntry
     from n4a_store.repo.store import ObjectInfo, Store
     from n4a_store.repo.transaction import CommitResult, Transaction
-    from n4a_store.settings import Durability, Settings
+    from n4a_store.settings import CommitEach, Durability, Settings
 
 __version__ = "0.1.0"
 
@@ -113,7 +113,7 @@ _HOMES = {
     "n4a_store.refs.refs": ("ANY", "Ref", "ReflogEntry"),
     "n4a_store.repo.store": ("ObjectInfo", "Store"),
     "n4a_store.repo.transaction": ("CommitResult", "Transaction"),
-    "n4a_store.settings": ("Durability", "Settings"),
+    "n4a_store.settings": ("CommitEach", "Durability", "Settings"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -128,6 +128,7 @@ __all__ = [
     "BackendError",
     "Blob",
     "BufferView",
+    "CommitEach",
     "CommitResult",
     "ConflictError",
     "CorruptionError",

@@ -20,7 +20,7 @@ from typing import Any
 
 from n4a_store.errors import InvalidInputError
 
-__all__ = ["ENVIRONMENT_PREFIX", "Durability", "SettingInfo", "Settings"]
+__all__ = ["ENVIRONMENT_PREFIX", "CommitEach", "Durability", "SettingInfo", "Settings"]
 
 ENVIRONMENT_PREFIX = "N4A_STORE_"
 
@@ -48,6 +48,19 @@ class Durability(enum.StrEnum):
 
     NONE = "none"
     """Nothing is fsynced: the store may be damaged. For scratch stores and tests."""
+
+
+class CommitEach(enum.StrEnum):
+    """What a run commits at a time: what is lost when its process dies."""
+
+    ARTIFACT = "artifact"
+    """What was registered is kept at once, unfinished pipelines included."""
+
+    PIPELINE = "pipeline"
+    """A pipeline is kept when it is complete."""
+
+    RUN = "run"
+    """All pipelines are kept when the run ends: the cheapest, for a short run."""
 
 
 def _number(default: int, low: int, high: int, unit: str, meaning: str) -> Any:
@@ -87,6 +100,10 @@ class Settings:
     durability: Durability = field(
         default=Durability.FULL,
         metadata={"meaning": "what an acknowledged commit has survived: see Durability"},
+    )
+    commit_each: CommitEach = field(
+        default=CommitEach.PIPELINE,
+        metadata={"meaning": "what a run commits at a time: see CommitEach"},
     )
     out_of_band_threshold: int = _number(
         4 * _KIB,
@@ -213,8 +230,8 @@ def _check(key: str, value: object, *, source: str, from_text: bool) -> object:
     """
     default = next(f.default for f in fields(Settings) if f.name == key)
     checked: object = None
-    if isinstance(default, Durability):
-        checked = _as_durability(value)
+    if isinstance(default, enum.StrEnum):
+        checked = _as_choice(type(default), value)
     elif isinstance(default, bool):
         checked = _as_bool(value, from_text=from_text)
     else:
@@ -228,8 +245,8 @@ def _check(key: str, value: object, *, source: str, from_text: bool) -> object:
     return checked
 
 
-def _as_durability(value: object) -> Durability | None:
-    return Durability(value) if isinstance(value, str) and value in list(Durability) else None
+def _as_choice(kind: type[enum.StrEnum], value: object) -> enum.StrEnum | None:
+    return kind(value) if isinstance(value, str) and value in list(kind) else None
 
 
 def _as_bool(value: object, *, from_text: bool) -> bool | None:
@@ -261,8 +278,8 @@ def _bounds(key: str) -> tuple[int, int, str]:
 
 def _allowed(key: str) -> str:
     default = next(f.default for f in fields(Settings) if f.name == key)
-    if isinstance(default, Durability):
-        return ", ".join(Durability)
+    if isinstance(default, enum.StrEnum):
+        return ", ".join(type(default))
     if isinstance(default, bool):
         return "true, false"
     low, high, unit = _bounds(key)
@@ -272,4 +289,4 @@ def _allowed(key: str) -> str:
 def _show(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, Durability | int) else repr(value)
+    return str(value) if isinstance(value, enum.StrEnum | int) else repr(value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from n4a_store.artifacts.closures import copy_closure
 from n4a_store.artifacts.execution_path import ExecutionPath, parse_key
 from n4a_store.artifacts.graph import ArtifactNode, check_depth, closure
 from n4a_store.artifacts.inner_names import InnerNames
@@ -32,10 +33,9 @@ from n4a_store.artifacts.types import ArtifactRecord, Ids
 from n4a_store.errors import ArtifactNotFoundError, InvalidInputError
 from n4a_store.objects.model import Tree, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
-from n4a_store.objects.trees import raw_children
 from n4a_store.repo.transaction import Transaction
 
-__all__ = ["DraftArtifact", "NewArtifact", "PipelineDraft", "copy_closure"]
+__all__ = ["DraftArtifact", "NewArtifact", "PipelineDraft"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +331,30 @@ class PipelineDraft:
             )
         self.artifacts[key] = replace(artifact, notes=dict(notes))
 
+    def again(self) -> PipelineDraft:
+        """A draft in the same transaction that goes on from here and leaves this one as it is."""
+        other = PipelineDraft(
+            self.txn,
+            self.pipeline_id,
+            self.run_id,
+            self.created_at,
+            current=self.current,
+            kept=self.kept,
+        )
+        other.artifacts.update(self.artifacts)
+        other.replaced.update(self.replaced)
+        other.branches.update(self.branches)
+        return other
+
+    def move_to(self, txn: Transaction) -> None:
+        """Go on in another transaction: all that was put is put again."""
+        if self.kept is not None:
+            copy_closure(self.txn, txn, self.kept.oid)
+        for artifact in self.artifacts.values():
+            copy_closure(self.txn, txn, artifact.node.tree)
+        self._deps.clear()
+        self.txn = txn
+
     # --- the end ------------------------------------------------------------------------------
 
     def finish(self, current: PipelineManifest | None) -> PipelineManifest:
@@ -415,22 +439,3 @@ def _retired(current: PipelineManifest | None, keys: Mapping[str, KeyLinks]) -> 
     before = dict(current.links.retired)
     before.update((key, current.version(key)) for key in current.artifacts)
     return {key: version for key, version in before.items() if key not in keys}
-
-
-def copy_closure(reader: ObjectReader, txn: Transaction, tree: ObjectId) -> None:
-    """Put an artifact's tree and all below it into ``txn``, children first."""
-    waiting = [(tree, Kind.TREE, False)]
-    while waiting:
-        oid, kind, expanded = waiting.pop()
-        if kind is Kind.BLOB:
-            txn.put_blob(reader.view(oid))
-            continue
-        data = reader.get(oid)
-        if expanded:
-            txn.put(kind, data)
-            continue
-        waiting.append((oid, kind, True))
-        waiting.extend(
-            (ObjectId(child), Kind(child_kind), False)
-            for child_kind, child in raw_children(kind, data)
-        )

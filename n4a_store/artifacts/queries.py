@@ -170,7 +170,7 @@ class View:
             return self._of_run(run, pipeline_id)
         going_on = self._open_run()
         if going_on is not None:
-            draft = going_on.drafts.get(pipeline_id)
+            draft = going_on.open_draft(pipeline_id)
             if draft is not None:
                 return draft
             if self._still_holds(going_on, pipeline_id):
@@ -196,8 +196,10 @@ class View:
 
     def _of_run(self, run: str, pipeline_id: str) -> PipelineDraft | StoredPipeline | None:
         going_on = self._open_run()
-        if going_on is not None and run == going_on.id and pipeline_id in going_on.drafts:
-            return going_on.drafts[pipeline_id]
+        if going_on is not None and run == going_on.id:
+            draft = going_on.open_draft(pipeline_id)
+            if draft is not None:
+                return draft
         store = self._store()
         entry = store.get_entry(self._run_tree(run), pipeline_id)
         return None if entry is None else self._read(pipeline_id, entry.oid)
@@ -248,7 +250,7 @@ class View:
             names = {ref.name.removeprefix(PIPELINES) for ref in self._store().refs(PIPELINES)}
         going_on = self._open_run()
         if going_on is not None and run in (None, going_on.id):
-            names.update(going_on.drafts, going_on.completed)
+            names.update(going_on.drafts, going_on.waiting, going_on.completed)
         return [found for name in sorted(names) if (found := self.pipeline(name, run)) is not None]
 
     # --- artifacts ----------------------------------------------------------------------------

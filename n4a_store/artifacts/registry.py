@@ -12,11 +12,11 @@ checked before any file is touched. One registry may be shared by threads.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex
 
-from n4a_store.artifacts.draft import NewArtifact, PipelineDraft, copy_closure
+from n4a_store.artifacts.closures import copy_closure
+from n4a_store.artifacts.draft import NewArtifact, PipelineDraft
 from n4a_store.artifacts.execution_path import (
     check_pipeline_id,
     generate_artifact_id,
@@ -24,10 +24,10 @@ from n4a_store.artifacts.execution_path import (
 )
 from n4a_store.artifacts.graph import ArtifactNode
 from n4a_store.artifacts.incoming import artifact_ids, meta_model_config, prepare
-from n4a_store.artifacts.manifest_files import write_rendition
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES
 from n4a_store.artifacts.queries import Found
-from n4a_store.artifacts.registry_upkeep import RegistryStats, RegistryUpkeep
+from n4a_store.artifacts.registry_runs import RegistryRuns
+from n4a_store.artifacts.registry_upkeep import RegistryStats
 from n4a_store.artifacts.run_handle import RunHandle
 from n4a_store.artifacts.runs import OpenRun
 from n4a_store.artifacts.serializers.table import SerializerTable
@@ -45,8 +45,7 @@ from n4a_store.errors import (
 )
 from n4a_store.objects.model import RunStatus
 from n4a_store.refs.names import check_name_component
-from n4a_store.repo.store import Store
-from n4a_store.settings import Settings
+from n4a_store.settings import CommitEach
 
 __all__ = ["ArtifactRegistry", "DependencyNotFoundError", "RegistryStats", "RunHandle"]
 
@@ -57,7 +56,7 @@ class DependencyNotFoundError(ArtifactNotFoundError, InvalidInputError):
     """Something is registered as depending on an artifact that does not exist."""
 
 
-class ArtifactRegistry(RegistryUpkeep):
+class ArtifactRegistry(RegistryRuns):
     """The artifacts of one dataset.
 
     Args:
@@ -79,12 +78,6 @@ class ArtifactRegistry(RegistryUpkeep):
         super().__init__(workspace, dataset, table=table)
         self._implicit_ids: set[str] = set()
 
-    def _created_store(self) -> Store:
-        with self._mutex:
-            if self._store is None:
-                self._store = self.workspace.create(self.dataset)
-            return self._store
-
     def close(self) -> None:
         """Close the store. An open run is ended as failed."""
         with self._mutex:
@@ -92,138 +85,6 @@ class ArtifactRegistry(RegistryUpkeep):
                 self.cleanup_failed_run()
             finally:
                 super().close()
-
-    # --- runs ---------------------------------------------------------------------------------
-
-    @contextmanager
-    def run(
-        self, message: str = "", details: Mapping[str, Any] | None = None
-    ) -> Iterator[RunHandle]:
-        """A run: what it completes is kept, what is unfinished when it fails never was.
-
-        When the block ends, the remaining pipelines complete and the run is complete; when it
-        raises, they are dropped and the run has failed.
-
-        Args:
-            message: Free text for the run object.
-            details: Canonical values for the run object.
-
-        Raises:
-            InvalidInputError: A run is open already.
-        """
-        handle = self.start_run(message, details)
-        try:
-            yield handle
-        except BaseException:
-            if handle.is_open:
-                self.cleanup_failed_run()
-            raise
-        if handle.is_open:
-            self.end_run()
-
-    def start_run(self, message: str = "", details: Mapping[str, Any] | None = None) -> RunHandle:
-        """Begin a run; the first of the three moments of :meth:`run`.
-
-        Raises:
-            InvalidInputError: A run is open already, or the details are no map.
-        """
-        if not isinstance(details, Mapping | None):
-            raise InvalidInputError(f"the details of a run are a map, not {details!r:.80}")
-        with self._mutex:
-            if self._run is not None:
-                raise InvalidInputError(
-                    f"run {self._run.id} is open already",
-                    hint="end_run() or cleanup_failed_run() first",
-                )
-            self._run = OpenRun(self._created_store, self.dataset, message=message, details=details)
-            self._implicit = None
-            return RunHandle(self, self._run)
-
-    @property
-    def open_run(self) -> RunHandle | None:
-        """The run that is open, or None."""
-        return None if self._run is None else RunHandle(self, self._run)
-
-    def complete_pipeline(self, pipeline_id: str) -> None:
-        """Make a pipeline of the open run durable and visible, in one commit.
-
-        Raises:
-            InvalidInputError: No run is open, or nothing was registered for the pipeline.
-            ConflictError: What it relies on was taken away; the pipeline is dropped.
-        """
-        name = check_pipeline_id(pipeline_id)
-        with self._mutex:
-            self._complete(self._need_run("complete_pipeline"), name)
-
-    def _complete(self, run: OpenRun, pipeline_id: str) -> None:
-        draft = run.drafts.get(pipeline_id)
-        records = [] if draft is None else draft.records()
-        if run.complete(pipeline_id) is not None:
-            self._write_rendition(run, records)
-
-    def _write_rendition(self, run: OpenRun, records: list[ArtifactRecord]) -> None:
-        if run.newest is not None:
-            # As it was put, so that neither this nor the next question reads it back.
-            self._view.remember(run.newest)
-            write_rendition(self.workspace.layout, self.dataset, run.newest, records)
-
-    def discard_pipeline(self, pipeline_id: str) -> int:
-        """Drop a pipeline of the open run that is not complete; the run goes on.
-
-        Returns:
-            The number of artifacts dropped; 0 when nothing unfinished has this id.
-
-        Raises:
-            InvalidInputError: No run is open.
-        """
-        name = check_pipeline_id(pipeline_id)
-        with self._mutex:
-            return self._need_run("discard_pipeline").drop_draft(name)
-
-    def end_run(self) -> None:
-        """End the open run as complete, its remaining pipelines included.
-
-        Raises:
-            InvalidInputError: No run is open.
-        """
-        with self._mutex:
-            run = self._need_run("end_run")
-            try:
-                for pipeline_id in list(run.drafts):
-                    self._complete(run, pipeline_id)
-            except BaseException:
-                self.cleanup_failed_run()
-                raise
-            self._run = None
-            run.end(RunStatus.COMPLETE)
-
-    def cleanup_failed_run(self, completed: bool = False) -> int:
-        """End the open run as failed, and drop what is unfinished.
-
-        Args:
-            completed: Drop the completed pipelines of the run as well.
-
-        Returns:
-            The number of artifacts dropped; 0 when no run is open.
-        """
-        with self._mutex:
-            run, self._run = self._run, None
-            if run is None:
-                return 0
-            dropped = run.drop_drafts()
-            if completed:
-                from n4a_store.artifacts.cleanup import drop_completed
-
-                dropped += drop_completed(run)
-            run.end(RunStatus.FAILED)
-            return dropped
-
-    def _need_run(self, what: str) -> OpenRun:
-        if self._run is None:
-            raise InvalidInputError(
-                f"{what}: no run is open", hint="with registry.run(): …, or start_run()"
-            )
-        return self._run
 
     # --- registering --------------------------------------------------------------------------
 
@@ -276,7 +137,7 @@ class ArtifactRegistry(RegistryUpkeep):
             meta_config=meta_config,
             format_hint=format_hint,
             table=self.table,
-            threshold=self._threshold(),
+            threshold=self._settings().out_of_band_threshold,
         )
         deps.extend(source for source in new.sources if source not in deps)
         if new.path.artifact_id in deps:
@@ -286,7 +147,10 @@ class ArtifactRegistry(RegistryUpkeep):
             if self._run is None:
                 return self._register_alone(new, found)
             draft = self._run.draft(new.path.pipeline_id)
-            return draft.add(new, [self._adopted(draft, dep) for dep in found])
+            record = draft.add(new, [self._adopted(draft, dep) for dep in found])
+            if self._run.commit_each is CommitEach.ARTIFACT:
+                self._keep(self._run.complete(new.path.pipeline_id))
+            return record
 
     def register_meta_model(
         self,
@@ -349,13 +213,6 @@ class ArtifactRegistry(RegistryUpkeep):
                 raise ArtifactNotFoundError(f"{artifact_id} is not in an open pipeline")
             draft.annotate(path.key, notes)
 
-    def _threshold(self) -> int:
-        with self._mutex:
-            settings = self._store.settings if self._store is not None else None
-        if settings is None:
-            settings = self.workspace.settings or Settings()
-        return settings.out_of_band_threshold
-
     def _dependency(self, artifact_id: str, dep: str) -> Found:
         try:
             found = self._view.find(dep)
@@ -374,6 +231,8 @@ class ArtifactRegistry(RegistryUpkeep):
         if dep.pipeline is draft:
             return node
         if isinstance(dep.pipeline, PipelineDraft):
+            if dep.pipeline.txn is draft.txn:
+                return node
             copy_closure(dep.reader, draft.txn, node.tree)
             return node
         pipeline_id = dep.path.pipeline_id
@@ -399,8 +258,7 @@ class ArtifactRegistry(RegistryUpkeep):
             draft = run.begin(new.path.pipeline_id)
             try:
                 record = draft.add(new, [self._adopted(draft, dep) for dep in deps])
-                records = draft.records()
-                run.commit(draft, draft.current, RunStatus.COMPLETE, strict=True)
+                made = run.commit([(draft, draft.current)], RunStatus.COMPLETE, strict=True)
             except ConflictError:
                 # Another process has registered into this pipeline: start from what it left.
                 if attempt == _ATTEMPTS - 1:
@@ -409,7 +267,7 @@ class ArtifactRegistry(RegistryUpkeep):
             finally:
                 draft.txn.abort()
             self._implicit_ids.add(name)
-            self._write_rendition(run, records)
+            self._keep(made)
             return record
         raise AssertionError("unreachable")
 

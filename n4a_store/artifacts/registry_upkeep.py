@@ -186,10 +186,10 @@ class RegistryUpkeep(RegistryQueries):
 
         name = check_pipeline_id(pipeline_id)
         with self._mutex:
-            if self._run is not None and name in self._run.drafts:
+            if self._run is not None and self._run.open_draft(name) is not None:
                 raise InvalidInputError(
                     f"run {self._run.id} is training pipeline {name}",
-                    hint="complete_pipeline() or discard_pipeline() first",
+                    hint="complete_pipeline() or discard_pipeline() first, or checkpoint()",
                 )
             deleted = delete_pipeline(self.store, name)
             forget_pipeline(self.workspace.layout, self.dataset, name)

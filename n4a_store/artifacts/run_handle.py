@@ -40,7 +40,7 @@ class RunHandle:
     @property
     def completed(self) -> list[str]:
         """The pipelines that it has completed, in that order."""
-        return list(self._run.completed)
+        return list(dict.fromkeys((*self._run.completed, *self._run.waiting)))
 
     def __repr__(self) -> str:
         return f"<run {self.id}, {'open' if self.is_open else 'ended'}>"
@@ -78,6 +78,15 @@ class RunHandle:
             TransactionClosedError: The run has ended.
         """
         self._run.note(details)
+
+    def checkpoint(self) -> None:
+        """As :meth:`ArtifactRegistry.checkpoint`.
+
+        Raises:
+            TransactionClosedError: The run has ended.
+        """
+        self._run.check_open()
+        self._registry.checkpoint()
 
     def complete_pipeline(self, pipeline_id: str) -> None:
         """As :meth:`ArtifactRegistry.complete_pipeline`.

@@ -3,27 +3,33 @@
 ``complete`` is one commit, which moves ``refs/pipelines/<id>`` and ``refs/runs/<run>``. What is
 unfinished lives in transactions of its own and is dropped by dropping them. While a run is open
 its process holds a lock; a run that is stored as running and whose lock is free was interrupted.
+
+A run that commits only once (:class:`~n4a_store.settings.CommitEach`) grows all its pipelines in
+one transaction. Those that are complete wait for its end, or for a checkpoint.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from n4a_store.artifacts.draft import PipelineDraft
 from n4a_store.artifacts.environment import environment, new_run_id, now
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, RUNS, PipelineManifest
+from n4a_store.artifacts.types import ArtifactRecord
 from n4a_store.errors import InvalidInputError, TransactionClosedError
 from n4a_store.objects.model import Run, RunStatus, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.maintenance import maintain
 from n4a_store.repo.seat import Seat
 from n4a_store.repo.store import Store
-from n4a_store.repo.transaction import ANY, CommitResult, Transaction
+from n4a_store.repo.transaction import ANY, Transaction
+from n4a_store.settings import CommitEach
 from n4a_store.storage.leases import Lease, LeaseRole, probe_lease
 
-__all__ = ["OpenRun", "current_manifest", "read_manifest", "shown_status"]
+__all__ = ["Committed", "OpenRun", "current_manifest", "read_manifest", "shown_status"]
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +63,19 @@ def shown_status(store: Store, run: Run) -> RunStatus:
     return RunStatus.INTERRUPTED
 
 
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A pipeline that has just been committed.
+
+    Args:
+        manifest: As it was put.
+        records: What it holds, in order of execution.
+    """
+
+    manifest: PipelineManifest
+    records: list[ArtifactRecord]
+
+
 class OpenRun:
     """A run that is going on in this process.
 
@@ -67,6 +86,7 @@ class OpenRun:
         message: Free text for its run object.
         details: What the runner wants to keep beside it.
         implicit: A run that nobody started: each registration commits by itself.
+        commit_each: What it commits at a time.
     """
 
     def __init__(
@@ -77,21 +97,25 @@ class OpenRun:
         message: str = "",
         details: Mapping[str, Any] | None = None,
         implicit: bool = False,
+        commit_each: CommitEach = CommitEach.PIPELINE,
     ) -> None:
         self.id = new_run_id()
         self.dataset = dataset
         self.created_at = now()
         self.implicit = implicit
+        self.commit_each = commit_each
         self.drafts: dict[str, PipelineDraft] = {}
+        self.waiting: dict[str, PipelineDraft] = {}
+        """Complete pipelines that the next commit will hold."""
         self.completed: dict[str, ObjectId] = {}
         self.before: dict[str, ObjectId | None] = {}
-        self.newest: PipelineManifest | None = None
         self._open_store = open_store
         self._message = message
         self._details = dict(details or {})
         self._store: Store | None = None
         self._lock: Lease | None = None
         self._seats: list[Seat] = []
+        self._shared: Transaction | None = None
         self._parents: tuple[ObjectId, ...] = ()
         self._environment: dict[str, str] = {}
         self._ended = False
@@ -136,15 +160,37 @@ class OpenRun:
         self.check_open()
         draft = self.drafts.get(pipeline_id)
         if draft is None:
-            draft = self.drafts[pipeline_id] = self.begin(pipeline_id)
+            waiting = self.waiting.get(pipeline_id)
+            draft = self.begin(pipeline_id) if waiting is None else waiting.again()
+            self.drafts[pipeline_id] = draft
         return draft
 
+    def open_draft(self, pipeline_id: str) -> PipelineDraft | None:
+        """A pipeline that only this process can see: unfinished, or waiting for a commit."""
+        return self.drafts.get(pipeline_id) or self.waiting.get(pipeline_id)
+
+    def _begin_transaction(self, pipeline_id: str) -> Transaction:
+        if self.commit_each is not CommitEach.RUN:
+            message = f"pipeline {pipeline_id} of run {self.id}"
+            return self.store.transaction(message, action="register", seat=self._seat())
+        if self._shared is None or not self._shared.is_open:
+            message = f"pipelines of run {self.id}"
+            self._shared = self.store.transaction(message, action="register", seat=self._seat())
+        return self._shared
+
+    def _end_shared(self) -> None:
+        if self._shared is not None:
+            self._shared.abort()
+
+    def _abort(self, txn: Transaction) -> None:
+        """End a transaction that nothing else is in."""
+        if txn is not self._shared:
+            txn.abort()
+
     def begin(self, pipeline_id: str) -> PipelineDraft:
-        """A new draft with a transaction of its own."""
+        """A new draft, with a transaction of its own unless the run has one for all."""
         store = self.store
-        txn = store.transaction(
-            f"pipeline {pipeline_id} of run {self.id}", action="register", seat=self._seat()
-        )
+        txn = self._begin_transaction(pipeline_id)
         try:
             current = current_manifest(store, pipeline_id)
             kept = current if self.implicit else None
@@ -165,14 +211,15 @@ class OpenRun:
                 kept=kept,
             )
         except BaseException:
-            txn.abort()
+            self._abort(txn)
             raise
 
     def _seat(self) -> Seat | None:
         """A seat that no unfinished pipeline uses; none for a run that nobody ends."""
         if self.implicit:
             return None
-        used = {id(draft.txn.seat) for draft in self.drafts.values()}
+        drafts = (*self.drafts.values(), *self.waiting.values())
+        used = {id(draft.txn.seat) for draft in drafts}
         free = (seat for seat in self._seats if seat.held and id(seat) not in used)
         seat = next(free, None)
         if seat is None:
@@ -182,8 +229,8 @@ class OpenRun:
 
     # --- the moments of a run -----------------------------------------------------------------
 
-    def complete(self, pipeline_id: str) -> CommitResult | None:
-        """Make a pipeline durable and visible; None when there was nothing new to commit.
+    def complete(self, pipeline_id: str) -> list[Committed]:
+        """Complete a pipeline; what has been committed by that.
 
         Raises:
             InvalidInputError: Nothing was registered for it in this run.
@@ -192,45 +239,84 @@ class OpenRun:
         self.check_open()
         draft = self.drafts.get(pipeline_id)
         if draft is None:
-            if pipeline_id in self.completed:
-                return None
+            if pipeline_id in self.completed or pipeline_id in self.waiting:
+                return []
             raise InvalidInputError(
                 f"nothing has been registered for pipeline {pipeline_id!r} in run {self.id}",
                 hint="register its artifacts first; the id is the part before the first ':'",
             )
+        if self.commit_each is CommitEach.RUN:
+            self.waiting[pipeline_id] = self.drafts.pop(pipeline_id)
+            return []
         try:
             current = current_manifest(self.store, pipeline_id)
-            result = self.commit(draft, current, RunStatus.RUNNING)
+            return self.commit([(draft, current)], RunStatus.RUNNING)
         finally:
             # Committed or aborted, the transaction has ended.
             draft.txn.abort()
             del self.drafts[pipeline_id]
-        return result
+
+    def checkpoint(self) -> list[Committed]:
+        """Commit now the complete pipelines that wait for the run's end; what has been committed.
+
+        What is unfinished is written again, into the transaction that the run goes on with.
+
+        Raises:
+            ConflictError: What they rely on was taken away; they are dropped.
+        """
+        self.check_open()
+        if not self.waiting or self._shared is None:
+            return []
+        old, self._shared = self._shared, None
+        try:
+            for pipeline_id, draft in self.drafts.items():
+                draft.move_to(self._begin_transaction(pipeline_id))
+        except BaseException:
+            # All that was put is still in the old transaction.
+            for draft in self.drafts.values():
+                draft.txn = old
+            self._end_shared()
+            self._shared = old
+            raise
+        return self._commit_waiting(RunStatus.RUNNING)
+
+    def _commit_waiting(self, status: RunStatus) -> list[Committed]:
+        waiting, self.waiting = self.waiting, {}
+        drafts = [(draft, current_manifest(self.store, name)) for name, draft in waiting.items()]
+        try:
+            return self.commit(drafts, status)
+        finally:
+            drafts[0][0].txn.abort()
 
     def commit(
         self,
-        draft: PipelineDraft,
-        current: PipelineManifest | None,
+        drafts: Sequence[tuple[PipelineDraft, PipelineManifest | None]],
         status: RunStatus,
         *,
         strict: bool = False,
-    ) -> CommitResult:
-        """Commit one draft: its manifest, its ref and the run's.
+    ) -> list[Committed]:
+        """Commit drafts of one transaction: their manifests, their refs and the run's.
 
         Args:
-            strict: Refuse when the pipeline's ref is no longer at ``current``.
+            drafts: Each with the last completed manifest of its pipeline as of now.
+            strict: Refuse when a pipeline's ref is no longer there.
         """
-        manifest = draft.finish(current)
-        made = {draft.pipeline_id: TreeEntry(Kind.TREE, manifest.oid)}
-        pipelines = self.with_pipelines(draft.txn, made)
-        expect = (None if current is None else current.oid) if strict else ANY
-        draft.txn.set_ref(PIPELINES + draft.pipeline_id, manifest.oid, expect)
-        self.set_run(draft.txn, pipelines, status)
-        result = draft.txn.commit()
-        self.completed[draft.pipeline_id] = manifest.oid
-        self.newest = manifest
-        self.before.setdefault(draft.pipeline_id, None if current is None else current.oid)
-        return result
+        txn = drafts[0][0].txn
+        made = [Committed(draft.finish(current), draft.records()) for draft, current in drafts]
+        entries = {
+            done.manifest.pipeline_id: TreeEntry(Kind.TREE, done.manifest.oid) for done in made
+        }
+        pipelines = self.with_pipelines(txn, entries)
+        for draft, current in drafts:
+            expect = (None if current is None else current.oid) if strict else ANY
+            txn.set_ref(PIPELINES + draft.pipeline_id, entries[draft.pipeline_id].oid, expect)
+        self.set_run(txn, pipelines, status)
+        txn.commit()
+        for draft, current in drafts:
+            name = draft.pipeline_id
+            self.completed[name] = entries[name].oid
+            self.before.setdefault(name, None if current is None else current.oid)
+        return made
 
     def with_pipelines(self, txn: Transaction, more: Mapping[str, TreeEntry]) -> ObjectId:
         """The tree of the run's pipelines as stored, from which others may have deleted some,
@@ -253,21 +339,25 @@ class OpenRun:
         )
         txn.set_ref(self.ref, txn.put_run(run))
 
-    def end(self, status: RunStatus) -> None:
-        """End the run with a status. Unfinished pipelines are dropped.
+    def end(self, status: RunStatus) -> list[Committed]:
+        """End the run with a status; what has been committed by that.
 
-        A run that never needed its store leaves no trace.
+        Unfinished pipelines are dropped. A run that never needed its store leaves no trace.
         """
         self.check_open()
+        made: list[Committed] = []
         try:
             self.drop_drafts()
-            if self._store is not None and not self.implicit:
+            if self.waiting:
+                made = self._commit_waiting(status)
+            elif self._store is not None and not self.implicit:
                 with self._store.transaction(f"run {self.id} is {status}", action="run") as txn:
                     self.set_run(txn, self.with_pipelines(txn, {}), status)
         finally:
             self.release()
         if self._store is not None and not self.implicit:
             maintain(self._store)
+        return made
 
     def adopt(self, pipeline_ids: Iterable[str]) -> None:
         """Hold pipelines that are complete already, as they are, in one commit.
@@ -289,12 +379,17 @@ class OpenRun:
         """Drop what is unfinished; the number of artifacts that were in it."""
         return sum(self.drop_draft(pipeline_id) for pipeline_id in list(self.drafts))
 
+    def drop_waiting(self) -> int:
+        """Drop what is complete and waits for a commit; the number of artifacts in it."""
+        waiting, self.waiting = self.waiting, {}
+        return sum(len(draft.artifacts) for draft in waiting.values())
+
     def drop_draft(self, pipeline_id: str) -> int:
         """Drop one unfinished pipeline; the number of artifacts that were in it."""
         draft = self.drafts.pop(pipeline_id, None)
         if draft is None:
             return 0
-        draft.txn.abort()
+        self._abort(draft.txn)
         dropped = len(draft.artifacts)
         log.info(
             "run %s: dropped %d artifacts of unfinished pipeline %s", self.id, dropped, pipeline_id
@@ -304,6 +399,7 @@ class OpenRun:
     def release(self) -> None:
         """Give the run's lock up; the run has ended."""
         self._ended = True
+        self._end_shared()
         for seat in self._seats:
             seat.leave()
         if self._lock is not None:

@@ -22,7 +22,7 @@ from n4a_store.artifacts.manifest_files import write_renditions
 from n4a_store.artifacts.manifest_tree import PIPELINES
 from n4a_store.artifacts.payload import payload_parts, put_payload
 from n4a_store.artifacts.registry import ArtifactRegistry
-from n4a_store.artifacts.runs import OpenRun, current_manifest
+from n4a_store.artifacts.runs import Committed, OpenRun, current_manifest
 from n4a_store.artifacts.serializers.base import BufferView, Payload
 from n4a_store.artifacts.serializers.table import SerializerTable, default_table
 from n4a_store.artifacts.types import ArtifactType, MetaModelConfig
@@ -30,7 +30,6 @@ from n4a_store.errors import InvalidInputError
 from n4a_store.objects.model import RunStatus, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.store import Store
-from n4a_store.repo.transaction import CommitResult
 
 __all__ = [
     "Handover",
@@ -154,22 +153,22 @@ class _WorkerRun(OpenRun):
             txn.abort()
             raise
 
-    def complete(self, pipeline_id: str) -> CommitResult | None:
+    def complete(self, pipeline_id: str) -> list[Committed]:
         """Commit a draft for the run to adopt."""
         draft = self.drafts.pop(pipeline_id)
         try:
-            manifest = draft.finish(draft.current)
-            result = draft.txn.commit()
+            made = Committed(draft.finish(draft.current), draft.records())
+            draft.txn.commit()
         finally:
             draft.txn.abort()
-        self.completed[pipeline_id] = manifest.oid
-        self.newest = manifest
-        return result
+        self.completed[pipeline_id] = made.manifest.oid
+        return [made]
 
-    def end(self, status: RunStatus) -> None:  # noqa: ARG002 - the run's own process knows it
+    def end(self, status: RunStatus) -> list[Committed]:  # noqa: ARG002 - its process knows it
         """Drop what is unfinished. What was committed waits for the run."""
         self.drop_drafts()
         self.release()
+        return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,205 @@
+"""A registry's runs: their beginning, the pipelines they complete, their end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from n4a_store.artifacts.execution_path import check_pipeline_id
+from n4a_store.artifacts.manifest_files import write_rendition
+from n4a_store.artifacts.registry_upkeep import RegistryUpkeep
+from n4a_store.artifacts.run_handle import RunHandle
+from n4a_store.artifacts.runs import Committed, OpenRun
+from n4a_store.errors import InvalidInputError
+from n4a_store.objects.model import RunStatus
+from n4a_store.repo.store import Store
+from n4a_store.settings import CommitEach, Settings
+
+if TYPE_CHECKING:
+    from n4a_store.artifacts.registry import ArtifactRegistry
+
+__all__ = ["RegistryRuns"]
+
+
+class RegistryRuns(RegistryUpkeep):
+    """The part of a registry that begins and ends runs."""
+
+    def _created_store(self) -> Store:
+        with self._mutex:
+            if self._store is None:
+                self._store = self.workspace.create(self.dataset)
+            return self._store
+
+    @contextmanager
+    def run(
+        self,
+        message: str = "",
+        details: Mapping[str, Any] | None = None,
+        commit_each: CommitEach | str | None = None,
+    ) -> Iterator[RunHandle]:
+        """A run: what it completes is kept, what is unfinished when it fails never was.
+
+        When the block ends, the remaining pipelines complete and the run is complete; when it
+        raises, they are dropped and the run has failed.
+
+        Args:
+            message: Free text for the run object.
+            details: Canonical values for the run object.
+            commit_each: What it commits at a time: each ``"artifact"``, each ``"pipeline"`` or
+                the ``"run"`` as a whole; None as the settings say.
+
+        Raises:
+            InvalidInputError: A run is open already.
+        """
+        handle = self.start_run(message, details, commit_each)
+        try:
+            yield handle
+        except BaseException:
+            if handle.is_open:
+                self.cleanup_failed_run()
+            raise
+        if handle.is_open:
+            self.end_run()
+
+    def start_run(
+        self,
+        message: str = "",
+        details: Mapping[str, Any] | None = None,
+        commit_each: CommitEach | str | None = None,
+    ) -> RunHandle:
+        """Begin a run; the first of the three moments of :meth:`run`.
+
+        Raises:
+            InvalidInputError: A run is open already, the details are no map, or ``commit_each``
+                is not known.
+        """
+        if not isinstance(details, Mapping | None):
+            raise InvalidInputError(f"the details of a run are a map, not {details!r:.80}")
+        with self._mutex:
+            if self._run is not None:
+                raise InvalidInputError(
+                    f"run {self._run.id} is open already",
+                    hint="end_run() or cleanup_failed_run() first",
+                )
+            self._run = OpenRun(
+                self._created_store,
+                self.dataset,
+                message=message,
+                details=details,
+                commit_each=self._commit_each(commit_each),
+            )
+            self._implicit = None
+            return RunHandle(self._whole(), self._run)
+
+    @property
+    def open_run(self) -> RunHandle | None:
+        """The run that is open, or None."""
+        return None if self._run is None else RunHandle(self._whole(), self._run)
+
+    def complete_pipeline(self, pipeline_id: str) -> None:
+        """Make a pipeline of the open run durable and visible, in one commit.
+
+        In a run that commits only once, it is kept from here on, and durable and visible when
+        the run ends, well or not, or at a :meth:`checkpoint`.
+
+        Raises:
+            InvalidInputError: No run is open, or nothing was registered for the pipeline.
+            ConflictError: What it relies on was taken away; the pipeline is dropped.
+        """
+        name = check_pipeline_id(pipeline_id)
+        with self._mutex:
+            self._keep(self._need_run("complete_pipeline").complete(name))
+
+    def checkpoint(self) -> None:
+        """Commit the complete pipelines of an open run that commits only at its end.
+
+        Raises:
+            InvalidInputError: No run is open.
+            ConflictError: What they rely on was taken away; they are dropped.
+        """
+        with self._mutex:
+            self._keep(self._need_run("checkpoint").checkpoint())
+
+    def _keep(self, made: list[Committed]) -> None:
+        """Remember what was committed, so that nothing reads it back, and write it for people."""
+        for done in made:
+            self._view.remember(done.manifest)
+            write_rendition(self.workspace.layout, self.dataset, done.manifest, done.records)
+
+    def discard_pipeline(self, pipeline_id: str) -> int:
+        """Drop a pipeline of the open run that is not complete; the run goes on.
+
+        Returns:
+            The number of artifacts dropped; 0 when nothing unfinished has this id.
+
+        Raises:
+            InvalidInputError: No run is open.
+        """
+        name = check_pipeline_id(pipeline_id)
+        with self._mutex:
+            return self._need_run("discard_pipeline").drop_draft(name)
+
+    def end_run(self) -> None:
+        """End the open run as complete, its remaining pipelines included.
+
+        Raises:
+            InvalidInputError: No run is open.
+        """
+        with self._mutex:
+            run = self._need_run("end_run")
+            try:
+                for pipeline_id in list(run.drafts):
+                    self._keep(run.complete(pipeline_id))
+            except BaseException:
+                self.cleanup_failed_run()
+                raise
+            self._run = None
+            self._keep(run.end(RunStatus.COMPLETE))
+
+    def cleanup_failed_run(self, completed: bool = False) -> int:
+        """End the open run as failed, and drop what is unfinished.
+
+        Args:
+            completed: Drop the completed pipelines of the run as well.
+
+        Returns:
+            The number of artifacts dropped; 0 when no run is open.
+        """
+        with self._mutex:
+            run, self._run = self._run, None
+            if run is None:
+                return 0
+            dropped = run.drop_drafts()
+            if completed:
+                dropped += run.drop_waiting()
+                from n4a_store.artifacts.cleanup import drop_completed
+
+                dropped += drop_completed(run)
+            self._keep(run.end(RunStatus.FAILED))
+            return dropped
+
+    def _need_run(self, what: str) -> OpenRun:
+        if self._run is None:
+            raise InvalidInputError(
+                f"{what}: no run is open", hint="with registry.run(): …, or start_run()"
+            )
+        return self._run
+
+    def _whole(self) -> ArtifactRegistry:
+        return cast("ArtifactRegistry", self)  # what registers is in the class above this one
+
+    def _settings(self) -> Settings:
+        with self._mutex:
+            settings = self._store.settings if self._store is not None else None
+        return settings or self.workspace.settings or Settings()
+
+    def _commit_each(self, wanted: CommitEach | str | None) -> CommitEach:
+        if wanted is None:
+            return self._settings().commit_each
+        try:
+            return CommitEach(wanted)
+        except ValueError:
+            raise InvalidInputError(
+                f"commit_each is not {wanted!r:.80}", hint=f"one of {', '.join(CommitEach)}"
+            ) from None
