@@ -124,7 +124,11 @@ def fsck(
         progress: Called after each pack with the bytes checked so far and the bytes in all.
     """
     try:
-        return _check(store, full, progress)
+        report = _check(store, full, progress)
+        if not report.ok and store.sessions.is_blind:
+            # No lease kept gc from dropping what was being looked at. Damage is still there now.
+            report = _check(store, full, progress)
+        return report
     except CorruptionError as error:
         # What holds everything together cannot be read: there is no list of packs or roots to
         # go by, and that is the finding.

@@ -7,6 +7,9 @@ open for a moment, so that a loop of reads does not pay for a lease each; after
 :data:`IDLE_SECONDS` without a read it is closed, so that a notebook left open pins nothing, and
 the next read after :data:`IDLE_SECONDS` of reading takes a new one, so that a busy process pins
 no more than that either.
+
+A user who may not write into the store's folder reads without a lease. What gc drops under such a
+reader is looked for again in the packs that there are by then.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ import weakref
 from contextlib import AbstractContextManager
 
 from n4a_store.errors import BackendError
-from n4a_store.odb.database import ObjectDatabase
+from n4a_store.odb.database import ObjectDatabase, PackGoneError
 from n4a_store.settings import Settings
+from n4a_store.storage import system
 from n4a_store.storage.catalog import Catalog
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.leases import Lease, LeaseRole
@@ -118,6 +122,8 @@ class ReadSessions:
         self._leaseless = leaseless
         self._mutex = threading.RLock()
         self._lease: Lease | None = None
+        self._refused = False
+        self._warned = False
         self._users = 0
         self._began = 0.0
         self._idle_since = 0.0
@@ -135,6 +141,7 @@ class ReadSessions:
         """In a forked child: the lease is the parent's, and so is whoever held the lock."""
         self._mutex = threading.RLock()
         self._lease = None  # closed by the fork handler of leases
+        self._refused = False
         self._users = 0
         self._loaded = False
 
@@ -143,19 +150,25 @@ class ReadSessions:
         """Whether a session is open, in use or not."""
         return self._lease is not None
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether gc cannot know of this session, because no lease can be made here.
+
+        Then a pack may vanish that a lease would have kept; whoever meets that looks again.
+        """
+        return self._leaseless or self._refused
+
     def _enter(self) -> None:
         with self._mutex:
             if self._users == 0 and time.monotonic() - self._began >= IDLE_SECONDS:
                 # A process that never stops reading must not pin what was garbage hours ago.
                 self._drop()
-            if not self._loaded or (self._lease is None and not self._leaseless):
+            if not self._loaded or (self._lease is None and not self.is_blind):
                 self._begin()
             self._users += 1
 
     def _begin(self) -> None:
-        lease: Lease | None = None
-        if not self._leaseless:
-            lease = Lease(self._layout.leases, LeaseRole.READER, shared_group=self._shared_group)
+        lease = self._take_lease()
         try:
             with self._catalog.read() as reader:
                 rows = reader.packs(READABLE)
@@ -171,6 +184,21 @@ class ReadSessions:
         self._lease = lease
         self._began = time.monotonic()
         self._loaded = True
+
+    def _take_lease(self) -> Lease | None:
+        """A lease, or None where this user may not make one: then others may still write."""
+        if self._leaseless:
+            return None
+        try:
+            return Lease(self._layout.leases, LeaseRole.READER, shared_group=self._shared_group)
+        except BackendError as error:
+            if not system.is_refusal(error):
+                raise
+            self._refused = True
+            if not self._warned:
+                self._warned = True
+                log.warning("%s: reading without a lease, unseen by gc", error)
+            return None
 
     def refresh(self) -> None:
         """Learn of packs committed since the session began; forget none.
@@ -192,6 +220,35 @@ class ReadSessions:
         with self._catalog.read() as reader:
             row = reader.pack(pack_id)
         return row is not None and row.state in READABLE
+
+    def open_packs(self) -> None:
+        """Learn of all packs; without a lease open them too, and forget those that gc dropped.
+
+        Raises:
+            PackGoneError: One that the catalog promises is missing.
+        """
+        self.refresh()
+        while self.is_blind:
+            try:
+                for pack_id in self._odb.pack_ids:
+                    self._odb.reader(pack_id)
+            except PackGoneError as gone:
+                if self.known_to_catalog(gone.pack_id):
+                    raise
+                self.refresh()
+                self._odb.retain({name for name in self._odb.pack_ids if name != gone.pack_id})
+            else:
+                return
+
+    @property
+    def hint_when_absent(self) -> str:
+        """What to do about an object that is in no pack."""
+        if self.is_blind:
+            return (
+                "this reader may write nothing here and has no lease: gc may have dropped it "
+                "meanwhile; try again"
+            )
+        return "run: n4a-store fsck, if something refers to it"
 
     def _leave(self) -> None:
         with self._mutex:
@@ -216,6 +273,7 @@ class ReadSessions:
 
     def _drop(self) -> None:
         lease, self._lease = self._lease, None
+        self._refused = False  # the next session asks again
         if lease is not None:
             try:
                 lease.release()

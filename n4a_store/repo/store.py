@@ -13,7 +13,6 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -29,11 +28,11 @@ from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId
 from n4a_store.objects.trees import TreeNode, decode_node
 from n4a_store.odb.database import Location, ObjectDatabase, PackGoneError
-from n4a_store.packs.entry import Codec
 from n4a_store.refs.names import check_ref_name
 from n4a_store.refs.refs import Ref, ReflogEntry, from_row, read_reflog
 from n4a_store.repo.creation import create_store
 from n4a_store.repo.format import StoreFormat, read_format
+from n4a_store.repo.object_info import ObjectInfo
 from n4a_store.repo.reading import ObjectReader, need_id
 from n4a_store.repo.seat import Seat
 from n4a_store.repo.session import ReadSessions
@@ -41,7 +40,7 @@ from n4a_store.repo.transaction import Transaction
 from n4a_store.settings import Settings
 from n4a_store.storage.catalog import Catalog
 from n4a_store.storage.files import read_text
-from n4a_store.storage.filesystem import check_filesystem, is_read_only
+from n4a_store.storage.filesystem import check_filesystem, is_read_only, may_write
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.leases import Lease, LeaseRole
 
@@ -50,25 +49,6 @@ __all__ = ["ObjectInfo", "Store"]
 log = logging.getLogger(__name__)
 
 _CACHED_NODES = 4_096
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
-    """What is known of an object without reading its payload.
-
-    Args:
-        size: Bytes of the object.
-        stored_size: Bytes it takes in its pack, without its header.
-        codec: How it is stored: raw, zstd, shuffle+zstd or delta.
-        pack: The pack that it is read from.
-    """
-
-    oid: ObjectId
-    kind: Kind
-    size: int
-    stored_size: int
-    codec: str
-    pack: str
 
 
 class Store(ObjectReader):
@@ -93,7 +73,8 @@ class Store(ObjectReader):
             layout.catalog,
             layout.commit_lock,
             settings.durability,
-            read_only=read_only,
+            read_only=not may_write(layout.root, layout.catalog),
+            immutable=read_only,
             shared_group=settings.shared_group,
         )
         self.odb = ObjectDatabase(layout)
@@ -192,9 +173,11 @@ class Store(ObjectReader):
             location = self.odb.find(oid)
         if location is None:
             self._prove_absent(oid)
+            location = self.odb.find(oid)  # in a pack that came in the place of one that went
+        if location is None:
             raise ObjectNotFoundError(
                 f"no object {oid.hex()[:12]} in {self.path}",
-                hint="run: n4a-store fsck, if something refers to it",
+                hint=self.sessions.hint_when_absent,
             )
         return location
 
@@ -267,16 +250,14 @@ class Store(ObjectReader):
             CorruptionError: Its header is damaged.
         """
         with self.session():
-            location = self._locate(need_id(oid).raw)
-            header = self.odb.header(location)
-        return ObjectInfo(
-            oid,
-            Kind(header.kind),
-            header.raw_length,
-            header.stored_length,
-            Codec(header.codec).label,
-            location.pack_id,
-        )
+            header = None
+            while header is None:
+                location = self._locate(need_id(oid).raw)
+                try:
+                    header = self.odb.header(location)
+                except PackGoneError as error:
+                    self._forget(error, oid.raw)
+        return ObjectInfo.of(header, location.pack_id)
 
     def kind(self, oid: ObjectId) -> Kind:
         """The kind of an object.
@@ -326,7 +307,7 @@ class Store(ObjectReader):
     def objects(self) -> Iterator[tuple[ObjectId, Kind]]:
         """All objects that are present, reachable or not, sorted by id."""
         with self.session():
-            self.sessions.refresh()
+            self.sessions.open_packs()
             for oid, kind in self.odb.iter_ids():
                 yield ObjectId(oid), Kind(kind)
 
@@ -339,7 +320,7 @@ class Store(ObjectReader):
         if not set(prefix) <= set("0123456789abcdef"):
             raise InvalidInputError(f"not the beginning of an object id: {prefix!r:.80}")
         with self.session():
-            self.sessions.refresh()
+            self.sessions.open_packs()
             return [(ObjectId(oid), Kind(kind)) for oid, kind in self.odb.ids_with_prefix(prefix)]
 
     # --- refs ---------------------------------------------------------------------------------

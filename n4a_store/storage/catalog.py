@@ -56,7 +56,8 @@ class Catalog:
         path: The SQLite file, which must exist.
         commit_lock: The file that serialises write transactions.
         durability: What an acknowledged commit survives.
-        read_only: Open a store on a read-only file system: no locks, no journal.
+        read_only: Only read. Others may be writing, so SQLite's locks are taken as ever.
+        immutable: Open a store on a read-only file system: no locks, no journal.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class Catalog:
         durability: Durability,
         *,
         read_only: bool = False,
+        immutable: bool = False,
         shared_group: bool = False,
     ) -> None:
         self._path = path
         self._commit_lock = commit_lock
         self._durability = durability
-        self._read_only = read_only
+        self._read_only = read_only or immutable
+        self._immutable = immutable
         self._shared_group = shared_group
         self._mutex = threading.RLock()
         self._connection: sqlite3.Connection | None = None
@@ -132,7 +135,9 @@ class Catalog:
                 f"the catalog {self._path} is missing",
                 hint="restore it from a backup; it is never created anew over existing packs",
             )
-        mode = "mode=ro&immutable=1" if self._read_only else "mode=rw"
+        # Not immutable where others may write: SQLite would read around their locks and journal.
+        read_only = "mode=ro&immutable=1" if self._immutable else "mode=ro"
+        mode = read_only if self._read_only else "mode=rw"
         with sqlite_errors(self._path):
             connection = sqlite3.connect(
                 f"file:{quote(str(self._path))}?{mode}",
@@ -197,7 +202,10 @@ class Catalog:
             LockedError: Another program keeps the catalog busy.
         """
         if self._read_only:
-            raise BackendError(f"the catalog {self._path} is open read-only")
+            raise BackendError(
+                f"the catalog {self._path} is open read-only",
+                hint="a change needs permission to write to the store's folder",
+            )
         with self._mutex:
             if self._within is not None:
                 raise InvalidInputError("a catalog transaction cannot begin within another")

@@ -51,6 +51,13 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorname", "") or ""
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise LockedError(f"the catalog {path} is busy", hint="try again") from error
+        if code == "SQLITE_READONLY_ROLLBACK":
+            raise BackendError(
+                f"the catalog {path}: a writer died in the middle of a commit, which has to be "
+                "rolled back, and this user may not write there",
+                hint="let somebody who may write there run any command on the store, such as "
+                "n4a-store fsck",
+            ) from error
         # Text that is not UTF-8 is found by Python, not by SQLite, and comes without a code.
         undecodable = not code and isinstance(error, sqlite3.OperationalError)
         if undecodable or code.startswith(_DAMAGE):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from n4a_store.errors import BackendError
 
-__all__ = ["check_filesystem", "filesystem_type", "is_read_only"]
+__all__ = ["check_filesystem", "filesystem_type", "is_read_only", "may_write"]
 
 _LOCAL = frozenset(
     (
@@ -85,3 +85,9 @@ def is_read_only(folder: Path) -> bool:
         return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
     except OSError:
         return False
+
+
+def may_write(*paths: Path) -> bool:
+    """Whether this process, as the user that it acts as, may write to all of ``paths``."""
+    effective = os.access in os.supports_effective_ids
+    return all(os.access(path, os.W_OK, effective_ids=effective) for path in paths)

@@ -207,7 +207,7 @@ def probe_lease(path: Path, *, remove_dead: bool = False) -> LeaseInfo | None:
     """
     with backend_errors(f"look at lease {path}"):
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            fd = _open_to_probe(path)
         except FileNotFoundError:
             return None
         try:
@@ -231,6 +231,14 @@ def probe_lease(path: Path, *, remove_dead: bool = False) -> LeaseInfo | None:
         else:
             generation = pid = created = None
     return LeaseInfo(path.name, alive, generation, role, pid, created)
+
+
+def _open_to_probe(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError:
+        # Another user's: on a local disk a lock can be tried through any descriptor.
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def list_leases(folder: Path) -> list[LeaseInfo]:

@@ -8,6 +8,7 @@ callers, who know what they were doing, turn it into a :class:`BackendError`.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -15,9 +16,10 @@ from contextlib import contextmanager
 
 from n4a_store.errors import BackendError
 
-__all__ = ["Observer", "backend_errors", "observe", "step"]
+__all__ = ["Observer", "backend_errors", "is_refusal", "observe", "step"]
 
 _GROUP_WRITE = 0o020
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
 Observer = Callable[[str, str], None]
 _observer: Observer | None = None
 
@@ -46,8 +48,6 @@ def backend_errors(doing: str) -> Iterator[None]:
 
 
 def _hint(error: OSError) -> str | None:
-    import errno
-
     hints = {
         errno.ENOSPC: "free some space; the store is as it was before",
         errno.EDQUOT: "free some quota; the store is as it was before",
@@ -58,6 +58,12 @@ def _hint(error: OSError) -> str | None:
         errno.EMFILE: "raise the limit on open files (ulimit -n)",
     }
     return hints.get(error.errno or 0)
+
+
+def is_refusal(error: BackendError) -> bool:
+    """Whether ``error`` says that this user may not write there, or that nobody may."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _REFUSALS
 
 
 def open_new(path: str, mode: int) -> int:

@@ -382,12 +382,14 @@ def test_the_number_of_the_last_commit_stands_beside_the_catalog(folder: Path) -
 
 def test_a_read_only_catalog_is_read_and_not_written(folder: Path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    catalog = open_at(folder, read_only=True)
-    assert same_rows(everything(catalog))
-    with pytest.raises(BackendError, match="read-only"), catalog.write():
-        pass
-    catalog.close()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    for how in ("read_only", "immutable"):
+        catalog = open_at(folder, **{how: True})
+        assert same_rows(everything(catalog))
+        with pytest.raises(BackendError, match="read-only") as caught, catalog.write():
+            pass
+        assert caught.value.hint
+        catalog.close()
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_durability_decides_what_sqlite_syncs(folder: Path) -> None:
