@@ -225,7 +225,8 @@ def _check_pack(store: Store, row: PackRow, problems: list[Problem]) -> PackRead
     """Open one pack; None when it cannot be used or has been taken away by gc meanwhile."""
     try:
         reader = store.odb.reader(row.id)
-        if len(reader.data) != row.stored_bytes or len(reader) != row.objects:
+        found = (len(reader.data), len(reader), reader.footer.raw_bytes)
+        if found != (row.stored_bytes, row.objects, row.raw_bytes):
             raise CorruptionError(f"pack {row.id} is not the one that the catalog lists")
     except StoreError as error:
         with store.catalog.read() as catalog:

@@ -260,7 +260,7 @@ COLLECTORS = (
                 "            self._done.expired = expire_reflog(writer, cutoff)\n",
                 "            pass\n",
             ),
-            ("_SEARCHED, None), sequence", "_SEARCHED, cutoff), sequence"),
+            ("_SEARCHED, None, self._marking)", "_SEARCHED, cutoff, self._marking)"),
         ),
         ("tests/repo/test_undo.py", EXPLORER),
     ),
