@@ -93,6 +93,8 @@ class ObjectCache:
 
     def put(self, key: Hashable, value: Any, size: int) -> None:
         """Keep ``value``, whose payload has ``size`` bytes."""
+        if not self._max_size:
+            return
         with self._mutex:
             self._remove(key)
             if size <= self._max_bytes and self._max_size:

@@ -162,7 +162,7 @@ class ArtifactLoader:
             SerializationError: Its library is not here or refuses it.
         """
         found = self._get(artifact_id)
-        return self._load(found, found.tree, found.path.artifact_id)
+        return self._load(found, found.tree, artifact_id)
 
     def _get(self, artifact_id: str) -> Found:
         with self._mutex:
@@ -176,7 +176,7 @@ class ArtifactLoader:
 
     def _load(self, found: Found, tree: ObjectId, name: str) -> Any:
         """The object of the artifact ``found``, or of a dependency of it, by its tree."""
-        obj = self._cache.get(tree)
+        obj = self._cache.get(tree.raw)
         if obj is not MISSING:
             return obj
         with self.store.session():
@@ -191,7 +191,7 @@ class ArtifactLoader:
                 mmap=self.mmap,
                 trust=self.trust,
             )
-        self._cache.put(tree, obj, stored.blob.size)
+        self._cache.put(tree.raw, obj, stored.blob.size)
         return obj
 
     def _serializers(self) -> SerializerTable:
@@ -233,7 +233,7 @@ class ArtifactLoader:
                     candidates=names,
                     hint="say which with pipeline_id=",
                 )
-            found = [Found(pipeline, path) for pipeline, paths in seen for path in paths]
+            found = [Found.at(pipeline, path) for pipeline, paths in seen for path in paths]
         return [(at.path.artifact_id, self._load(at, at.tree, str(at.path))) for at in found]
 
     def load_fold_models(

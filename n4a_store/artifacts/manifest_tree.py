@@ -7,8 +7,10 @@ artifacts' own trees and records are read when asked for, their payloads never.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import copy
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from n4a_store.artifacts.execution_path import ExecutionPath, parse_key
 from n4a_store.artifacts.graph import ArtifactNode, build_node
@@ -55,14 +57,23 @@ class StoredArtifact:
             CorruptionError: Something of it is missing or damaged.
         """
         try:
-            entries = reader.get_tree(tree)
-            deps = reader.get_tree(entries[DEPS].oid) if DEPS in entries else Tree({})
-            blob = decode_record(reader.view(entries[RECORD].oid))
-            return cls(tree, blob, entries[PAYLOAD], tuple(deps[key].oid for key in deps))
+            return reader.recall(_read_artifact, tree)
         except KeyError as error:  # NotFoundError is one as well
             raise CorruptionError(f"artifact {name}: part of it is missing: {error}") from error
         except CorruptionError as error:
             raise CorruptionError(f"artifact {name}: {error}", hint=error.hint) from error
+
+
+def _read_artifact(reader: ObjectReader, tree: ObjectId) -> StoredArtifact:
+    entries = reader.get_tree(tree)
+    deps = reader.get_tree(entries[DEPS].oid) if DEPS in entries else Tree({})
+    # Folds that were fitted alike have one record.
+    blob = reader.recall(_read_record, entries[RECORD].oid)
+    return StoredArtifact(tree, blob, entries[PAYLOAD], tuple(deps[key].oid for key in deps))
+
+
+def _read_record(reader: ObjectReader, oid: ObjectId) -> RecordBlob:
+    return decode_record(reader.view(oid))
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +254,7 @@ def make_record(
         producer_version=links.producer,
         size_bytes=blob.size,
         created_at=created_at,
-        params=blob.params,
+        params=_own(blob.params),
         meta_config=_meta_config(blob, links),
         version=version,
     )
@@ -260,4 +271,12 @@ def _meta_config(blob: RecordBlob, links: KeyLinks) -> MetaModelConfig | None:
     sources = (
         SourceModelRef(name, index) for name, index in zip(links.sources, indexes, strict=True)
     )
-    return MetaModelConfig(tuple(sources), blob.meta.columns, blob.meta.extra)
+    return MetaModelConfig(tuple(sources), blob.meta.columns, _own(blob.meta.extra))
+
+
+def _own(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy for the reader of one record: what it was made of is remembered for others."""
+    return {
+        name: copy.deepcopy(value) if isinstance(value, (list, dict)) else value
+        for name, value in values.items()
+    }

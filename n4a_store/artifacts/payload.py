@@ -8,37 +8,19 @@ artifact's tree promises its payload.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from n4a_store.artifacts.serializers.base import Payload, Serializer
 from n4a_store.errors import CorruptionError, ObjectNotFoundError
-from n4a_store.objects.model import Tree, TreeEntry
+from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId
+from n4a_store.repo.reading import ObjectReader
 from n4a_store.repo.transaction import Transaction
 
 __all__ = ["ObjectReader", "ordered_key", "payload_parts", "put_payload", "read_payload"]
 
 _SKELETON, _BUFFERS = "skeleton", "buffers"
-
-
-class ObjectReader(Protocol):
-    """What can be read from: a store, or a transaction that sees its own writes as well."""
-
-    def get(self, oid: ObjectId) -> bytes:
-        """The verified bytes of an object."""
-        ...
-
-    def view(self, oid: ObjectId) -> memoryview:
-        """The verified bytes of an object, without a copy where possible."""
-        ...
-
-    def kind(self, oid: ObjectId) -> Kind:
-        """The kind of an object."""
-        ...
-
-    def get_tree(self, oid: ObjectId) -> Tree:
-        """A whole tree."""
-        ...
+_Parts = tuple[ObjectId, tuple[ObjectId, ...]]  # the skeleton and the buffers, in order
 
 
 def ordered_key(place: int) -> str:
@@ -81,10 +63,14 @@ def read_payload(
         CorruptionError: Something of it is missing, damaged or of the wrong shape.
         SerializationError: It is sound and cannot be deserialised here.
     """
-    skeleton, buffers = payload_parts(reader, entry)
+    try:
+        head, tail = _parts_of(reader, entry)
+        read = reader.blob if mmap else reader.own_blob
+        buffers: list[BytesLike] = [read(oid) for oid in tail]
+        skeleton = reader.blob(head)
+    except ObjectNotFoundError as error:
+        raise CorruptionError(f"part of the payload is missing: {error}") from error
     # Everything has been verified by now; only then is any of it interpreted.
-    if not mmap:
-        buffers = [bytearray(buffer) for buffer in buffers]
     return serializer.loads(skeleton, buffers)
 
 
@@ -95,13 +81,20 @@ def payload_parts(reader: ObjectReader, entry: TreeEntry) -> tuple[BytesLike, li
         CorruptionError: Something of it is missing, damaged or of the wrong shape.
     """
     try:
-        if entry.kind is Kind.BLOB:
-            return reader.view(entry.oid), []
-        tree = reader.get_tree(entry.oid)
-        if set(tree) != {_SKELETON, _BUFFERS}:
-            raise CorruptionError(f"payload {entry.oid.short(12)} is not skeleton and buffers")
-        numbered = reader.get_tree(tree[_BUFFERS].oid)
-        buffers: list[BytesLike] = [reader.view(numbered[name].oid) for name in numbered]
-        return reader.view(tree[_SKELETON].oid), buffers
+        skeleton, buffers = _parts_of(reader, entry)
+        found: list[BytesLike] = [reader.view(oid) for oid in buffers]
+        return reader.view(skeleton), found
     except ObjectNotFoundError as error:
         raise CorruptionError(f"part of the payload is missing: {error}") from error
+
+
+def _parts_of(reader: ObjectReader, entry: TreeEntry) -> _Parts:
+    return (entry.oid, ()) if entry.kind is Kind.BLOB else reader.recall(_parts_of_tree, entry.oid)
+
+
+def _parts_of_tree(reader: ObjectReader, payload: ObjectId) -> _Parts:
+    tree = reader.get_tree(payload)
+    if set(tree) != {_SKELETON, _BUFFERS}:
+        raise CorruptionError(f"payload {payload.short(12)} is not skeleton and buffers")
+    numbered = reader.get_tree(tree[_BUFFERS].oid)
+    return tree[_SKELETON].oid, tuple(numbered[name].oid for name in numbered)

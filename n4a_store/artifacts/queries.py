@@ -104,6 +104,12 @@ class Found:
 
     pipeline: PipelineDraft | StoredPipeline
     path: ExecutionPath
+    key: str
+
+    @classmethod
+    def at(cls, pipeline: PipelineDraft | StoredPipeline, path: ExecutionPath) -> Found:
+        """The artifact of ``pipeline`` that was made at ``path``."""
+        return cls(pipeline, path, path.key)
 
     @property
     def reader(self) -> ObjectReader:
@@ -113,33 +119,34 @@ class Found:
     @property
     def record(self) -> ArtifactRecord:
         """Its record."""
-        return self.pipeline.record(self.path.key)
+        return self.pipeline.record(self.key)
 
     @property
     def tree(self) -> ObjectId:
         """The id of its tree."""
-        return self.pipeline.tree(self.path.key)
+        return self.pipeline.tree(self.key)
 
     @property
     def node(self) -> ArtifactNode:
         """It, with what it depends on."""
-        return self.pipeline.node(self.path.key)
+        return self.pipeline.node(self.key)
 
     @property
     def origin(self) -> str:
         """Where it came from; empty when it was made here."""
-        return self.pipeline.origin(self.path.key)
+        return self.pipeline.origin(self.key)
 
     def origin_of(self, tree: ObjectId) -> str:
         """Where it or one of its dependencies, known by its tree, came from."""
-        if self.origin or tree == self.tree:
-            return self.origin
-        return self.pipeline.foreign(self.path.key).get(tree.hex, "")
+        origin = self.origin
+        if origin or tree == self.tree:
+            return origin
+        return self.pipeline.foreign(self.key).get(tree.hex, "")
 
     @property
     def notes(self) -> Mapping[str, str]:
         """What its runner calls it; empty when it never said."""
-        return self.pipeline.notes(self.path.key)
+        return self.pipeline.notes(self.key)
 
 
 class View:
@@ -153,7 +160,7 @@ class View:
     def __init__(self, store: Callable[[], Store], open_run: Callable[[], OpenRun | None]) -> None:
         self._store = store
         self._open_run = open_run
-        self._manifests: OrderedDict[ObjectId, StoredPipeline] = OrderedDict()
+        self._manifests: OrderedDict[bytes, StoredPipeline] = OrderedDict()
 
     # --- pipelines ----------------------------------------------------------------------------
 
@@ -175,7 +182,7 @@ class View:
                 return draft
             if self._still_holds(going_on, pipeline_id):
                 return self._read(pipeline_id, going_on.completed[pipeline_id])
-        ref = self._store().find_ref(PIPELINES + pipeline_id)
+        ref = self._store().known_ref(PIPELINES + pipeline_id)
         return None if ref is None else self._read(pipeline_id, ref.oid)
 
     def _still_holds(self, run: OpenRun, pipeline_id: str) -> bool:
@@ -212,14 +219,14 @@ class View:
         return store.get_run(ref.oid).pipelines
 
     def _read(self, pipeline_id: str, oid: ObjectId) -> StoredPipeline:
-        found = self._manifests.get(oid)
+        found = self._manifests.get(oid.raw)
         if found is None or found.pipeline_id != pipeline_id:
             found = self.remember(PipelineManifest.read(self._store(), pipeline_id, oid))
         return found
 
     def remember(self, manifest: PipelineManifest) -> StoredPipeline:
         """Keep a manifest that has just been read or committed for the next question."""
-        found = self._manifests[manifest.oid] = StoredPipeline(manifest, self._store())
+        found = self._manifests[manifest.oid.raw] = StoredPipeline(manifest, self._store())
         while len(self._manifests) > _REMEMBERED:
             self._manifests.popitem(last=False)
         return found
@@ -263,15 +270,16 @@ class View:
             StoreNotFoundError: There is no such dataset.
         """
         path = parse_artifact_id(artifact_id)
+        key = path.key
         pipeline = self.pipeline(path.pipeline_id, run)
-        if pipeline is None or path.key not in pipeline:
+        if pipeline is None or key not in pipeline:
             # A draft of the open run shadows only what it has.
             ref = None if run or pipeline is None else self._completed(path.pipeline_id)
-            pipeline = ref if ref is not None and path.key in ref else None
-        return None if pipeline is None else Found(pipeline, path)
+            pipeline = ref if ref is not None and key in ref else None
+        return None if pipeline is None else Found(pipeline, path, key)
 
     def _completed(self, pipeline_id: str) -> StoredPipeline | None:
-        ref = self._store().find_ref(PIPELINES + pipeline_id)
+        ref = self._store().known_ref(PIPELINES + pipeline_id)
         return None if ref is None else self._read(pipeline_id, ref.oid)
 
     def get(self, artifact_id: str, run: str | None = None) -> Found:

@@ -49,4 +49,4 @@ def _everywhere(view: View, store: Store) -> Iterator[Found]:
     for run in (None, *reversed(runs)):
         for pipeline in view.pipelines(run=run):
             for path in pipeline.paths():
-                yield Found(pipeline, path)
+                yield Found.at(pipeline, path)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from n4a_store.errors import CorruptionError, UnsupportedFormatError
 from n4a_store.objects.oid import BytesLike
+from n4a_store.odb.kept import KeptBlobs
 from n4a_store.packs.entry import EntryHeader
 from n4a_store.packs.reader import PackReader
 from n4a_store.storage.files import map_file
@@ -68,6 +69,7 @@ class ObjectDatabase:
         self._searched: list[str] = []
         self._damaged: dict[str, str] = {}
         self._snapshots: dict[int, set[str]] = {}
+        self.kept = KeptBlobs()
         _databases.add(self)
 
     def __contains__(self, pack_id: str) -> bool:
@@ -114,6 +116,7 @@ class ObjectDatabase:
             ]
             if not gone:
                 return
+            self.kept.clear()  # what is in no pack any more is not there
             for pack_id in gone:
                 del self._packs[pack_id]
                 self._readers.pop(pack_id, None)
@@ -207,7 +210,8 @@ class ObjectDatabase:
         None may therefore be the fault of damage: see :meth:`verify_indexes`.
         """
         with self._mutex:
-            self._fill_table()
+            if len(self._searched) > _TABLE_FROM_PACKS:
+                self._fill_table()
             tabled = self._table.get(oid)
             if tabled is not None:
                 if allowed is None or tabled in allowed:
@@ -259,6 +263,10 @@ class ObjectDatabase:
         """The kind and the verified bytes of the object at ``location``."""
         return self.reader(location.pack_id).read_at(location.position)
 
+    def copy(self, location: Location) -> tuple[int, BytesLike]:
+        """As :meth:`read`, but no part of the pack; see ``PackReader.copy_at``."""
+        return self.reader(location.pack_id).copy_at(location.position)
+
     def ids_with_prefix(self, prefix: str) -> list[tuple[bytes, int]]:
         """The objects whose id in hex begins with ``prefix``: id and kind, sorted."""
         whole = bytes.fromhex(prefix[: len(prefix) // 2 * 2])
@@ -292,6 +300,7 @@ class ObjectDatabase:
         """Forget everything. Views handed out stay valid."""
         with self._mutex:
             self._readers.clear()
+            self.kept.clear()
             self._table.clear()
             self._in_table.clear()
             self._packs.clear()

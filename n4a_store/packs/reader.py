@@ -193,8 +193,10 @@ class PackReader:
     def copy_at(self, position: int) -> tuple[int, BytesLike]:
         """As :meth:`read_at`, but nothing that is returned is part of the pack.
 
-        A raw payload is copied first and checked then, which takes no longer than checking it in
-        place: what has been checked is the copy, whatever becomes of the page that it came from.
+        A raw payload comes as a ``bytearray`` for the caller to write to. It is copied first and
+        checked then, which takes no longer than checking it in place: what has been checked is
+        the copy, whatever becomes of the page that it came from. Another payload comes as it was
+        inflated, in a read-only view, for the caller to keep.
 
         Raises:
             CorruptionError: They are not what was stored.
@@ -202,7 +204,7 @@ class PackReader:
         header, stored = self.stored_at(position)
         if header.codec == _RAW:
             return header.kind, self._decoded(header, bytearray(stored))
-        return header.kind, self._decoded(header, stored)
+        return header.kind, memoryview(self._decoded(header, stored)).toreadonly()
 
     def _decoded(self, header: EntryHeader, stored: BytesLike) -> BytesLike:
         try:

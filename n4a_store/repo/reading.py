@@ -7,8 +7,9 @@ made of those (whole trees, runs, values) is written here once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.codec import decode_run, decode_value
@@ -17,6 +18,9 @@ from n4a_store.objects.oid import BytesLike, Kind, ObjectId
 from n4a_store.objects.trees import TreeNode, decode_node, iter_entries, lookup
 
 __all__ = ["ObjectReader", "need_id"]
+
+
+Made = TypeVar("Made")
 
 
 def need_id(oid: object) -> ObjectId:
@@ -30,6 +34,18 @@ def need_id(oid: object) -> ObjectId:
             f"an ObjectId is needed, not {oid!r:.80}", hint="store.resolve(name) gives one"
         )
     return oid
+
+
+def check_kind(oid: ObjectId, found: int, kind: Kind) -> None:
+    """Refuse an object of another kind.
+
+    Raises:
+        InvalidInputError: It is one.
+    """
+    if found != kind:
+        raise InvalidInputError(
+            f"object {oid.short(12)} is a {Kind(found).label}, not a {kind.label}"
+        )
 
 
 class ObjectReader(ABC):
@@ -75,11 +91,40 @@ class ObjectReader(ABC):
             CorruptionError: It is damaged.
         """
         found, data = self.read(need_id(oid).raw)
-        if found != kind:
-            raise InvalidInputError(
-                f"object {oid.short(12)} is a {Kind(found).label}, not a {kind.label}"
-            )
+        check_kind(oid, found, kind)
         return data
+
+    def blob(self, oid: ObjectId) -> BytesLike:
+        """The bytes of a blob, to be read only.
+
+        As :meth:`payload`, for what is read again soon: a store keeps what it had to inflate.
+        """
+        return self.payload(oid, Kind.BLOB)
+
+    def own_blob(self, oid: ObjectId) -> bytearray:
+        """The bytes of a blob in memory that is the caller's own, to be written to.
+
+        Raises:
+            As :meth:`payload`.
+        """
+        return bytearray(self.payload(oid, Kind.BLOB))
+
+    def recall(self, make: Callable[[ObjectReader, ObjectId], Made], oid: ObjectId) -> Made:
+        """What ``make`` makes of an object and of those below it.
+
+        An id always stands for the same bytes, so a store remembers it for a while. ``make``
+        gives a value that cannot be changed.
+        """
+        return make(self, oid)
+
+    def kind(self, oid: ObjectId) -> Kind:
+        """The kind of an object.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            CorruptionError: It is damaged.
+        """
+        return Kind(self.read(need_id(oid).raw)[0])
 
     def node(self, oid: ObjectId) -> TreeNode:
         """One tree object as it is stored.

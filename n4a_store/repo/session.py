@@ -274,6 +274,7 @@ class ReadSessions:
     def _drop(self) -> None:
         lease, self._lease = self._lease, None
         self._refused = False  # the next session asks again
+        self._odb.kept.clear()
         if lease is not None:
             try:
                 lease.release()

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -26,14 +25,15 @@ from n4a_store.errors import (
 )
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId
-from n4a_store.objects.trees import TreeNode, decode_node
 from n4a_store.odb.database import Location, ObjectDatabase, PackGoneError
 from n4a_store.refs.names import check_ref_name
 from n4a_store.refs.refs import Ref, ReflogEntry, from_row, read_reflog
+from n4a_store.repo.caching import CachingReader
 from n4a_store.repo.creation import create_store
 from n4a_store.repo.format import StoreFormat, read_format
+from n4a_store.repo.known_refs import KnownRefs
 from n4a_store.repo.object_info import ObjectInfo
-from n4a_store.repo.reading import ObjectReader, need_id
+from n4a_store.repo.reading import need_id
 from n4a_store.repo.seat import Seat
 from n4a_store.repo.session import ReadSessions
 from n4a_store.repo.transaction import Transaction
@@ -43,15 +43,16 @@ from n4a_store.storage.files import read_text
 from n4a_store.storage.filesystem import check_filesystem, is_read_only, may_write
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.leases import Lease, LeaseRole
+from n4a_store.storage.watch import CatalogWatch
 
 __all__ = ["ObjectInfo", "Store"]
 
 log = logging.getLogger(__name__)
 
-_CACHED_NODES = 4_096
+_Read = Callable[[Location], tuple[int, BytesLike]]
 
 
-class Store(ObjectReader):
+class Store(CachingReader):
     """An open store. Use :meth:`open` or :meth:`init`.
 
     ::
@@ -79,8 +80,11 @@ class Store(ObjectReader):
         )
         self.odb = ObjectDatabase(layout)
         self.sessions = ReadSessions(layout, self.catalog, self.odb, settings, leaseless=read_only)
-        self._nodes: OrderedDict[bytes, TreeNode] = OrderedDict()
+        self._known_refs = KnownRefs(
+            CatalogWatch(layout.catalog, layout.commit_lock), self.find_ref
+        )
         self._closed = False
+        super().__init__(self.odb.kept)
 
     @classmethod
     def init(cls, path: str | os.PathLike[str], *, settings: Settings | None = None) -> Store:
@@ -153,7 +157,8 @@ class Store(ObjectReader):
             self.sessions.close()
             self.catalog.close()
             self.odb.close()
-            self._nodes.clear()
+            self.forget()
+            self._known_refs.close()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -195,17 +200,17 @@ class Store(ObjectReader):
             else:
                 return
 
-    def _attempt(self, oid: bytes) -> tuple[int, BytesLike]:
+    def _attempt(self, oid: bytes, read: _Read) -> tuple[int, BytesLike]:
         location = self._locate(oid)
         try:
-            return self.odb.read(location)
+            return read(location)
         except PackGoneError:
             raise
         except CorruptionError:
             for other in self.odb.find_all(oid):
                 if other != location:
                     try:
-                        found = self.odb.read(other)
+                        found = read(other)
                     except CorruptionError:
                         continue
                     log.warning(
@@ -226,10 +231,17 @@ class Store(ObjectReader):
             ObjectNotFoundError: There is no such object.
             CorruptionError: It is damaged.
         """
+        return self._read(oid, self.odb.read)
+
+    def copy(self, oid: bytes) -> tuple[int, BytesLike]:
+        """As :meth:`read`, in memory of its own: raw payloads as a ``bytearray`` to write to."""
+        return self._read(oid, self.odb.copy)
+
+    def _read(self, oid: bytes, read: _Read) -> tuple[int, BytesLike]:
         with self.session():
             while True:
                 try:
-                    return self._attempt(oid)
+                    return self._attempt(oid, read)
                 except PackGoneError as error:
                     self._forget(error, oid)
 
@@ -280,30 +292,6 @@ class Store(ObjectReader):
             return False
         return True
 
-    def node(self, oid: ObjectId) -> TreeNode:
-        """One tree object as it is stored; nodes are cached.
-
-        Raises:
-            ObjectNotFoundError: There is no such object.
-            InvalidInputError: It is not a tree.
-            CorruptionError: It is damaged.
-        """
-        node = self._nodes.get(need_id(oid).raw)
-        if node is None:
-            node = decode_node(self.payload(oid, Kind.TREE))
-            self.remember_nodes({oid.raw: node})
-        return node
-
-    def known_node(self, oid: ObjectId) -> TreeNode | None:
-        """The node if it has been read or written here lately, else None."""
-        return self._nodes.get(oid.raw)
-
-    def remember_nodes(self, nodes: Mapping[bytes, TreeNode]) -> None:
-        """Keep nodes that have been read, or committed: the next reader need not decode them."""
-        self._nodes.update(nodes)
-        while len(self._nodes) > _CACHED_NODES:
-            self._nodes.popitem(last=False)
-
     def objects(self) -> Iterator[tuple[ObjectId, Kind]]:
         """All objects that are present, reachable or not, sorted by id."""
         with self.session():
@@ -344,6 +332,15 @@ class Store(ObjectReader):
         with self.catalog.read() as reader:
             row = reader.ref(checked)
         return None if row is None else from_row(row)
+
+    def known_ref(self, name: str) -> Ref | None:
+        """As :meth:`find_ref`, without asking the catalog again before something is committed.
+
+        For whoever asks for the same ref a thousand times: what another process has committed
+        and nobody has been told of yet may be seen a moment later.
+        """
+        self._check_open()
+        return self._known_refs.get(name)
 
     def refs(self, prefix: str = "") -> list[Ref]:
         """The refs whose full name begins with ``prefix``, sorted."""

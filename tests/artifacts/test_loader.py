@@ -22,7 +22,7 @@ from n4a_store import (
     StoreNotFoundError,
     Workspace,
 )
-from n4a_store.objects.oid import ObjectId
+from n4a_store.objects.oid import BytesLike, ObjectId
 from n4a_store.repo.store import Store
 
 MODEL = ArtifactType.MODEL
@@ -168,6 +168,16 @@ def test_dependencies_come_first(
     assert [type(obj).__name__ for obj in loaded.values()][::4] == ["StandardScaler", "Ridge"]
 
 
+def _noting(
+    real: Callable[[Store, bytes], tuple[int, BytesLike]], seen: list[ObjectId]
+) -> Callable[[Store, bytes], tuple[int, BytesLike]]:
+    def read(store: Store, oid: bytes) -> tuple[int, BytesLike]:
+        seen.append(ObjectId(oid))
+        return real(store, oid)
+
+    return read
+
+
 def test_opening_reads_no_payload(
     registry: ArtifactRegistry, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,11 +191,8 @@ def test_opening_reads_no_payload(
     }
     seen: list[ObjectId] = []
 
-    def view(store: Store, oid: ObjectId) -> memoryview:
-        seen.append(oid)
-        return memoryview(store.get(oid))
-
-    monkeypatch.setattr(Store, "view", view)
+    for name in ("read", "copy"):
+        monkeypatch.setattr(Store, name, _noting(getattr(Store, name), seen))
     loader = ArtifactLoader(workspace, "corn")
     assert [at.artifact_id for at in loader.get_all_records()] == ["p:0:all", "p:1:0"]
     assert loader.load_fold_models(1)[0][0] == 0
@@ -272,3 +279,15 @@ def test_preloading_stops_at_what_is_unknown(
         loader.preload_artifacts(ids="p:0:all")
     with pytest.raises(InvalidInputError, match="unknown artifact type"):
         loader.preload_artifacts(types=["modle"])
+
+
+def test_a_record_that_is_changed_changes_no_other(
+    registry: ArtifactRegistry, loader: ArtifactLoader
+) -> None:
+    """Records are remembered by content; what a reader gets is its own."""
+    registry.register(np.arange(3), "p:0:all", MODEL, params={"grid": [1, {"deep": [2]}]})
+    for _ in range(2):
+        record = loader.get_record("p:0:all")
+        assert record is not None
+        assert record.params["grid"] == [1, {"deep": [2]}]
+        record.params["grid"][1]["deep"].append(3)

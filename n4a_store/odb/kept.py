@@ -1,0 +1,83 @@
+"""Blobs that had to be inflated, kept for a while: what twenty models share is inflated once.
+
+What is kept lies in this process's own memory and was checked against its id on the way there.
+Nothing that is mapped from a disk is kept, so a page that is read again is checked again. Bounded
+by bytes, the least recently used goes first. May be shared by threads.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+
+from n4a_store.objects.oid import BytesLike
+
+__all__ = ["KeptBlobs"]
+
+MOST_BYTES = 64 * 1024 * 1024
+_SHARE = 4
+
+
+class KeptBlobs:
+    """See the module.
+
+    Args:
+        most_bytes: How much is kept; a blob of more than a quarter of that is not.
+    """
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most = most_bytes
+        self._blobs: OrderedDict[bytes, BytesLike] = OrderedDict()
+        self._bytes = 0
+        self._mutex = threading.Lock()
+        _all.add(self)
+
+    def __len__(self) -> int:
+        return len(self._blobs)
+
+    def get(self, oid: bytes) -> BytesLike | None:
+        """The blob with this id, or None. Nobody writes to it."""
+        with self._mutex:
+            found = self._blobs.get(oid)
+            if found is not None:
+                self._blobs.move_to_end(oid)
+            return found
+
+    def put(self, oid: bytes, data: BytesLike) -> None:
+        """Keep a blob, which has been checked and which nobody writes to from now on."""
+        size = len(data)
+        if size * _SHARE > self._most:
+            return
+        with self._mutex:
+            before = self._blobs.pop(oid, None)
+            if before is not None:
+                self._bytes -= len(before)
+            self._blobs[oid] = data
+            self._bytes += size
+            while self._bytes > self._most:
+                self._bytes -= len(self._blobs.popitem(last=False)[1])
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._mutex:
+            self._blobs.clear()
+            self._bytes = 0
+
+    def _forget_threads(self) -> None:
+        """In a forked child: a thread that is not here may have been in the middle of a change."""
+        self._mutex = threading.Lock()
+        self._blobs = OrderedDict()
+        self._bytes = 0
+
+
+_all: weakref.WeakSet[KeptBlobs] = weakref.WeakSet()
+
+
+def _forget_parents_threads() -> None:
+    for kept in list(_all):
+        kept._forget_threads()
+
+
+os.register_at_fork(after_in_child=_forget_parents_threads)

@@ -1,0 +1,120 @@
+"""Reading with a memory: what has been read, checked and decoded is not read again at once.
+
+An object's bytes never change, so what was made of them stays true as long as it is remembered.
+Everything that is remembered is a private copy that was checked on the way in; bytes that are
+mapped from a pack are checked each time. All memories are bounded, and dropped with the store.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+from n4a_store.objects.oid import BytesLike, Kind, ObjectId
+from n4a_store.objects.trees import TreeNode, decode_node
+from n4a_store.odb.kept import KeptBlobs
+from n4a_store.repo.reading import Made, ObjectReader, check_kind, need_id
+
+__all__ = ["CachingReader"]
+
+_NODES = 4_096
+_RECALLED = 4_096
+_KEPT_AS_IT_IS = 16 * 1024  # to find and check a small raw blob again costs more than to keep it
+
+
+class CachingReader(ObjectReader):
+    """See the module.
+
+    Args:
+        kept: The blobs that are kept.
+    """
+
+    def __init__(self, kept: KeptBlobs) -> None:
+        self._kept = kept
+        self._nodes: OrderedDict[bytes, TreeNode] = OrderedDict()
+        self._recalled: OrderedDict[Hashable, Any] = OrderedDict()
+
+    @abstractmethod
+    def copy(self, oid: bytes) -> tuple[int, BytesLike]:
+        """As :meth:`read`, in memory of its own; see ``PackReader.copy_at``.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            CorruptionError: It is damaged.
+        """
+
+    def forget(self) -> None:
+        """Remember nothing."""
+        self._kept.clear()
+        self._nodes.clear()
+        self._recalled.clear()
+
+    def blob(self, oid: ObjectId) -> BytesLike:
+        """The bytes of a blob, to be read only: mapped, or kept from when they were inflated.
+
+        Raises:
+            As :meth:`payload`.
+        """
+        data = self._kept.get(need_id(oid).raw)
+        if data is None:
+            data = self.payload(oid, Kind.BLOB)
+            if not isinstance(data, memoryview):
+                self._kept.put(oid.raw, data)
+            elif len(data) <= _KEPT_AS_IT_IS:
+                data = bytes(data)
+                self._kept.put(oid.raw, data)
+        return memoryview(data).toreadonly()
+
+    def own_blob(self, oid: ObjectId) -> bytearray:
+        """The bytes of a blob in memory that is the caller's own, to be written to.
+
+        Raises:
+            As :meth:`payload`.
+        """
+        data = self._kept.get(need_id(oid).raw)
+        if data is None:
+            kind, data = self.copy(oid.raw)
+            check_kind(oid, kind, Kind.BLOB)
+            if isinstance(data, bytearray):
+                if len(data) <= _KEPT_AS_IT_IS:
+                    self._kept.put(oid.raw, bytes(data))
+                return data
+            self._kept.put(oid.raw, data)
+        return bytearray(data)
+
+    def node(self, oid: ObjectId) -> TreeNode:
+        """One tree object as it is stored; nodes are cached.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            InvalidInputError: It is not a tree.
+            CorruptionError: It is damaged.
+        """
+        node = self._nodes.get(need_id(oid).raw)
+        if node is None:
+            node = decode_node(self.payload(oid, Kind.TREE))
+            self.remember_nodes({oid.raw: node})
+        return node
+
+    def known_node(self, oid: ObjectId) -> TreeNode | None:
+        """The node if it has been read or written here lately, else None."""
+        return self._nodes.get(oid.raw)
+
+    def remember_nodes(self, nodes: Mapping[bytes, TreeNode]) -> None:
+        """Keep nodes that have been read, or committed: the next reader need not decode them."""
+        self._nodes.update(nodes)
+        while len(self._nodes) > _NODES:
+            self._nodes.popitem(last=False)
+
+    def recall(self, make: Callable[[ObjectReader, ObjectId], Made], oid: ObjectId) -> Made:
+        """What ``make`` makes of an object and of those below it; remembered for a while."""
+        key = (make, oid.raw)
+        try:
+            made: Made = self._recalled[key]
+        except KeyError:
+            made = self._recalled[key] = make(self, oid)
+            while len(self._recalled) > _RECALLED:
+                self._recalled.popitem(last=False)
+        return made

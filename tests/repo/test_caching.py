@@ -1,0 +1,139 @@
+"""Reading with a memory: faster, and never anything else than what the pack holds."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from n4a_store.errors import CorruptionError, InvalidInputError, ObjectNotFoundError
+from n4a_store.objects.model import TreeEntry
+from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.packs.entry import Codec
+from n4a_store.repo.gc import collect
+from n4a_store.repo.reading import ObjectReader
+from n4a_store.repo.store import Store
+
+NOISE = random.Random(5).randbytes(40_000)  # stored raw, too large to be kept as it is
+TEXT = b"the same words again " * 1_000  # stored as zstd
+SMALL = random.Random(6).randbytes(600)
+CODECS = {NOISE: Codec.RAW, TEXT: Codec.ZSTD, SMALL: Codec.RAW}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.init(tmp_path / "store") as store:
+        with store.transaction() as txn:
+            for name, data in (("noise", NOISE), ("text", TEXT), ("small", SMALL)):
+                txn.set_ref(f"refs/tags/{name}", txn.put_blob(data))
+            tree = txn.put_tree({"text": TreeEntry(Kind.BLOB, txn.put_blob(TEXT))})
+            txn.set_ref("refs/tags/tree", tree)
+        yield store
+
+
+def named(store: Store, name: str) -> ObjectId:
+    return store.ref(f"refs/tags/{name}").oid
+
+
+@pytest.mark.parametrize("data", [NOISE, TEXT, SMALL])
+def test_a_copy_is_the_callers_own(store: Store, data: bytes) -> None:
+    name = {NOISE: "noise", TEXT: "text", SMALL: "small"}[data]
+    oid = named(store, name)
+    assert store.info(oid).codec == CODECS[data].label
+    for _ in range(3):
+        own = store.own_blob(oid)
+        assert own == data
+        own[:] = bytes(len(own))
+        shared = memoryview(store.blob(oid))
+        assert shared == data
+        assert shared.readonly
+    assert store.get(oid) == data
+
+
+def test_what_had_to_be_inflated_is_inflated_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oid = named(store, "text")
+    first = store.own_blob(oid)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "read", None)
+        patch.setattr(Store, "copy", None)
+        assert store.own_blob(oid) == first
+        assert store.blob(oid) == first
+
+
+def test_a_mapped_page_is_checked_each_time(store: Store) -> None:
+    oid = named(store, "noise")
+    assert store.blob(oid) == NOISE
+    assert store.own_blob(oid) == NOISE
+    pack = store.layout.pack(store.info(oid).pack)
+    data = pack.read_bytes()
+    at = data.index(NOISE) + 30_000
+    pack.chmod(0o644)
+    with pack.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes((data[at] ^ 1,)))
+    for read in (store.blob, store.own_blob):
+        with pytest.raises(CorruptionError, match=oid.hex[:12]):
+            read(oid)
+
+
+def test_what_is_gone_is_not_there_any_more(store: Store) -> None:
+    oid = named(store, "small")
+    assert store.blob(oid) == SMALL
+    with store.transaction() as txn:
+        txn.delete_ref("refs/tags/small")
+    store.sessions.drop_idle()
+    collect(store, expire_now=True)
+    for read in (store.blob, store.own_blob):
+        with pytest.raises(ObjectNotFoundError):
+            read(oid)
+
+
+def test_an_idle_store_keeps_nothing(store: Store) -> None:
+    store.blob(named(store, "text"))
+    assert len(store.odb.kept)
+    store.sessions.drop_idle()
+    assert not len(store.odb.kept)
+
+
+def test_a_tree_is_no_blob(store: Store) -> None:
+    for read in (store.blob, store.own_blob):
+        with pytest.raises(InvalidInputError, match="is a tree, not a blob"):
+            read(named(store, "tree"))
+
+
+def test_a_transaction_reads_its_own_blobs(store: Store) -> None:
+    with store.transaction() as txn:
+        oid = txn.put_blob(b"not committed")
+        own = txn.own_blob(oid)
+        assert own == txn.blob(oid) == b"not committed"
+        own[:3] = b"NOT"
+        assert txn.get(oid) == b"not committed"
+        assert txn.kind(oid) is Kind.BLOB
+        txn.abort()
+
+
+def test_what_is_recalled_is_made_once_and_only_a_while(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ObjectId] = []
+
+    def make(reader: ObjectReader, oid: ObjectId) -> int:
+        made.append(oid)
+        return len(reader.get(oid))
+
+    text, noise = named(store, "text"), named(store, "noise")
+    assert [store.recall(make, oid) for oid in (text, text, noise, text)] == [
+        len(TEXT),
+        len(TEXT),
+        len(NOISE),
+        len(TEXT),
+    ]
+    assert made == [text, noise]
+    monkeypatch.setattr("n4a_store.repo.caching._RECALLED", 1)
+    store.recall(make, named(store, "small"))
+    store.recall(make, text)
+    assert made == [text, noise, named(store, "small"), text]
