@@ -43,10 +43,15 @@ def export_files(
 
     Raises:
         CorruptionError: An artifact is damaged; files written before it stay.
-        InvalidInputError: Other files are in the way; none is overwritten.
+        InvalidInputError: `folder` is a file, or other files are in the way; none is overwritten.
         BackendError: The disk refused.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise InvalidInputError(
+            f"{folder} is a file, not a folder", hint="name a folder, which is made if need be"
+        ) from None
     files: dict[str, tuple[str, list[str], int]] = {}
     taken: set[str] = set()
     with store.session():

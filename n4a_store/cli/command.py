@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from n4a_store.cli.choices import HintedUsageError, OneOf
 from n4a_store.cli.context import App, Options
 
 
@@ -28,14 +29,6 @@ class Entry:
 
 class Stopped(BaseException):
     """An interruption or a broken pipe on its way past click, which would answer both itself."""
-
-
-class HintedUsageError(click.UsageError):
-    """A usage error that says what was probably meant."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 def _complete_datasets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -63,7 +56,7 @@ def global_options(*, store: bool) -> list[click.Option]:
         click.Option(["--json", "json"], is_flag=True, default=None, help="Answer in JSON."),
         click.Option(
             ["--color"],
-            type=click.Choice(["auto", "always", "never"]),
+            type=OneOf(["auto", "always", "never"]),
             help="Colour the output [default: auto].",
         ),
     ]
@@ -88,6 +81,14 @@ class _Globals(click.Command):
             option.opts = [flag for flag in option.opts if flag not in taken]
             self._global_options.append(option)
         self.params.extend(self._global_options)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if error.ctx is None:  # click's parser leaves away whose --help is to be seen
+                error.ctx = ctx
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         names = [option.name for option in self._global_options if option.name]

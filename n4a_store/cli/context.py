@@ -208,7 +208,10 @@ class App:
     def _standalone(self, path: Path) -> Dataset:
         from n4a_store.repo.store import Store
 
-        store = self._open.enter_context(Store.open(path))
+        try:
+            store = self._open.enter_context(Store.open(path))
+        except errors.StoreNotFoundError as error:
+            raise _no_store(path) from error
         return Dataset(path.resolve().name, store)
 
 
@@ -223,6 +226,20 @@ def _store_around(folder: Path) -> Path | None:
         if layout.format.is_file() and layout.catalog.is_file():
             return candidate
     return None
+
+
+def _no_store(path: Path) -> errors.StoreNotFoundError:
+    """That no store is where one was named, with the stores beside that place."""
+    from n4a_store.cli.suggest import closest
+    from n4a_store.storage.layout import StoreLayout
+
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    stores = [other.name for other in beside if StoreLayout(other).format.is_file()]
+    meant = closest(path.name, stores, show=lambda name: f"'{path.with_name(name)}'")
+    return errors.StoreNotFoundError(
+        f"there is no store in '{path}'",
+        hint=f"did you mean {meant}?" if meant else "'n4a-store init PATH' makes one",
+    )
 
 
 def _empty(workspace: Workspace) -> errors.StoreNotFoundError:

@@ -7,6 +7,8 @@ treat the two differently (exit 2 and 13).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from n4a_store import errors
@@ -82,7 +84,35 @@ def hint_for(store: Store, name: str) -> str | None:
         return f"did you mean {meant}?" if meant else listed
     if _is_hex(base):
         return None
-    return _near_refs(store, base.split("@{", maxsplit=1)[0])
+    ref, moved, _ = base.partition("@{")
+    if moved and (ref.startswith("refs/") or _is_ref(store, ref)):
+        return f"'n4a-store reflog {ref}' shows where it has pointed"
+    return _near_refs(store, ref)
+
+
+def _is_ref(store: Store, name: str) -> bool:
+    """Whether `name` is a ref's, in full or in short."""
+    from n4a_store.repo.revision import expand_ref
+
+    return expand_ref(store, name) is not None
+
+
+@contextmanager
+def hinted(store: Store, name: str, *, tag: bool = False) -> Iterator[None]:
+    """Names near `name` as the hint of a NotFoundError that comes out of the block.
+
+    Args:
+        store: Where to look for them.
+        name: What was asked for.
+        tag: Whether only a tag can have been meant.
+    """
+    try:
+        yield
+    except errors.AmbiguousNameError:
+        raise
+    except errors.NotFoundError as error:
+        error.hint = (_near_tags if tag else hint_for)(store, name) or error.hint
+        raise
 
 
 def short_ref(name: str) -> str:
@@ -99,6 +129,16 @@ def _near_refs(store: Store, name: str) -> str | None:
         return "there are no refs yet: training a pipeline, or 'n4a-store update-ref', makes them"
     meant = closest(name, names, show=lambda found: f"'{short_ref(found)}'")
     return f"did you mean {meant}?" if meant else "'n4a-store show-ref' lists the refs"
+
+
+def _near_tags(store: Store, name: str) -> str:
+    tags = [ref.name for ref in store.refs(NAMESPACES[0])]
+    if not tags:
+        return "there are no tags yet: 'n4a-store artifacts tag NAME TARGET' sets one"
+    if NAMESPACES[0] + name in tags:  # it is its history that is too short
+        return f"'n4a-store artifacts tag --history {name}' shows where it has pointed"
+    meant = closest(name, tags, show=lambda found: f"'{short_ref(found)}'")
+    return f"did you mean {meant}?" if meant else "'n4a-store artifacts tag' lists the tags"
 
 
 def _keys(store: Store, pipeline: str) -> list[str]:

@@ -17,7 +17,10 @@ def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
     for full in known:
         by_form.setdefault(full.lower(), full)
         by_form.setdefault(full.rpartition("/")[2].lower(), full)
-    close = get_close_matches(name.lower(), by_form, n=limit * 2, cutoff=0.66)
+    typed = name.lower()
+    # Swapped letters are the commonest slip, and half of what a short name has.
+    swapped = [form for form in by_form if form != typed and sorted(form) == sorted(typed)]
+    close = [*swapped, *get_close_matches(typed, by_form, n=limit * 2, cutoff=0.66)]
     return list(dict.fromkeys(by_form[form] for form in close))[:limit]
 
 

@@ -73,7 +73,7 @@ def compare_predictions(
 def _load(path: Path) -> np.ndarray:
     try:
         X = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (ValueError, EOFError) as error:
         raise InvalidInputError(
             f"{path} cannot be read as an array: {error}", hint="write it with numpy.save"
         ) from error

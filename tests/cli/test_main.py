@@ -70,7 +70,7 @@ def test_no_command_is_a_usage_error_that_shows_the_help(cli: Cli) -> None:
         (["cat-file", "--bacth"], "did you mean '--batch'"),
         (["--jsn"], "did you mean '--json'"),
         (["rev-parse"], "see 'n4a-store rev-parse --help'"),
-        (["--color", "yes", "show-ref"], "--help'"),
+        (["--color", "yes", "show-ref"], "one of: auto, always, never"),
     ],
 )
 def test_a_typo_is_a_usage_error_with_a_way_out(cli: Cli, argv: list[str], said: str) -> None:

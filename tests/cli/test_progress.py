@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_a_line_never_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_time_left_counts_from_where_the_work_began(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 100.0, 110.0])  # made, work begins, a quarter is done
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     app = App()
     app.out.stderr = Terminal()
     with progress(app, "pruning") as report:

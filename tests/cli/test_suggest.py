@@ -15,6 +15,12 @@ def test_what_is_far_is_not_offered() -> None:
     assert closest("zzzzzz", REFS) is None
 
 
+def test_swapped_letters_come_first() -> None:
+    assert nearest("ud", ["undo", "du", "gc"])[0] == "du"
+    assert nearest("cg", ["undo", "du", "gc"]) == ["gc"]
+    assert nearest("du", ["undo", "du"])[0] == "du"
+
+
 def test_several_are_listed() -> None:
     shown = closest("wheat", ["wheat1", "corn", "wheat2"])
     assert shown is not None

@@ -131,13 +131,22 @@ def test_ctrl_c_leaves_nothing_half_done(
     ("keys", "code", "said", "left"),
     [
         (b"y\n", 0, "removed", 0),
-        (b"n\n", 1, "the answer was not yes: nothing was removed", 4),
-        (CTRL_D, 1, "the answer was not yes: nothing was removed", 4),
+        (b"n\n", 2, "the answer was not yes: nothing was removed", 4),
+        (CTRL_D, 2, "the answer was not yes: nothing was removed", 4),
         (CTRL_C, 130, "error: interrupted", 4),
     ],
 )
 def test_purge_asks(keys: bytes, code: int, said: str, left: int, trained_own: Trained) -> None:
-    argv = [EXECUTABLE, "-w", trained_own.path, "artifacts", "purge", "-d", "corn", "--force"]
+    argv: list[str | Path] = [
+        EXECUTABLE,
+        "-w",
+        trained_own.path,
+        "artifacts",
+        "purge",
+        "-d",
+        "corn",
+        "--force",
+    ]
     with Terminal(argv) as terminal:
         terminal.hear(b"[y/N]")
         terminal.type(keys)

@@ -9,7 +9,8 @@ import click
 
 from n4a_store import errors
 from n4a_store.cli.bulk import records
-from n4a_store.cli.command import HintedUsageError, plumbing
+from n4a_store.cli.choices import HintedUsageError
+from n4a_store.cli.command import plumbing
 from n4a_store.cli.complete import names as complete_names
 from n4a_store.cli.context import App
 from n4a_store.cli.exit_codes import ExitCode

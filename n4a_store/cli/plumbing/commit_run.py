@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from n4a_store import errors
+from n4a_store.cli.choices import OneOf
 from n4a_store.cli.command import plumbing
 from n4a_store.cli.context import App
 
@@ -16,9 +17,7 @@ _STATUSES = ("running", "complete", "failed")
 @plumbing("commit-run")
 @click.option("-m", "--message", default="", metavar="TEXT", help="What this run is.")
 @click.option("-p", "--parent", "parents", multiple=True, metavar="RUN", help="An earlier run.")
-@click.option(
-    "--status", type=click.Choice(_STATUSES), default="complete", help="[default: complete]"
-)
+@click.option("--status", type=OneOf(_STATUSES), default="complete", help="[default: complete]")
 @click.option("--created-at", metavar="TIME", help="ISO 8601 in UTC [default: now].")
 @click.argument("tree")
 def command(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from n4a_store import errors
+from n4a_store.cli.choices import Number
 from n4a_store.cli.command import plumbing
 from n4a_store.cli.context import App
 from n4a_store.cli.render import Literal
@@ -38,7 +39,7 @@ FIELDS = (
     default=DEFAULT_FORMAT,
     help="What to write for each ref.",
 )
-@click.option("--count", type=click.IntRange(0), help="Stop after this many.")
+@click.option("--count", type=Number(0), help="Stop after this many.")
 @click.option(
     "--sort",
     metavar="FIELD",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from n4a_store.cli.bulk import records
-from n4a_store.cli.command import HintedUsageError, plumbing
+from n4a_store.cli.choices import HintedUsageError
+from n4a_store.cli.command import plumbing
 from n4a_store.cli.context import App
 
 if TYPE_CHECKING:

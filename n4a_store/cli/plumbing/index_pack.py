@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from n4a_store import errors
-from n4a_store.cli.command import HintedUsageError, plumbing
+from n4a_store.cli.choices import HintedUsageError
+from n4a_store.cli.command import plumbing
 from n4a_store.cli.context import App
 from n4a_store.cli.exit_codes import ExitCode
 

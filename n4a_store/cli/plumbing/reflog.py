@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from n4a_store.cli.choices import Number
 from n4a_store.cli.command import plumbing
 from n4a_store.cli.complete import refs as complete_refs
 from n4a_store.cli.context import App
@@ -17,7 +18,7 @@ _NOTHING = "-"
 
 
 @plumbing("reflog")
-@click.option("-n", "count", type=click.IntRange(0), metavar="N", help="Show the newest N moves.")
+@click.option("-n", "count", type=Number(0), metavar="N", help="Show the newest N moves.")
 @click.argument("names", metavar="[REF]...", nargs=-1, shell_complete=complete_refs)
 def command(app: App, count: int | None, names: tuple[str, ...]) -> None:
     """Show where refs have pointed before.

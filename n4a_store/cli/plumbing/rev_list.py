@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from n4a_store.cli.command import HintedUsageError, plumbing
+from n4a_store.cli.choices import HintedUsageError
+from n4a_store.cli.command import plumbing
 from n4a_store.cli.complete import names as complete_names
 from n4a_store.cli.context import App
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from n4a_store.cli.bulk import records
-from n4a_store.cli.command import HintedUsageError, plumbing
+from n4a_store.cli.choices import HintedUsageError, Number
+from n4a_store.cli.command import plumbing
 from n4a_store.cli.complete import names as complete_names
 from n4a_store.cli.context import App
 
@@ -14,7 +15,7 @@ _SHORT = 8
 
 @plumbing("rev-parse")
 @click.option("--short", is_flag=True, help="Show the first 8 digits.")
-@click.option("--digits", type=click.IntRange(4, 64), metavar="N", help="Show the first N.")
+@click.option("--digits", type=Number(4, 64), metavar="N", help="Show the first N.")
 @click.option("--verify", is_flag=True, help="Take exactly one name.")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read names from stdin.")
 @click.option("-z", "nul", is_flag=True, help="Names on stdin end with NUL.")

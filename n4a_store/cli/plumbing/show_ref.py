@@ -7,6 +7,7 @@ import click
 from n4a_store import errors
 from n4a_store.cli.command import plumbing
 from n4a_store.cli.context import App
+from n4a_store.cli.resolve import hinted
 
 
 @plumbing("show-ref")
@@ -21,7 +22,10 @@ def command(app: App, hash_only: bool, verify: bool, patterns: tuple[str, ...]) 
     """
     store = app.store()
     if verify:
-        refs = [store.ref(pattern) for pattern in patterns]
+        refs = []
+        for pattern in patterns:
+            with hinted(store, pattern):
+                refs.append(store.ref(pattern))
     else:
         refs = [ref for ref in store.refs() if not patterns or _fits(ref.name, patterns)]
     if patterns and not refs:

@@ -10,7 +10,8 @@ import click
 
 from n4a_store import errors
 from n4a_store.cli.bulk import records
-from n4a_store.cli.command import HintedUsageError, plumbing
+from n4a_store.cli.choices import HintedUsageError
+from n4a_store.cli.command import plumbing
 from n4a_store.cli.complete import refs
 from n4a_store.cli.context import App
 
@@ -121,7 +122,7 @@ def _change(verb: str, fields: list[str], where: str) -> Change:
 
 
 def _apply(store: Store, txn: Transaction, change: Change) -> None:
-    from n4a_store.cli.resolve import resolve_entry
+    from n4a_store.cli.resolve import hinted, resolve_entry
     from n4a_store.refs.names import check_ref_name
 
     ref = check_ref_name(change.ref)
@@ -137,7 +138,8 @@ def _apply(store: Store, txn: Transaction, change: Change) -> None:
             txn.set_ref(ref, now.entry, expect=expect)
     elif change.new is None:
         if change.old is None:
-            store.ref(ref)  # deleting what is not there is a mistyped name: say so
+            with hinted(store, ref):
+                store.ref(ref)  # deleting what is not there is a mistyped name: say so
         txn.delete_ref(ref, expect=expect)
     else:
         txn.set_ref(ref, resolve_entry(store, change.new), expect=expect)

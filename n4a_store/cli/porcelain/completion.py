@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from n4a_store.cli.choices import OneOf
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App
 
@@ -11,7 +12,7 @@ COMPLETE_VARIABLE = "_N4A_STORE_COMPLETE"
 
 
 @porcelain("completion")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=OneOf(["bash", "zsh", "fish"]))
 def command(app: App, shell: str) -> None:
     """Print the script for completion in a shell.
 

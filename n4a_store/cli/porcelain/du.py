@@ -9,8 +9,8 @@ import click
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.complete import names as complete_names
 from n4a_store.cli.context import App
-from n4a_store.cli.porcelain.look import hinted
 from n4a_store.cli.render import Column
+from n4a_store.cli.resolve import hinted
 from n4a_store.cli.terminal import human_count, human_size
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from n4a_store import errors
-from n4a_store.cli.command import HintedUsageError, porcelain
+from n4a_store.cli.choices import HintedUsageError
+from n4a_store.cli.command import porcelain
 from n4a_store.cli.complete import names as complete_names
 from n4a_store.cli.context import App
 from n4a_store.cli.porcelain.look import subject_of

@@ -24,6 +24,8 @@ def command(app: App, trust: bool, folder: str) -> None:
     from n4a_store.integrations.nirs4all.exporting import export_workspace
 
     source = app.workspace()
+    if app.options.dataset is not None:
+        app.named_dataset(app.options.dataset)  # says which one was meant, where there is none
     done = export_workspace(source, folder, dataset=app.options.dataset, trust=trust)
     if done.missing:
         app.exit_code = ExitCode.PARTIAL

@@ -141,7 +141,7 @@ def _param(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise errors.InvalidInputError(
-            f"'{text}' is no parameter", hint="such as --param n_components=3"
+            f"--param takes NAME=VALUE, not '{text}'", hint="such as --param n_components=3"
         )
     return name, value
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from n4a_store import errors
+from n4a_store.cli.choices import OneOf
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.complete import names
 from n4a_store.cli.context import App
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["text", "mermaid", "dot", "svg"]),
+    type=OneOf(["text", "mermaid", "dot", "svg"]),
     default="text",
     help="How to draw it [default: text].",
 )

@@ -61,5 +61,6 @@ def _store(app: App, dataset: str, *, create: bool) -> Store:
     try:
         return app.named_dataset(dataset).store
     except errors.StoreNotFoundError as error:
-        error.hint = f"--create makes the dataset; {error.hint or ''}".rstrip("; ")
+        meant = error.hint if error.hint and "did you mean" in error.hint else ""
+        error.hint = f"{meant} --create makes it".strip()
         raise

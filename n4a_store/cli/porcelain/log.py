@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from n4a_store.cli.choices import Number
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.porcelain.look import shown_time
@@ -27,7 +28,7 @@ _COLUMNS = (
 
 
 @porcelain("log")
-@click.option("-n", "count", type=click.IntRange(0), metavar="N", help="Show the newest N runs.")
+@click.option("-n", "count", type=Number(0), metavar="N", help="Show the newest N runs.")
 @click.option("--pipeline", metavar="ID", help="Only runs that hold this pipeline.")
 def command(app: App, count: int | None, pipeline: str | None) -> None:
     """List runs, newest first.

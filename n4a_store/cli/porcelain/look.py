@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from n4a_store.cli.render import Output, Span
 
 if TYPE_CHECKING:
     from n4a_store.artifacts.subject import Subject
-    from n4a_store.repo.store import Store
 
 
 def shown_time(text: str) -> str:
@@ -72,17 +70,3 @@ def subject_of(app: App, name: str, run: str | None = None) -> tuple[Dataset, Su
         assert failure is not None
         raise failure
     return found[0]
-
-
-@contextmanager
-def hinted(store: Store, name: str) -> Iterator[None]:
-    """Names near `name` as the hint of a NotFoundError that comes out of the block."""
-    try:
-        yield
-    except errors.AmbiguousNameError:
-        raise
-    except errors.NotFoundError as error:
-        from n4a_store.cli.resolve import hint_for
-
-        error.hint = hint_for(store, name) or error.hint
-        raise

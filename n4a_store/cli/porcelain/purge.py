@@ -61,4 +61,7 @@ def _ask(app: App, dataset: str) -> None:
     if not answer:
         app.out.stderr.write("\n")
     if answer.strip().lower() not in ("y", "yes"):
-        raise errors.StoreError("the answer was not yes: nothing was removed")
+        raise errors.InvalidInputError(
+            "the answer was not yes: nothing was removed",
+            hint="without --force, purge only previews",
+        )

@@ -10,8 +10,8 @@ import click
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.complete import names as complete_names
 from n4a_store.cli.context import App
-from n4a_store.cli.porcelain.look import hinted
 from n4a_store.cli.porcelain.removing import remove_found, renditions, show_removal
+from n4a_store.cli.resolve import hinted
 
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import click
 
-from n4a_store.cli.command import HintedUsageError, porcelain
+from n4a_store.cli.choices import HintedUsageError, Number
+from n4a_store.cli.command import porcelain
 from n4a_store.cli.complete import names
 from n4a_store.cli.context import App
-from n4a_store.cli.porcelain.look import hinted, shown_time
+from n4a_store.cli.porcelain.look import shown_time
 from n4a_store.cli.render import Column
+from n4a_store.cli.resolve import hinted
 
 
 @porcelain("tag")
 @click.option("-f", "--force", is_flag=True, help="Move a tag that exists.")
 @click.option("--history", is_flag=True, help="List where TAG has pointed.")
 @click.option("--rollback", is_flag=True, help="Point TAG where it pointed before.")
-@click.option("--steps", type=click.IntRange(1), default=1, metavar="N", help="Moves to go back.")
+@click.option("--steps", type=Number(1), default=1, metavar="N", help="Moves to go back.")
 @click.option("--delete", is_flag=True, help="Delete TAG; undo can bring it back.")
 @click.argument("tag", required=False, shell_complete=names)
 @click.argument("target", required=False, shell_complete=names)
@@ -46,7 +48,7 @@ def command(
     if history:
         _history(app, tag)
         return
-    with hinted(store, target if target is not None else tag):
+    with hinted(store, tag if target is None else target, tag=target is None):
         if rollback:
             done, ref = "rolled back", tags.roll_back(store, tag, steps)
         elif delete:
@@ -111,7 +113,7 @@ def _history(app: App, tag: str) -> None:
     from n4a_store.repo.tags import tag_history
 
     store = app.store()
-    with hinted(store, tag):
+    with hinted(store, tag, tag=True):
         moves = tag_history(store, tag)
     if app.json:
         app.out.json("artifacts tag", {"tag": tag, "moves": moves})

@@ -6,16 +6,18 @@ from itertools import groupby
 
 import click
 
+from n4a_store.cli.choices import Number
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.complete import refs
 from n4a_store.cli.context import App
-from n4a_store.cli.porcelain.look import hinted
+from n4a_store.cli.resolve import hinted
 
 _SHOWN_OPERATIONS = 20
+_OPERATION = Number(1, hint="'n4a-store artifacts undo --list' lists the operations")
 
 
 @porcelain("undo")
-@click.option("--op", type=click.IntRange(1), metavar="N", help="The operation [default: newest].")
+@click.option("--op", type=_OPERATION, metavar="N", help="The operation [default: newest].")
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--list", "listing", is_flag=True, help="List what can be undone.")
 @click.argument("ref", required=False, shell_complete=refs)
