@@ -175,9 +175,11 @@ class PipelineDraft:
             InvalidInputError: The chain of dependencies would be too long, or a cycle: it
                 would hold what this replaces.
         """
-        name = new.path.artifact_id
+        key = new.path.key
+        name = f"{new.path.pipeline_id}:{key}"
         check_depth(name, deps)
-        if new.path.key in self.artifacts:
+        before = self.artifacts.get(key)
+        if before is not None:
             for dep in deps:
                 if any(at.artifact_id == name for at in closure(dep)):
                     raise InvalidInputError(
@@ -185,10 +187,9 @@ class PipelineDraft:
                     )
         payload = put_payload(self.txn, new.payload)
         blob = TreeEntry(Kind.BLOB, self.txn.put_blob(encode_record(new.blob)))
-        node = self._put_tree(new.path.artifact_id, blob, payload, deps, new.origin)
-        before = self.artifacts.get(new.path.key)
+        node = self._put_tree(name, blob, payload, deps, new.origin)
         if before is not None:
-            self.replaced.add((new.path.key, before.record.content_hash))
+            self.replaced.add((key, before.record.content_hash))
         bumps = 1 if before is None else before.bumps + 1
         links = KeyLinks(
             since=0,
@@ -201,10 +202,10 @@ class PipelineDraft:
             new.blob,
             payload,
             links,
-            version=self._last_version(new.path.key) + bumps,
+            version=self._last_version(key) + bumps,
             created_at=self.created_at,
         )
-        self.artifacts[new.path.key] = DraftArtifact(
+        self.artifacts[key] = DraftArtifact(
             record, node, payload, blob, new.sources, bumps, new.origin, new.notes
         )
         return record

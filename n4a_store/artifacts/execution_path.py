@@ -83,6 +83,8 @@ class ExecutionPath(NamedTuple):
         if self.sub_index is not None:
             step += f".{self.sub_index}"
         fold = ALL_FOLDS if self.fold_id is None else str(self.fold_id)
+        if not self.branch_path:
+            return f"{step}{SEPARATOR}{fold}"
         return SEPARATOR.join((*map(str, self.branch_path), step, fold))
 
     @property

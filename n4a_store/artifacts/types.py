@@ -93,6 +93,8 @@ def as_artifact_type(value: ArtifactType | str) -> ArtifactType:
     Raises:
         InvalidInputError: No such type.
     """
+    if type(value) is ArtifactType:
+        return value
     try:
         return ArtifactType(value)
     except ValueError:
@@ -278,14 +280,16 @@ class ArtifactRecord:
 
     def __post_init__(self) -> None:
         path = parse_artifact_id(self.artifact_id)
-        branch_path = make_branch_path(self.branch_path)
+        branch_path = self.branch_path
+        if branch_path != path.branch_path:
+            branch_path = make_branch_path(branch_path)
         stated = (self.pipeline_id, branch_path, self.step_index, self.fold_id, self.sub_index)
         if tuple(path) != stated:
             raise InvalidInputError(
                 f"record of {self.artifact_id}: its parts {stated} are those of another id"
             )
         set_field = object.__setattr__
-        set_field(self, "branch_path", branch_path)
+        set_field(self, "branch_path", path.branch_path)
         set_field(self, "artifact_type", as_artifact_type(self.artifact_type))
         set_field(self, "depends_on", Ids(self.depends_on))
         set_field(self, "params", MappingProxyType(dict(self.params)))
