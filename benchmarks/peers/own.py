@@ -14,9 +14,9 @@ from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
 from n4a_store.repo.repack import RepackMode, repack
 from n4a_store.repo.store import Store
-from n4a_store.settings import Settings
+from n4a_store.settings import CommitEach, Settings
 
-__all__ = ["Balanced", "Compact", "Fast"]
+__all__ = ["Balanced", "Compact", "Fast", "Once"]
 
 _DATASET = "bench"
 
@@ -27,12 +27,13 @@ class Balanced(Peer):
     name = "n4a_store balanced"
     durable = True
     settings: ClassVar[Settings | None] = None
+    commit_each: ClassVar[CommitEach] = CommitEach.PIPELINE
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         workspace = Workspace(folder, settings=self.settings)
         self.registry = ArtifactRegistry(workspace, _DATASET)
-        self.registry.start_run()
+        self.registry.start_run(commit_each=self.commit_each)
         self.loader = ArtifactLoader(workspace, _DATASET, cache_size=0)
         self.predictor = ArtifactLoader(workspace, _DATASET, cache_size=0)
         self.reader = ArtifactLoader(workspace, _DATASET, cache_size=0, mmap=True)
@@ -104,3 +105,14 @@ class Compact(Balanced):
         self.registry.end_run()
         repack(self.store, RepackMode.COMPACT)
         self.registry.start_run()
+
+
+class Once(Balanced):
+    """The defaults, with one commit for all pipelines of a run."""
+
+    name = "n4a_store, a commit a run"
+    commit_each = CommitEach.RUN
+
+    def finish(self) -> None:
+        """The end of a run."""
+        self.registry.checkpoint()

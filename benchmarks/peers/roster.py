@@ -11,6 +11,7 @@ OWN: dict[str, type[Peer]] = {
     "fast": own.Fast,
     "balanced": own.Balanced,
     "compact": own.Compact,
+    "once": own.Once,
 }
 
 PEERS: dict[str, type[Peer]] = {

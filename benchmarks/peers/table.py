@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.peers.roster import OWN, PEERS
 from benchmarks.peers.worker import FIGURES
 
-__all__ = ["Ratios", "collect", "render"]
+__all__ = ["Ratios", "collect", "number", "render"]
 
 Ratios = dict[str, dict[str, list[float]]]
 """By peer and figure, the ratios of all rounds."""
@@ -32,7 +32,8 @@ def collect(lines: Sequence[Mapping[str, Any]]) -> Ratios:
     return found
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three digits, or as many as stand before the point."""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"  # noqa: PLR2004
 
 
@@ -40,8 +41,8 @@ def _cell(values: list[float] | None) -> str:
     if not values:
         return "-"
     if len(values) == 1:
-        return _number(values[0])
-    return f"{_number(statistics.median(values))} ({_number(min(values))}–{_number(max(values))})"
+        return number(values[0])
+    return f"{number(statistics.median(values))} ({number(min(values))}–{number(max(values))})"
 
 
 def _markdown(rows: list[list[str]]) -> str:
@@ -90,12 +91,12 @@ def _against_best(ratios: Ratios) -> list[list[str]]:
             continue
         best = min(rivals, key=lambda key: rivals[key])
         cells = [
-            _number(statistics.median(ratios[key][name]) / rivals[best])
+            number(statistics.median(ratios[key][name]) / rivals[best])
             if name in ratios[key]
             else "-"
             for key in own
         ]
-        rows.append([name, f"{PEERS[best].name} {_number(rivals[best])}", *cells])
+        rows.append([name, f"{PEERS[best].name} {number(rivals[best])}", *cells])
     return rows
 
 
