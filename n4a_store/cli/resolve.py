@@ -86,7 +86,7 @@ def hint_for(store: Store, name: str) -> str | None:
         return None
     ref, moved, _ = base.partition("@{")
     if moved and (ref.startswith("refs/") or _is_ref(store, ref)):
-        return f"'n4a-store reflog {ref}' shows where it has pointed"
+        return f"'n4a-store reflog {ref}' lists its moves"
     return _near_refs(store, ref)
 
 
@@ -136,7 +136,7 @@ def _near_tags(store: Store, name: str) -> str:
     if not tags:
         return "there are no tags yet: 'n4a-store artifacts tag NAME TARGET' sets one"
     if NAMESPACES[0] + name in tags:  # it is its history that is too short
-        return f"'n4a-store artifacts tag --history {name}' shows where it has pointed"
+        return f"'n4a-store artifacts tag --history {name}' lists its moves"
     meant = closest(name, tags, show=lambda found: f"'{short_ref(found)}'")
     return f"did you mean {meant}?" if meant else "'n4a-store artifacts tag' lists the tags"
 

@@ -22,12 +22,17 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
-from n4a_store.errors import BackendError, CorruptionError, UnsupportedFormatError
+from n4a_store.errors import (
+    BackendError,
+    CorruptionError,
+    InvalidInputError,
+    UnsupportedFormatError,
+)
 from n4a_store.storage.files import read_text
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.system import backend_errors
 
-__all__ = ["StoreFormat", "read_format"]
+__all__ = ["StoreFormat", "read_config", "read_format"]
 
 STORE_VERSION = 1
 KNOWN_FEATURES = frozenset(("packs-1", "catalog-1", "leases-1", "generations-1"))
@@ -143,3 +148,18 @@ def read_format(layout: StoreLayout) -> StoreFormat | None:
             ) from error
         raise
     return None if text is None else StoreFormat.decode(text)
+
+
+def read_config(layout: StoreLayout) -> str | None:
+    """The text of a store's ``config`` file, which people write; None when there is none.
+
+    Raises:
+        InvalidInputError: It is not text: a mistake like any other in it.
+        BackendError: It cannot be read.
+    """
+    try:
+        return read_text(layout.config)
+    except BackendError as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            raise InvalidInputError(error.message, hint="write it anew, as UTF-8") from error
+        raise

@@ -126,8 +126,9 @@ def _resolve_at(store: Store, base: str, when: str) -> TreeEntry:
         # Entry n holds what came n changes ago; the oldest entry's old side is one step further.
         values = [change.new for change in log] + ([log[-1].old] if log else [])
         if steps >= len(values):
+            oldest = max(len(values) - 1, 0)
             raise RefNotFoundError(
-                f"the reflog of {full} goes back {max(len(values) - 1, 0)} changes, not {steps}"
+                f"the reflog of {full} goes back to @{{{oldest}}}, not @{{{steps}}}"
             )
         entry = values[steps]
     else:

@@ -30,7 +30,7 @@ from n4a_store.refs.names import check_ref_name
 from n4a_store.refs.refs import Ref, ReflogEntry, from_row, read_reflog
 from n4a_store.repo.caching import CachingReader
 from n4a_store.repo.creation import create_store
-from n4a_store.repo.format import StoreFormat, read_format
+from n4a_store.repo.format import StoreFormat, read_config, read_format
 from n4a_store.repo.known_refs import KnownRefs
 from n4a_store.repo.object_info import ObjectInfo
 from n4a_store.repo.reading import need_id
@@ -39,7 +39,6 @@ from n4a_store.repo.session import ReadSessions
 from n4a_store.repo.transaction import Transaction
 from n4a_store.settings import Settings
 from n4a_store.storage.catalog import Catalog
-from n4a_store.storage.files import read_text
 from n4a_store.storage.filesystem import check_filesystem, is_read_only, may_write
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.leases import Lease, LeaseRole
@@ -117,7 +116,7 @@ class Store(CachingReader):
             )
         form.check_read()
         if settings is None:
-            settings = Settings.load(read_text(layout.config), os.environ)
+            settings = Settings.load(read_config(layout), os.environ)
         read_only = is_read_only(layout.root)
         if read_only:
             log.warning("%s is on a read-only disk: reading it without a lease", layout.root)

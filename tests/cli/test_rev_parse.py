@@ -34,7 +34,7 @@ def test_json(cli: Cli, small: SmallStore) -> None:
     ("argv", "code", "said"),
     [
         (["productino"], 13, "did you mean 'production'?"),
-        (["production@{7}"], 13, "goes back 2 changes"),
+        (["production@{7}"], 13, "goes back to @{2}, not @{7}"),
         (["production@{x}"], 2, "neither a number nor a date"),
         (["0001_pls:3:all"], 13, "nothing at"),
         (["con\u202efig"], 2, "U+202E"),

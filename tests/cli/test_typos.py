@@ -281,6 +281,26 @@ def test_a_value_that_is_mistyped(name: str, mistype: Try) -> None:
         mistype(f"{place}{name} {typo.words}", typo)
 
 
+@pytest.mark.parametrize(
+    ("words", "said", "meant"),
+    [
+        # A tag that was meant is sought among the tags alone.
+        ("artifacts tag --delete nope", "nope", "'n4a-store -w ws -d corn artifacts tag' lists"),
+        ("artifacts tag --history nope", "nope", "'n4a-store -w ws -d corn artifacts tag' lists"),
+        ("artifacts tag 0001_plz", "0001_plz", "artifacts tag' lists the tags"),
+        ("artifacts tag --rollback papre", "papre", "did you mean 'paper'?"),
+        ("artifacts tag --rollback --steps 9 paper", "@{1}, not @{9}", "tag --history paper'"),
+        # A name that is right, of a moment that is not.
+        ("rev-parse paper@{99}", "to @{1}, not @{99}", "reflog paper' lists"),
+        ("rev-parse refs/tags/paper@{2001-01-01}", "2001-01-01", "reflog refs/tags/paper'"),
+        ("rev-parse papre@{1}", "papre", "did you mean 'paper'?"),
+        ("artifacts undo --op 99999", "99999", "hint: "),
+    ],
+)
+def test_a_name_of_a_certain_kind(words: str, said: str, meant: str, mistype: Try) -> None:
+    mistype(f"-w ws -d corn {words}", Typo("", UNKNOWN, said, meant))
+
+
 def mistyped(word: str) -> str:
     """An option with two letters in the wrong order, or with one doubled."""
     for at in range(3, len(word) - 1):
