@@ -17,7 +17,7 @@ from n4a_store.artifacts.manifest_tree import (
     StoredArtifact,
 )
 from n4a_store.artifacts.orphans import Orphan, find_orphans
-from n4a_store.artifacts.removal import remove, remove_everything
+from n4a_store.artifacts.removal import remove_everything, remove_pipeline
 from n4a_store.artifacts.runs import OpenRun, current_manifest
 from n4a_store.artifacts.serializers.table import extension_of
 from n4a_store.artifacts.types import short_hash
@@ -124,15 +124,10 @@ def delete_pipeline(store: Store, pipeline_id: str) -> int:
         raise ArtifactNotFoundError(
             f"there is no pipeline {pipeline_id!r}", hint="n4a-store artifacts log lists them"
         )
-    removal = remove(store, [PIPELINES + pipeline_id], dry_run=False)
-    log.info(
-        "%s: deleted pipeline %s with %d artifacts; %d bytes can be freed",
-        store.path,
-        pipeline_id,
-        len(manifest.artifacts),
-        removal.freed_bytes,
-    )
-    return len(manifest.artifacts)
+    remove_pipeline(store, store.ref(PIPELINES + pipeline_id))
+    count = len(manifest.artifacts)
+    log.info("%s: deleted pipeline %s with %d artifacts", store.path, pipeline_id, count)
+    return count
 
 
 def purge(store: Store, *, expire: str | None) -> Purged:

@@ -98,12 +98,17 @@ def write_renditions(
 
 
 def find_renditions(
-    layout: WorkspaceLayout, dataset: str, wanted: Callable[[str, str], bool] = lambda *_: True
+    layout: WorkspaceLayout,
+    dataset: str,
+    wanted: Callable[[str, str], bool] = lambda *_: True,
+    *,
+    pipeline_id: str | None = None,
 ) -> list[Path]:
     """The renditions of a dataset, in order; nothing is found through a symbolic link.
 
     Args:
         wanted: Says of a run and a pipeline whether their rendition is meant.
+        pipeline_id: The only pipeline that is meant: no other is looked at.
 
     Raises:
         BackendError: A folder cannot be read.
@@ -113,9 +118,13 @@ def find_renditions(
     if not (_is_folder(layout.runs) and _is_folder(top)):
         return found
     for run in list_folder(top):
-        for pipeline in list_folder(top / run) if _is_folder(top / run) else ():
+        if not _is_folder(top / run):
+            continue
+        for pipeline in list_folder(top / run) if pipeline_id is None else [pipeline_id]:
+            if not wanted(run, pipeline):
+                continue
             path = layout.manifest(dataset, run, pipeline)
-            if not _is_folder(path.parent) or not wanted(run, pipeline):
+            if not _is_folder(path.parent):
                 continue
             # What a writer that died left of one counts as well.
             names = (path.name, f".{path.name}.")
@@ -147,17 +156,17 @@ def remove_renditions(layout: WorkspaceLayout, paths: Iterable[Path]) -> int:
 
 def forget_pipeline(layout: WorkspaceLayout, dataset: str, pipeline_id: str) -> None:
     """Remove the renditions of a pipeline that was deleted, in all runs."""
-    _forget(layout, dataset, lambda _, pipeline: pipeline == pipeline_id)
+    _forget(layout, dataset, pipeline_id)
 
 
 def forget_runs(layout: WorkspaceLayout, dataset: str) -> None:
     """Remove all renditions of a dataset that was purged."""
-    _forget(layout, dataset, lambda *_: True)
+    _forget(layout, dataset, None)
 
 
-def _forget(layout: WorkspaceLayout, dataset: str, wanted: Callable[[str, str], bool]) -> None:
+def _forget(layout: WorkspaceLayout, dataset: str, pipeline_id: str | None) -> None:
     try:
-        remove_renditions(layout, find_renditions(layout, dataset, wanted))
+        remove_renditions(layout, find_renditions(layout, dataset, pipeline_id=pipeline_id))
     except BackendError as error:
         log.warning("readable manifests are still in %s: %s", layout.runs / dataset, error)
 

@@ -8,7 +8,7 @@ way and aborts at the end.
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from n4a_store.artifacts.manifest_tree import PIPELINES
@@ -24,9 +24,10 @@ from n4a_store.refs.refs import Ref
 from n4a_store.repo.history import RUN_REFS
 from n4a_store.repo.revision import expand_ref
 from n4a_store.repo.store import Store
+from n4a_store.repo.transaction import Transaction
 from n4a_store.repo.usage import usage
 
-__all__ = ["RefMove", "Removal", "remove", "remove_everything"]
+__all__ = ["RefMove", "Removal", "remove", "remove_everything", "remove_pipeline"]
 
 log = logging.getLogger(__name__)
 
@@ -89,20 +90,8 @@ def remove_everything(store: Store, *, dry_run: bool) -> Removal:
 
 
 def _apply(store: Store, refs: dict[str, Ref], message: str, *, dry_run: bool) -> Removal:
-    pipelines = {name.removeprefix(PIPELINES) for name in refs if name.startswith(PIPELINES)}
-    moves = [RefMove(ref.name, ref.entry, None) for ref in refs.values()]
     with store.session(), store.transaction(message, action="remove") as txn:
-        for ref in refs.values():
-            txn.delete_ref(ref.name, expect=ref.oid)
-        for ref, run in _other_runs(store, refs) if pipelines else ():
-            txn.adopt_path(ref.name)
-            held = store.get_tree(run.pipelines).entries
-            left = {name: txn.adopt_path(ref.name, name) for name in held if name not in pipelines}
-            if len(left) == len(held):
-                continue
-            smaller = txn.put_run(replace(run, pipelines=txn.put_tree(left)))
-            txn.set_ref(ref.name, smaller, expect=ref.oid)
-            moves.append(RefMove(ref.name, ref.entry, TreeEntry(ref.kind, smaller)))
+        moves = _take_away(store, txn, refs)
         costs = _costs(store, moves)
         if dry_run:
             txn.abort()
@@ -111,22 +100,50 @@ def _apply(store: Store, refs: dict[str, Ref], message: str, *, dry_run: bool) -
     return Removal(result.op, tuple(moves), *costs)
 
 
-def _other_runs(store: Store, removed: Container[str]) -> Iterator[tuple[Ref, Run]]:
-    """The runs that stay and can be read.
+def remove_pipeline(store: Store, ref: Ref) -> None:
+    """Take one pipeline away, without looking at what that frees: the time it takes depends on
+    the number of runs, and not on what is in the store.
+
+    Raises:
+        ConflictError: Somebody moved it or one of its runs meanwhile; nothing changed.
+    """
+    with store.session(), store.transaction(f"remove {ref.name}", action="remove") as txn:
+        _take_away(store, txn, {ref.name: ref})
+
+
+def _take_away(store: Store, txn: Transaction, refs: Mapping[str, Ref]) -> list[RefMove]:
+    """Plan to delete refs, and to take the pipelines among them out of the other runs."""
+    pipelines = [name.removeprefix(PIPELINES) for name in refs if name.startswith(PIPELINES)]
+    moves = [RefMove(ref.name, ref.entry, None) for ref in refs.values()]
+    for ref in refs.values():
+        txn.delete_ref(ref.name, expect=ref.oid)
+    for ref, run in _other_runs(store, refs, pipelines):
+        left = txn.put_tree(dict.fromkeys(pipelines), onto=txn.adopt_path(ref.name).oid)
+        smaller = txn.put_run(replace(run, pipelines=left))
+        txn.set_ref(ref.name, smaller, expect=ref.oid)
+        moves.append(RefMove(ref.name, ref.entry, TreeEntry(ref.kind, smaller)))
+    return moves
+
+
+def _other_runs(
+    store: Store, removed: Container[str], pipelines: Sequence[str]
+) -> Iterator[tuple[Ref, Run]]:
+    """The runs that stay, hold one of some pipelines and can be read.
 
     One that is damaged is of no use to anybody any more. It must not keep people from removing
     what is hurt, which is the way out that fsck names.
     """
-    for ref in store.refs(RUN_REFS):
+    for ref in store.refs(RUN_REFS) if pipelines else ():
         if ref.name in removed or ref.kind is not Kind.RUN:
             continue
         try:
             run = store.get_run(ref.oid)
-            store.get_tree(run.pipelines)
+            held = any(store.get_entry(run.pipelines, name) for name in pipelines)
         except (ObjectNotFoundError, CorruptionError) as error:
             log.warning("%s is damaged and stays as it is: %s", ref.name, error)
             continue
-        yield ref, run
+        if held:
+            yield ref, run
 
 
 def _costs(store: Store, moves: list[RefMove]) -> tuple[int, int, int, int]:

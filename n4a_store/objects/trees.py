@@ -195,19 +195,19 @@ def _emit_shard(
 
 def update_tree(
     root: TreeNode,
-    changes: Mapping[str, TreeEntry],
+    changes: Mapping[str, TreeEntry | None],
     load: Callable[[ObjectId], TreeNode],
     emit: Callable[[bytes], ObjectId],
     remember: Callable[[ObjectId, TreeNode], None] = _forget,
 ) -> ObjectId:
-    """Put entries into a tree that is stored: new names, or new children for names it has.
+    """Change a tree that is stored: new names, new children for names it has, names taken out.
 
     Gives what :func:`encode_tree` gives for all entries together, and loads and emits only the
-    nodes on the way to those that change.
+    nodes on the way to those that change; the whole tree where it becomes small enough for one.
 
     Args:
         root: The tree; its attributes stay.
-        changes: The entries.
+        changes: The entries; None takes a name out, if the tree has it.
         load, emit, remember: As elsewhere here.
 
     Raises:
@@ -221,7 +221,7 @@ def update_tree(
 
 def _update(
     node: TreeNode,
-    changes: Mapping[str, TreeEntry],
+    changes: Mapping[str, TreeEntry | None],
     depth: int,
     load: Callable[[ObjectId], TreeNode],
     emit: Callable[[bytes], ObjectId],
@@ -229,9 +229,13 @@ def _update(
 ) -> tuple[ObjectId, int]:
     """The id of the changed node, and how many entries it holds."""
     if not node.is_shard:
-        merged = {**node.entries, **changes}
+        merged = {
+            name: entry for name, entry in {**node.entries, **changes}.items() if entry is not None
+        }
+        if depth and not merged:
+            return empty_tree_id(), 0  # no shard is empty: the caller leaves it out
         return _encode(merged, node.attrs, depth, emit, remember), len(merged)
-    groups: dict[str, dict[str, TreeEntry]] = {}
+    groups: dict[str, dict[str, TreeEntry | None]] = {}
     for name, entry in changes.items():
         groups.setdefault(shard_digit(name, depth), {})[name] = entry
     shards, total = dict(node.entries), node.total
@@ -242,7 +246,13 @@ def _update(
         oid, count = _update(child, group, depth + 1, load, emit, remember)
         shards[digit] = TreeEntry(Kind.TREE, oid)
         total += count - child.total
-    return _emit_shard(TreeNode(shards, total, node.attrs, depth), emit, remember), total
+        if not count:
+            del shards[digit]
+    changed = TreeNode(shards, total, node.attrs, depth)
+    if total <= FANOUT_LIMIT:
+        left = dict(iter_entries(changed, load))
+        return _encode(left, node.attrs, depth, emit, remember), total
+    return _emit_shard(changed, emit, remember), total
 
 
 def _shard_node(node: TreeNode) -> bytes:

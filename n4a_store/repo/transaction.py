@@ -140,15 +140,16 @@ class Transaction(ObjectReader):
 
     def put_tree(
         self,
-        entries: Mapping[str, TreeEntry | ObjectId] | Tree,
+        entries: Mapping[str, TreeEntry | ObjectId | None] | Tree,
         attrs: Mapping[str, Value] | None = None,
         *,
         onto: ObjectId | None = None,
     ) -> ObjectId:
         """Put a tree of objects that are in this transaction or in the store; names become NFC.
 
-        With ``onto``, an adopted tree or a run for its pipelines, the entries go into that one:
-        its attributes stay, and only the nodes that change are read and written.
+        With ``onto``, an adopted tree or a run for its pipelines, the entries go into that one,
+        and None takes a name out: its attributes stay, and only the nodes that change are read
+        and written.
 
         Raises:
             InvalidInputError: A name cannot be stored, or a child has another kind than stated.
@@ -159,11 +160,13 @@ class Transaction(ObjectReader):
             attrs = entries.attrs if attrs is None else attrs
             entries = entries.entries
         emit = partial(self._put, Kind.TREE)
-        checked = {name: self._allow(child) for name, child in normal_names(entries).items()}
+        named = normal_names(entries)
         if onto is not None:
             root = self.node(self._adopted_tree(onto))
-            return update_tree(root, checked, self.node, emit, self._remember)
-        return encode_tree(checked, dict(attrs or {}), emit, self._remember)
+            changes = {k: None if one is None else self._allow(one) for k, one in named.items()}
+            return update_tree(root, changes, self.node, emit, self._remember)
+        allowed = {name: self._allow(one) for name, one in named.items()}
+        return encode_tree(allowed, dict(attrs or {}), emit, self._remember)
 
     def _remember(self, oid: ObjectId, node: TreeNode) -> None:
         self._nodes[oid.raw] = node
@@ -215,7 +218,7 @@ class Transaction(ObjectReader):
 
     # --- naming objects that exist ------------------------------------------------------------
 
-    def _allow(self, child: TreeEntry | ObjectId) -> TreeEntry:
+    def _allow(self, child: TreeEntry | ObjectId | None) -> TreeEntry:
         """Make sure that ``child`` may be named, its kind included."""
         if type(child) is TreeEntry and self._known.get(child.oid.raw) == child.kind:
             return child  # as nearly always

@@ -17,6 +17,10 @@ from n4a_store import (
     InvalidNameError,
     Workspace,
 )
+from n4a_store.artifacts.removal import remove
+from n4a_store.objects import trees
+from n4a_store.repo.fsck import fsck
+from n4a_store.repo.store import Store
 
 Trainer = Callable[..., str]
 
@@ -42,6 +46,62 @@ def test_a_deleted_pipeline_is_gone_from_its_runs_too(
     registry.delete_pipeline_artifacts("a")
     assert registry.resolve("a:0:all", run=run) is None
     assert not list((workspace.path / "runs").rglob("manifest.yaml"))
+
+
+@pytest.mark.parametrize("fanout", [4, 1024])
+def test_a_pipeline_goes_from_every_run_that_holds_it_and_no_other_goes(
+    registry: ArtifactRegistry, monkeypatch: pytest.MonkeyPatch, fanout: int
+) -> None:
+    monkeypatch.setattr(trees, "FANOUT_LIMIT", fanout)
+    names = [f"p{number}" for number in range(9)]
+    runs = []
+    for held in (names, names[3:], names[:3]):
+        with registry.run() as run:
+            for name in held:
+                registry.register(np.arange(3), f"{name}:0:all", "model")
+                registry.complete_pipeline(name)
+        runs.append(run.id)
+    planned = remove(registry.store, ["refs/pipelines/p8"], dry_run=True)
+    changed = [f"refs/runs/{run_id}" for run_id in runs[:2]]
+    assert sorted(move.ref for move in planned.moves) == ["refs/pipelines/p8", *sorted(changed)]
+    for number, gone in enumerate(names[4:], start=5):
+        assert registry.delete_pipeline_artifacts(gone) == 1
+        left = [name for name in names if name not in names[4:number]]
+        assert sorted({record.pipeline_id for record in registry.get_all_records()}) == left
+        for run_id, held in zip(runs, (names, names[3:], names[:3]), strict=True):
+            kept = [record.pipeline_id for record in registry.get_all_records(run=run_id)]
+            assert kept == [name for name in held if name in left]
+    report = fsck(registry.store, full=True)
+    assert report.ok
+
+
+def test_deleting_a_pipeline_looks_at_no_more_where_there_is_more(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [0]
+
+    def counting(method: Callable[..., object]) -> Callable[..., object]:
+        def counted(*args: object) -> object:
+            looks[0] += 1
+            return method(*args)
+
+        return counted
+
+    monkeypatch.setattr(trees, "FANOUT_LIMIT", 4)
+    costs = []
+    for dataset, pipelines in (("few", 8), ("many", 64)):
+        with ArtifactRegistry(workspace, dataset) as registry:
+            with registry.run():
+                for number in range(pipelines):
+                    registry.register(np.arange(number), f"p{number}:0:all", "model")
+                    registry.complete_pipeline(f"p{number}")
+            with monkeypatch.context() as patch:
+                for name in ("read", "info", "node"):
+                    patch.setattr(Store, name, counting(getattr(Store, name)))
+                looks[0] = 0
+                registry.delete_pipeline_artifacts("p1")
+            costs.append(looks[0])
+    assert 0 < costs[1] < costs[0] + 8  # a level more of the run's tree, and no more than that
 
 
 def test_orphans_are_named_and_kept_for_the_undo_window(

@@ -285,32 +285,50 @@ def test_raw_children_of_what_is_neither_are_damage(kind: Kind, value: Any) -> N
 
 @given(
     st.dictionaries(NAMES, st.integers(0, 99).map(leaf), max_size=30),
-    st.dictionaries(NAMES, st.integers(100, 199).map(leaf), max_size=30),
+    st.dictionaries(NAMES, st.none() | st.integers(100, 199).map(leaf), max_size=30),
+    st.integers(0, 30),
     st.sampled_from([1, 4, 16]),
     st.sampled_from([{}, {"serial": 1}]),
 )
-def test_putting_entries_in_gives_what_encoding_all_gives(
+def test_changing_entries_gives_what_encoding_all_gives(
     before: dict[str, TreeEntry],
-    changes: dict[str, TreeEntry],
+    changes: dict[str, TreeEntry | None],
+    out: int,
     limit: int,
     attrs: dict[str, Any],
 ) -> None:
+    changes = {**dict.fromkeys(sorted(before)[:out]), **changes}
+    after = {name: one for name, one in {**before, **changes}.items() if one is not None}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trees, "FANOUT_LIMIT", limit)
         nodes = Nodes()
         root = nodes.load(nodes.put(before, attrs))
         updated = update_tree(root, changes, nodes.load, nodes.emit)
-        assert nodes.get(updated) == {**before, **changes}
-        assert updated == nodes.put({**before, **changes}, attrs)
+        assert nodes.get(updated) == after
+        assert updated == nodes.put(after, attrs)
 
 
-def test_putting_an_entry_in_touches_only_the_nodes_on_its_way() -> None:
+@pytest.mark.parametrize("change", [LEAF, None])
+def test_changing_an_entry_touches_only_the_nodes_on_its_way(change: TreeEntry | None) -> None:
     nodes = Nodes()
     root = nodes.load(nodes.put(many(20_000)))
     nodes.loads, stored = 0, len(nodes.data)
-    update_tree(root, {"entry-7": LEAF}, nodes.load, nodes.emit)
+    update_tree(root, {"entry-7": change}, nodes.load, nodes.emit)
     assert nodes.loads <= 2
     assert len(nodes.data) - stored <= 3
+
+
+def test_a_shard_that_becomes_empty_is_left_out_and_never_put() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trees, "FANOUT_LIMIT", 2)
+        nodes = Nodes()
+        names = [f"entry-{k}" for k in range(6)]
+        root = nodes.load(nodes.put(dict.fromkeys(names, LEAF)))
+        digit = min(root.entries, key=lambda one: nodes.load(root.entries[one].oid).total)
+        alone = dict.fromkeys(nodes.load(root.entries[digit].oid).entries)
+        updated = nodes.load(update_tree(root, alone, nodes.load, nodes.emit))
+        assert set(updated.entries) == set(root.entries) - {digit}
+        assert empty_tree_id() not in nodes.data
 
 
 def test_a_shard_of_the_wrong_depth_is_not_built_upon() -> None:
