@@ -88,20 +88,24 @@ class Output:
     def note(self, *parts: Part) -> None:
         """One line of narration on stderr; `--quiet` drops it."""
         if not self.quiet:
-            self._write(self.stderr, parts)
+            self._tell(*parts)
 
     def error(self, message: str, hint: str | None = None) -> None:
         """`error: …`, then `hint: …`, on stderr."""
-        self.stdout.flush()
-        self._write(self.stderr, (Span("error:", "red"), " " + message))
+        self._tell(Span("error:", "red"), " " + message)
         if hint:
-            self._write(self.stderr, (Span("hint:", "cyan"), " " + hint))
+            self._tell(Span("hint:", "cyan"), " " + hint)
 
     def warning(self, message: str, hint: str | None = None) -> None:
         """`warning: …` on stderr; shown even under `--quiet`."""
-        self._write(self.stderr, (Span("warning:", "yellow"), " " + message))
+        self._tell(Span("warning:", "yellow"), " " + message)
         if hint:
-            self._write(self.stderr, (Span("hint:", "cyan"), " " + hint))
+            self._tell(Span("hint:", "cyan"), " " + hint)
+
+    def _tell(self, *parts: Part) -> None:
+        """On stderr, after the data that came before it, where both go into one pipe."""
+        self.stdout.flush()
+        self._write(self.stderr, parts)
 
     def json(self, command: str, payload: dict[str, object]) -> None:
         """One JSON object on stdout: the envelope, then the command's own fields."""

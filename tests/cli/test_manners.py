@@ -64,6 +64,17 @@ def test_a_reader_that_leaves_ends_us_quietly(small: SmallStore) -> None:
     assert done.stderr == ""
 
 
+def test_narration_stands_where_it_was_said_when_both_go_into_one_pipe(trained: Trained) -> None:
+    done = subprocess.run(
+        [EXECUTABLE, "-w", trained.path, "-d", "corn", "artifacts", "rm", "0002_stack"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=CLEAN, check=True,
+        timeout=60,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("would remove")
+    assert lines[-1] == "Nothing was changed. Run again with --force."
+
+
 def test_debug_shows_the_traceback(
     executable: Cli, small: SmallStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
