@@ -34,7 +34,7 @@ from n4a_store.testing.ledger import read_ledger
 
 __all__ = ["TortureReport", "torture"]
 
-_KILL_EVERY = 0.3
+KILL_EVERY = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,20 @@ class _Arena:
 
 
 def torture(
-    path: Path, folder: Path, *, seconds: float, seed: int, writers: int = 3
+    path: Path,
+    folder: Path,
+    *,
+    seconds: float,
+    seed: int,
+    writers: int = 3,
+    kill_every: float = KILL_EVERY,
 ) -> TortureReport:
-    """Torture a new store at ``path``; ledgers and findings go to ``folder``."""
+    """Torture a new store at ``path``; ledgers and findings go to ``folder``.
+
+    Args:
+        kill_every: Seconds between two kills, on average. Whoever begins anew reads a lot first,
+            so fewer kills are more commits.
+    """
     started = time.monotonic()
     Store.init(path).close()
     known_trees()  # computed once, for all that are forked from here
@@ -129,7 +140,7 @@ def torture(
         arena.start(slot)
     try:
         while time.monotonic() - started < seconds:
-            time.sleep(rng.expovariate(1 / _KILL_EVERY))
+            time.sleep(rng.expovariate(1 / kill_every))
             again = [*arena.reap()]
             if arena.pids:
                 victim = rng.choice(sorted(arena.pids, key=lambda pid: arena.pids[pid]))
@@ -241,6 +252,7 @@ def _main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--writers", type=int, default=3)
+    parser.add_argument("--kill-every", type=float, default=KILL_EVERY, help="seconds, on average")
     parser.add_argument("--folder", type=Path, help="where the store goes (default: a new folder)")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="n4a-torture-", dir=arguments.folder))
@@ -250,6 +262,7 @@ def _main() -> int:
         seconds=arguments.seconds,
         seed=arguments.seed,
         writers=arguments.writers,
+        kill_every=arguments.kill_every,
     )
     sys.stdout.write(json.dumps(asdict(report), indent=2) + "\n")
     if report.ok:
