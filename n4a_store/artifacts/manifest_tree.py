@@ -65,11 +65,11 @@ class StoredArtifact:
 
 
 def _read_artifact(reader: ObjectReader, tree: ObjectId) -> StoredArtifact:
-    entries = reader.get_tree(tree)
-    deps = reader.get_tree(entries[DEPS].oid) if DEPS in entries else Tree({})
+    entries = reader.entries(tree)
+    deps = reader.entries(entries[DEPS].oid).values() if DEPS in entries else ()
     # Folds that were fitted alike have one record.
     blob = reader.recall(_read_record, entries[RECORD].oid)
-    return StoredArtifact(tree, blob, entries[PAYLOAD], tuple(deps[key].oid for key in deps))
+    return StoredArtifact(tree, blob, entries[PAYLOAD], tuple(child.oid for child in deps))
 
 
 def _read_record(reader: ObjectReader, oid: ObjectId) -> RecordBlob:

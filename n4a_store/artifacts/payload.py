@@ -93,8 +93,8 @@ def _parts_of(reader: ObjectReader, entry: TreeEntry) -> _Parts:
 
 
 def _parts_of_tree(reader: ObjectReader, payload: ObjectId) -> _Parts:
-    tree = reader.get_tree(payload)
-    if set(tree) != {_SKELETON, _BUFFERS}:
+    tree = reader.entries(payload)
+    if tree.keys() != {_SKELETON, _BUFFERS}:
         raise CorruptionError(f"payload {payload.short(12)} is not skeleton and buffers")
-    numbered = reader.get_tree(tree[_BUFFERS].oid)
-    return tree[_SKELETON].oid, tuple(numbered[name].oid for name in numbered)
+    numbered = reader.entries(tree[_BUFFERS].oid)
+    return tree[_SKELETON].oid, tuple(child.oid for child in numbered.values())

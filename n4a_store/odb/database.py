@@ -231,11 +231,15 @@ class ObjectDatabase:
             )
 
     def _search(self, oid: bytes, pack_ids: Iterable[str]) -> Location | None:
+        opened = self._readers
         for pack_id in pack_ids:
-            try:
-                position = self.reader(pack_id).find(oid)
-            except CorruptionError:
-                continue
+            reader = opened.get(pack_id)
+            if reader is None:
+                try:
+                    reader = self.reader(pack_id)
+                except CorruptionError:
+                    continue
+            position = reader.index.find(oid)
             if position >= 0:
                 return Location(pack_id, position)
         return None

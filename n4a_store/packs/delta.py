@@ -14,6 +14,7 @@ bytes, 3 leaves 0.45, 6 the same in half the speed (docs/explanation/performance
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import zstandard
@@ -22,7 +23,7 @@ from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import BytesLike
 from n4a_store.packs.compression import FREE_INFLATION, MAX_RATIO, frame_size
 
-__all__ = ["decode_delta", "encode_delta", "sketch"]
+__all__ = ["DeltaBase", "encode_delta", "sketch"]
 
 DELTA_LEVEL = 3
 FEATURES = 24
@@ -78,31 +79,62 @@ def encode_delta(data: BytesLike, base: BytesLike) -> bytes:
     return compressor.compress(data)
 
 
-def decode_delta(stored: BytesLike, base: BytesLike, raw_length: int) -> bytes:
-    """Undo :func:`encode_delta`.
+class DeltaBase:
+    """A base, ready for the deltas that were made against it. May be shared by threads.
 
-    Raises:
-        CorruptionError: ``stored`` is not such a frame of ``raw_length`` bytes, or would inflate
-            beyond what its own length and its base can explain. Nothing is inflated then.
+    Args:
+        raw: Its raw bytes.
     """
-    declared = frame_size(stored)
-    if declared != raw_length:
-        raise CorruptionError(f"a delta declares {declared} bytes, its entry {raw_length}")
-    if raw_length > max(FREE_INFLATION, MAX_RATIO * len(stored), _BASE_RATIO * len(base)):
-        raise CorruptionError(
-            f"a delta of {len(stored)} bytes against {len(base)} would inflate to {raw_length}: "
-            "refused"
+
+    __slots__ = ("_busy", "_decompressor", "_dictionary", "size")
+
+    def __init__(self, raw: BytesLike) -> None:
+        self.size = len(raw)
+        self._dictionary = zstandard.ZstdCompressionDict(
+            bytes(raw), dict_type=zstandard.DICT_TYPE_RAWCONTENT
         )
-    dictionary = zstandard.ZstdCompressionDict(
-        bytes(base), dict_type=zstandard.DICT_TYPE_RAWCONTENT
-    )
-    decompressor = zstandard.ZstdDecompressor(
-        dict_data=dictionary, max_window_size=1 << _MAX_WINDOW_LOG
-    )
-    try:
-        raw = decompressor.decompress(stored, max_output_size=raw_length, allow_extra_data=False)
-    except (zstandard.ZstdError, MemoryError) as error:
-        raise CorruptionError(f"a damaged delta: {error}") from error
-    if len(raw) != raw_length:
-        raise CorruptionError(f"a delta gave {len(raw)} bytes instead of {raw_length}")
-    return raw
+        self._decompressor = self._new()
+        self._busy = threading.Lock()
+
+    def _new(self) -> zstandard.ZstdDecompressor:
+        return zstandard.ZstdDecompressor(
+            dict_data=self._dictionary, max_window_size=1 << _MAX_WINDOW_LOG
+        )
+
+    def decode(self, stored: BytesLike, raw_length: int) -> bytes:
+        """Undo :func:`encode_delta`.
+
+        Raises:
+            CorruptionError: ``stored`` is not such a frame of ``raw_length`` bytes, or would
+                inflate beyond what its own length and its base can explain. Nothing is inflated
+                then.
+        """
+        declared = frame_size(stored)
+        if declared != raw_length:
+            raise CorruptionError(f"a delta declares {declared} bytes, its entry {raw_length}")
+        if raw_length > max(FREE_INFLATION, MAX_RATIO * len(stored), _BASE_RATIO * self.size):
+            raise CorruptionError(
+                f"a delta of {len(stored)} bytes against {self.size} would inflate to "
+                f"{raw_length}: refused"
+            )
+        try:
+            raw = self._inflate(stored, raw_length)
+        except (zstandard.ZstdError, MemoryError) as error:
+            raise CorruptionError(f"a damaged delta: {error}") from error
+        if len(raw) != raw_length:
+            raise CorruptionError(f"a delta gave {len(raw)} bytes instead of {raw_length}")
+        return raw
+
+    def _inflate(self, stored: BytesLike, raw_length: int) -> bytes:
+        # To make a decompressor takes as long as to undo ten small deltas; two threads must
+        # not share one.
+        if not self._busy.acquire(blocking=False):
+            return self._new().decompress(
+                stored, max_output_size=raw_length, allow_extra_data=False
+            )
+        try:
+            return self._decompressor.decompress(
+                stored, max_output_size=raw_length, allow_extra_data=False
+            )
+        finally:
+            self._busy.release()

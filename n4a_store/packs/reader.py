@@ -15,7 +15,7 @@ from blake3 import blake3
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import BytesLike, raw_hash
 from n4a_store.packs.compression import decompress
-from n4a_store.packs.delta import decode_delta
+from n4a_store.packs.delta import DeltaBase
 from n4a_store.packs.entry import Codec, EntryHeader, decode_header
 from n4a_store.packs.format import (
     FOOTER_BYTES,
@@ -29,8 +29,8 @@ from n4a_store.packs.index import PackIndex
 __all__ = ["PackReader", "StoredObject", "decode_entry", "scan_entries"]
 
 
-_KEPT_BASES = 8
-_KEPT_BASE_BYTES = 4 * 1024 * 1024
+_KEPT_BASES = 32
+_KEPT_BASE_BYTES = 8 * 1024 * 1024
 _RAW, _DELTA = int(Codec.RAW), int(Codec.DELTA)  # to look up an enum's member takes time
 
 
@@ -47,21 +47,21 @@ class StoredObject(NamedTuple):
 
 
 def decode_entry(
-    header: EntryHeader, stored: BytesLike, base: BytesLike | None = None
+    header: EntryHeader, stored: BytesLike, base: DeltaBase | None = None
 ) -> BytesLike:
     """The raw bytes of an entry, verified against its id.
 
     Args:
         header: Its header.
         stored: Its stored bytes. Those of a raw entry are what is returned.
-        base: Of a delta, the raw bytes of its base.
+        base: Of a delta, its base.
 
     Raises:
         CorruptionError: They are not what was stored.
     """
     try:
         if header.codec == _DELTA and base is not None:
-            raw: BytesLike = decode_delta(stored, base, header.raw_length)
+            raw: BytesLike = base.decode(stored, header.raw_length)
         else:
             raw = decompress(header.codec, header.item_size, stored, header.raw_length)
     except CorruptionError as error:
@@ -103,7 +103,7 @@ class PackReader:
         self.name = name
         self.data = data
         self._index_verified = False
-        self._bases: dict[bytes, BytesLike] = {}
+        self._bases: dict[bytes, DeltaBase] = {}
         try:
             check_header(bytes(data[:HEADER_BYTES]))
             if len(data) < HEADER_BYTES + FOOTER_BYTES:
@@ -187,7 +187,9 @@ class PackReader:
         Raises:
             CorruptionError: They are not what was stored.
         """
-        header, stored = self.stored_at(position)
+        header = self.header_at(position)
+        start = header.payload
+        stored = self.data[start : start + header.stored_length]
         return header.kind, self._decoded(header, stored)
 
     def copy_at(self, position: int) -> tuple[int, BytesLike]:
@@ -201,7 +203,9 @@ class PackReader:
         Raises:
             CorruptionError: They are not what was stored.
         """
-        header, stored = self.stored_at(position)
+        header = self.header_at(position)
+        start = header.payload
+        stored = self.data[start : start + header.stored_length]
         if header.codec == _RAW:
             return header.kind, self._decoded(header, bytearray(stored))
         return header.kind, memoryview(self._decoded(header, stored)).toreadonly()
@@ -216,14 +220,15 @@ class PackReader:
                 f"{error} (pack {self.name})", hint="run: n4a-store fsck --full"
             ) from error
 
-    def _base_of(self, header: EntryHeader) -> BytesLike:
-        """The raw bytes of the object that a delta was made against; the last few are kept.
+    def _base_of(self, header: EntryHeader) -> DeltaBase:
+        """What a delta was made against; those used last are kept.
 
         They need no check of their own: a wrong base gives bytes that fail the delta's own id.
         """
         assert header.base is not None
-        kept = self._bases.get(header.base)
+        kept = self._bases.pop(header.base, None)
         if kept is not None:
+            self._bases[header.base] = kept  # at the end, as the one used last
             return kept
         try:
             raw = self._read_base(header.base)
@@ -231,11 +236,14 @@ class PackReader:
             raise CorruptionError(
                 f"object {header.oid.hex()[:12]} is damaged, or the base of its delta is: {error}"
             ) from error
-        if len(raw) <= _KEPT_BASE_BYTES:
-            self._bases[header.base] = raw
-            for old in list(self._bases)[:-_KEPT_BASES]:
-                self._bases.pop(old, None)  # another thread may have been faster
-        return raw
+        base = DeltaBase(raw)
+        self._bases[header.base] = base
+        room, places = _KEPT_BASE_BYTES, _KEPT_BASES
+        for oid, known in reversed(list(self._bases.items())):
+            room, places = room - known.size, places - 1
+            if room < 0 or places < 0:
+                self._bases.pop(oid, None)  # another thread may have been faster
+        return base
 
     def _read_base(self, oid: bytes) -> BytesLike:
         position = self.find(oid)

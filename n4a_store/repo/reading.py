@@ -7,7 +7,7 @@ made of those (whole trees, runs, values) is written here once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -147,6 +147,20 @@ class ObjectReader(ABC):
         with self.session():
             root = self.node(oid)
             return Tree(dict(iter_entries(root, self.node)), root.attrs)
+
+    def entries(self, oid: ObjectId) -> Mapping[str, TreeEntry]:
+        """The children of a tree by name, sorted.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            InvalidInputError: It is not a tree.
+            CorruptionError: It is damaged.
+        """
+        node = self.node(oid)
+        if node.is_shard:
+            return self.get_tree(oid).entries
+        # Python orders text by code point, which is the order of its UTF-8 bytes.
+        return {name: node.entries[name] for name in sorted(node.entries)}
 
     def get_entry(self, oid: ObjectId, name: str) -> TreeEntry | None:
         """One child of a tree, or None; of a sharded tree only the nodes on the way are read.

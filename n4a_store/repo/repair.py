@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from n4a_store.errors import CorruptionError, InvalidInputError, NotFoundError, StoreError
+from n4a_store.packs.delta import DeltaBase
 from n4a_store.packs.entry import ENTRY_HEADER_BYTES, Codec, EntryHeader, decode_header
 from n4a_store.packs.format import HEADER_BYTES
 from n4a_store.packs.reader import PackReader, StoredObject, decode_entry
@@ -156,8 +157,8 @@ def _copy_sound(builder: PackBuilder, data: memoryview) -> tuple[set[bytes], set
         try:
             if base is None:
                 raise CorruptionError("its base is lost")
-            base_raw = decode_entry(base.header, base.stored)
-            raw = decode_entry(header, data[header.payload : header.end], base_raw)
+            delta_base = DeltaBase(decode_entry(base.header, base.stored))
+            raw = decode_entry(header, data[header.payload : header.end], delta_base)
         except CorruptionError:
             broken.add(header.oid)
             continue

@@ -91,12 +91,12 @@ class _Block(AbstractContextManager[None]):
         self._sessions = sessions
 
     def __enter__(self) -> None:
-        self._sessions._enter()
+        self._sessions.enter()
         self._pid = os.getpid()
 
     def __exit__(self, *_: object) -> None:
         if self._pid == os.getpid():  # a child that was forked inside the block never entered it
-            self._sessions._leave()
+            self._sessions.leave()
 
 
 class ReadSessions:
@@ -158,7 +158,8 @@ class ReadSessions:
         """
         return self._leaseless or self._refused
 
-    def _enter(self) -> None:
+    def enter(self) -> None:
+        """Begin to use the lease; :meth:`leave` must follow, in the same process."""
         with self._mutex:
             if self._users == 0 and time.monotonic() - self._began >= IDLE_SECONDS:
                 # A process that never stops reading must not pin what was garbage hours ago.
@@ -250,7 +251,8 @@ class ReadSessions:
             )
         return "run: n4a-store fsck, if something refers to it"
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """End what :meth:`enter` began."""
         with self._mutex:
             self._users -= 1
             if self._users == 0 and self._lease is not None:

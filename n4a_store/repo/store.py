@@ -237,12 +237,17 @@ class Store(CachingReader):
         return self._read(oid, self.odb.copy)
 
     def _read(self, oid: bytes, read: _Read) -> tuple[int, BytesLike]:
-        with self.session():
+        self._check_open()
+        # Not ``with self.session()``: nobody forks within a single read.
+        self.sessions.enter()
+        try:
             while True:
                 try:
                     return self._attempt(oid, read)
                 except PackGoneError as error:
                     self._forget(error, oid)
+        finally:
+            self.sessions.leave()
 
     def _forget(self, gone: PackGoneError, oid: bytes) -> None:
         """Forget a pack that gc dropped since it was listed; raise if it should be there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from n4a_store import CorruptionError, Kind
 from n4a_store.objects.oid import raw_hash
-from n4a_store.packs.delta import decode_delta, encode_delta, sketch
+from n4a_store.packs.delta import DeltaBase, encode_delta, sketch
 from n4a_store.packs.entry import Codec
 from n4a_store.packs.reader import PackReader
 from n4a_store.packs.writer import PackWriter
@@ -23,7 +24,7 @@ BASE = RNG.normal(size=(300, 10)).tobytes()
 
 @given(st.binary(max_size=2_000), st.binary(max_size=2_000))
 def test_round_trip(data: bytes, base: bytes) -> None:
-    assert decode_delta(encode_delta(data, base), base, len(data)) == data
+    assert DeltaBase(base).decode(encode_delta(data, base), len(data)) == data
 
 
 @given(st.integers(0, 400), st.integers(1, 255))
@@ -32,7 +33,7 @@ def test_damage_is_noticed_or_harmless_never_a_crash(at: int, flip: int) -> None
     stored = bytearray(encode_delta(data, BASE))
     stored[at % len(stored)] ^= flip
     with contextlib.suppress(CorruptionError):
-        assert len(decode_delta(bytes(stored), BASE, len(data))) == len(data)
+        assert len(DeltaBase(BASE).decode(bytes(stored), len(data))) == len(data)
 
 
 def test_what_is_shared_costs_little() -> None:
@@ -62,11 +63,23 @@ def test_small_and_dull_content_has_few_features(data: bytes) -> None:
 def test_a_declared_length_is_checked_before_anything_is_inflated() -> None:
     bomb = zstandard.ZstdCompressor(level=19).compress(bytes(80_000_000))
     with pytest.raises(CorruptionError, match="refused"):
-        decode_delta(bomb, b"base", 80_000_000)
+        DeltaBase(b"base").decode(bomb, 80_000_000)
     with pytest.raises(CorruptionError, match="declares"):
-        decode_delta(encode_delta(b"abc" * 100, b"base"), b"base", 1 << 40)
+        DeltaBase(b"base").decode(encode_delta(b"abc" * 100, b"base"), 1 << 40)
     with pytest.raises(CorruptionError, match="not a zstd frame"):
-        decode_delta(b"nonsense", b"base", 8)
+        DeltaBase(b"base").decode(b"nonsense", 8)
+
+
+def test_threads_share_a_base() -> None:
+    variants = [BASE[:cut] + bytes(200) for cut in range(10_000, 26_000, 1_000)]
+    base = DeltaBase(BASE)
+    jobs = [(encode_delta(data, BASE), data) for data in variants] * 20
+
+    def undo(job: tuple[bytes, bytes]) -> bool:
+        return base.decode(job[0], len(job[1])) == job[1]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(undo, jobs))
 
 
 def pack(base_is_there: bool = True) -> tuple[PackReader, bytes, bytes]:
