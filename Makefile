@@ -95,9 +95,10 @@ torture: $(VENV)/installed-test
 slow: $(VENV)/installed-test
 	N4A_TORTURE_SECONDS=$${N4A_TORTURE_SECONDS:-30} $(BIN)/python -m pytest -q -m "slow and not torture"
 
-# Of the slow tests, those that CI has the time for: the demo, and a handful of mutants.
+# Of the slow tests, those that CI has the time for: the demo, the tutorial from a fresh clone, and a
+# handful of mutants.
 slow-in-ci: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q -m slow tests/demo tests/cli tests/mutation
+	$(BIN)/python -m pytest -q -m slow tests/demo tests/cli tests/mutation tests/docs
 
 # nirs4all brings a gigabyte along, so it has an environment of its own.
 nirs4all:
