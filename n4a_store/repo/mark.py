@@ -32,6 +32,7 @@ _BLOB = int(Kind.BLOB)
 
 Bytes2D = NDArray[np.uint8]
 Keys = NDArray[np.uint64]
+Words = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,21 @@ class _Pack:
         self.reader = reader
         index = reader.index
         self.keys: Keys = np.frombuffer(index.key_bytes, dtype="<u8")
-        self.tails: Bytes2D = np.frombuffer(index.tail_bytes, dtype=np.uint8).reshape(-1, 24)
+        self.tails: Words = np.frombuffer(index.tail_bytes, dtype="<u8").reshape(-1, 3)
         self.kinds: NDArray[np.uint8] = np.frombuffer(index.kinds, dtype=np.uint8)
         self.marks: NDArray[np.bool_] = np.zeros(len(self.keys), dtype=np.bool_)
 
+    def copy(self) -> _Pack:
+        """The same pack, with marks of its own."""
+        other = _Pack(self.pack_id, self.reader)
+        other.marks = self.marks.copy()
+        return other
 
-def _split(oids: Bytes2D) -> tuple[Keys, Bytes2D]:
-    keys = np.ascontiguousarray(oids[:, :8]).view(">u8").ravel().astype("<u8")
-    return keys, oids[:, 8:]
+
+def _split(oids: Bytes2D) -> tuple[Keys, Words]:
+    """The first 8 bytes as the index orders them, and the others, to be compared as words."""
+    words = oids.view("<u8")
+    return words[:, 0].byteswap(), words[:, 1:]
 
 
 class Marker:
@@ -129,6 +137,15 @@ class Marker:
     def marked(self) -> int:
         """How many objects are marked."""
         return sum(int(np.count_nonzero(pack.marks)) for pack in self._packs)
+
+    def marked_too(self) -> Marker:
+        """Another marker over the same packs, with the same marks, to be marked further."""
+        other = Marker(())
+        other._packs = [pack.copy() for pack in self._packs]
+        other._known, other._large = dict(self._known), list(self._large)
+        other._keys, other._where = self._keys, self._where
+        other.missing = list(self.missing)
+        return other
 
     def unmark_all(self) -> None:
         """Begin again, with the same packs."""
@@ -221,7 +238,7 @@ class Marker:
             for at in lost.tolist():
                 parent = parents[int(owner[at])]
                 self.missing.append(Missing(oids[at].tobytes(), parent, "missing"))
-        for number in np.unique(numbers[numbers >= 0]).tolist():
+        for number in np.flatnonzero(np.bincount(numbers[numbers >= 0])).tolist():
             pack = self._packs[number]
             chosen = numbers == number
             at = positions[chosen]
@@ -231,10 +248,11 @@ class Marker:
                 for position in np.unique(at[wrong]).tolist():
                     oid = pack.reader.index.oid_at(position)
                     self.missing.append(Missing(oid, None, "of another kind than its parent says"))
-            fresh = np.unique(at[~pack.marks[at]])
+            fresh = at[~pack.marks[at]]
+            before = np.count_nonzero(pack.marks)
             pack.marks[fresh] = True
-            self._count += len(fresh)
-            inner = fresh[pack.kinds[fresh] != _BLOB]
+            self._count += int(np.count_nonzero(pack.marks) - before)
+            inner = np.unique(fresh[pack.kinds[fresh] != _BLOB])
             stack.extend((number, position) for position in inner.tolist())
 
     def _find_many(self, oids: Bytes2D) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -267,7 +285,7 @@ class Marker:
     def _find_in_table(
         self,
         keys: Keys,
-        tails: Bytes2D,
+        tails: Words,
         numbers: NDArray[np.int64],
         positions: NDArray[np.int64],
     ) -> None:

@@ -136,8 +136,8 @@ def mark_store(
         store: The store.
         states: The packs to mark in.
         since_us: The age of the oldest reflog entry that counts; None for all of them.
-        progress: Called after each batch with the objects marked so far, by both, and how many
-            that can be at most: garbage is not marked, so the end may come sooner.
+        progress: Called after each batch with the objects marked so far, and how many that can be
+            at most: garbage is not marked, so the end may come sooner.
 
     Raises:
         CorruptionError: A root or an object on the way is missing or damaged.
@@ -149,7 +149,7 @@ def mark_store(
         held = [row for row in rows.values() if row.state is PackState.HELD]
     store.odb.add(rows.values())
     packs = [(pack_id, store.odb.reader(pack_id)) for pack_id in rows]
-    most = 2 * sum(row.objects for row in rows.values())
+    most = sum(row.objects for row in rows.values())
     before = 0
 
     def count(marked: int) -> None:
@@ -157,11 +157,14 @@ def mark_store(
             progress(before + marked, most)
 
     count(0)
-    first, second = Marker(packs), Marker(packs)
-    for marker, roots in ((first, living), (second, living + undo)):
-        before += marker.mark(roots, count)
-        mark_held(marker, store, held)
-        refuse_missing(marker)
+    first = Marker(packs)
+    before = first.mark(living, count)
+    mark_held(first, store, held)
+    refuse_missing(first)
+    # What lives is kept: only what undo adds has to be walked for the second mark.
+    second = first.marked_too()
+    second.mark(undo, count)
+    refuse_missing(second)
     count(most - before)
     return Reachability(first, second, rows, len(living) + len(undo))
 
