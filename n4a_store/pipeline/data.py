@@ -11,6 +11,7 @@ that is what makes the numbers equal bit for bit.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -29,7 +30,9 @@ __all__ = [
     "check_data",
     "frozen",
     "initial_state",
+    "is_sparse",
     "received",
+    "table_bytes",
 ]
 
 
@@ -56,13 +59,16 @@ class TrainingData:
         return int(self.X.shape[0])
 
 
+_SPARSE_PARTS = ("data", "indices", "indptr")
+
+
 def as_table(X: Any, what: str) -> Any:
     """``X`` as a table of numbers with two dimensions.
 
     Raises:
         InvalidInputError: It has another shape, or is empty.
     """
-    table = X.tocsr() if callable(getattr(X, "tocsr", None)) else _as_array(X, what)
+    table = X.tocsr() if is_sparse(X) else _as_array(X, what)
     if table.ndim != 2:
         hint = "one row a sample: reshape(1, -1) for a single one" if table.ndim == 1 else None
         raise InvalidInputError(
@@ -92,17 +98,48 @@ def _plain(array: Any) -> Any:
     then differ in nothing else.
     """
     if not isinstance(array, np.ndarray):
-        return array
+        return frozen(array)
     plain = np.asarray(array)
     return frozen(plain if array.dtype.hasobject else plain.view(np.dtype(array.dtype.str)))
 
 
 def frozen(table: Any) -> Any:
     """The same rows, which nobody may change: branches and pipelines share what they train on."""
+    if is_sparse(table):
+        return _frozen_sparse(table)
     if not isinstance(table, np.ndarray):
         return table
     shared = table.view()
     shared.flags.writeable = False
+    return shared
+
+
+def is_sparse(table: Any) -> bool:
+    """Whether ``table`` is a sparse matrix or array of scipy."""
+    return callable(getattr(table, "tocsr", None))
+
+
+def table_bytes(table: Any) -> int:
+    """What the numbers of a table take in memory."""
+    if is_sparse(table):
+        rows = table.tocsr()
+        return sum(getattr(rows, part).nbytes for part in _SPARSE_PARTS)
+    return int(getattr(table, "nbytes", 0))
+
+
+def _frozen_sparse(table: Any) -> Any:
+    """A sparse table of its own over the same numbers, none of which can be written.
+
+    Of its own, because a step can change a sparse table without writing a number: scikit-learn's
+    own SVC gives the one it is handed other arrays.
+    """
+    rows = table.tocsr()
+    if not rows.has_sorted_indices:
+        # Who needs them in order sorts them in place.
+        rows = rows.sorted_indices()
+    shared = copy.copy(rows)
+    for part in _SPARSE_PARTS:
+        setattr(shared, part, frozen(getattr(rows, part)))
     return shared
 
 
@@ -117,7 +154,7 @@ def _targets(y: Any, rows: int, what: str) -> Any:
 
 def received(value: Any) -> Any:
     """The same data in a process that they were sent to: a dataclass with arrays anywhere."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) or is_sparse(value):
         return _plain(value)
     if isinstance(value, tuple):
         return value if hasattr(value, "_fields") else type(value)(map(received, value))
@@ -178,6 +215,13 @@ class Lane:
     y_train: np.ndarray
     transformers: tuple[str, ...] = ()
     encoders: tuple[Encoder, ...] = ()
+
+    def handed(self) -> Lane:
+        """The same for one fit: what it does to the tables it is given, no other fit sees."""
+        if not is_sparse(self.X_train):
+            return self
+        tables = {part: frozen(getattr(self, part)) for part in ("X_train", "X_held", "X_test")}
+        return replace(self, **tables)
 
     @property
     def dependencies(self) -> list[str]:

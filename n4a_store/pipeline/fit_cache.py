@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from n4a_store.pipeline.controllers.transform import fit_transform
+from n4a_store.pipeline.data import table_bytes
 from n4a_store.pipeline.estimators import params_of
 from n4a_store.pipeline.fingerprint import Describer, Uncertain, data_id, digest
 
@@ -142,7 +143,7 @@ class FitCache:
             fitted, transformed, seconds = self._fit(operator, X, y)
             if seconds > _WORTH_NOTING and len(self.slow) < _MOST_NOTED:
                 self.slow[key] = seconds
-        self._keep(key, _Kept(fitted, transformed, seconds, getattr(transformed, "nbytes", 0)))
+        self._keep(key, _Kept(fitted, transformed, seconds, table_bytes(transformed)))
         return fitted, transformed
 
     def _fit(self, operator: Any, X: Any, y: Any) -> tuple[Any, Any, float]:

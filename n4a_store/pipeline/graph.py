@@ -23,6 +23,8 @@ from n4a_store.artifacts.serializers.libraries import library_of
 from n4a_store.artifacts.types import ArtifactType
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.oid import ObjectId
+from n4a_store.pipeline.data import frozen
+from n4a_store.pipeline.finite import named_bad_numbers
 from n4a_store.pipeline.predictions import Prediction, as_columns, average, predict
 
 __all__ = ["ModelGraph", "VersionMismatchWarning"]
@@ -67,7 +69,8 @@ class ModelGraph:
 
         Raises:
             CorruptionError: A stored artifact is damaged; nothing of it was deserialised.
-            InvalidInputError: ``X`` is not what a model was fitted on, or one is no model.
+            InvalidInputError: ``X`` is not what a model was fitted on or holds a number that it
+                does not take, or one is no model.
         """
         call = _Call(X, {(): X})
         return average([self._one(node, call) for node in models], weights)
@@ -98,7 +101,8 @@ class ModelGraph:
         table = self._transformed(chain, call)
         model = self._load(node, stored)
         _check_width(node, model, table)
-        return predict(model, table, encoders)
+        with named_bad_numbers(call.X, table, _called(node, model)):
+            return predict(model, frozen(table), encoders)
 
     def _meta(self, node: ArtifactNode, stored: StoredArtifact, call: _Call) -> Prediction:
         sources: dict[tuple[Any, ...], list[ArtifactNode]] = {}
@@ -113,7 +117,8 @@ class ModelGraph:
         model = self._load(node, stored)
         columns = np.hstack(blocks)
         _check_width(node, model, columns)
-        return predict(model, columns, ())
+        with named_bad_numbers(call.X, columns, _called(node, model)):
+            return predict(model, columns, ())
 
     def _transformed(self, chain: list[ArtifactNode], call: _Call) -> Any:
         """The rows behind a chain of transformers; chains that begin alike share their work."""
@@ -122,7 +127,8 @@ class ModelGraph:
             before = self._transformed(chain[:-1], call)
             transformer = self._load(chain[-1], self._read(chain[-1]))
             _check_width(chain[-1], transformer, before)
-            call.tables[key] = transformer.transform(before)
+            with named_bad_numbers(call.X, before, _called(chain[-1], transformer)):
+                call.tables[key] = frozen(transformer.transform(frozen(before)))
         return call.tables[key]
 
     def _read(self, node: ArtifactNode) -> StoredArtifact:
@@ -142,12 +148,16 @@ class ModelGraph:
         return loaded
 
 
+def _called(node: ArtifactNode, fitted: Any) -> str:
+    return f"{node.artifact_id} ({type(fitted).__name__})"
+
+
 def _check_width(node: ArtifactNode, fitted: Any, table: Any) -> None:
     """A clear error before the estimator's own, where the estimator says what it expects."""
     expected = getattr(fitted, "n_features_in_", None)
     if isinstance(expected, int) and table.shape[1] != expected:
         raise InvalidInputError(
-            f"{node.artifact_id} ({type(fitted).__name__}) was fitted on {expected} features, "
+            f"{_called(node, fitted)} was fitted on {expected} features, "
             f"and was given {table.shape[1]}",
             hint="predict on spectra of the same wavelengths, in the same order",
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from n4a_store.errors import InvalidInputError, SerializationError, StoreError
-from n4a_store.pipeline.data import Lane, PathState, frozen
+from n4a_store.pipeline.data import Lane, PathState, frozen, is_sparse
 from n4a_store.pipeline.estimators import class_name
 from n4a_store.pipeline.rehearsal import Outlook, Rehearsal
 from n4a_store.pipeline.steps import Place, Step
@@ -127,9 +127,7 @@ def check_rows(transformed: Any, rows: int, step: Step, operator: object) -> Any
     Raises:
         InvalidInputError: It has another number of rows or no two dimensions.
     """
-    table = transformed.tocsr() if callable(getattr(transformed, "tocsr", None)) else transformed
-    if not callable(getattr(transformed, "tocsr", None)):
-        table = np.asarray(transformed)
+    table = transformed.tocsr() if is_sparse(transformed) else np.asarray(transformed)
     if table.ndim != 2 or table.shape[0] != rows:
         raise InvalidInputError(
             f"{step.where}: {class_name(operator)} turned {rows} rows into shape {table.shape}",

@@ -70,7 +70,7 @@ class ModelController(Controller):
             if is_refit and not step.options["refit"]:
                 continue
             with named_errors(step, lane):
-                artifact_id = self._train(step, lane, state, seen, orchestrator)
+                artifact_id = self._train(step, lane.handed(), state, seen, orchestrator)
             (refitted if is_refit else folds).append(artifact_id)
         trained = seen.close(
             state.selector.at(step.index),

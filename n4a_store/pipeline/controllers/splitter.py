@@ -61,7 +61,7 @@ class SplitterController(Controller):
         context = orchestrator.context
         splitter = clone_estimator(step.operators[0])
         whole = state.lanes[0]
-        folds = _folds(splitter, whole.X_train, context.training, step)
+        folds = _folds(splitter, whole.handed().X_train, context.training, step)
         selector = state.selector.at(step.index)
         context.artifact_registry.register(
             splitter,

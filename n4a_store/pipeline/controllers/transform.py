@@ -55,7 +55,7 @@ class TransformController(Controller):
         lanes = []
         for lane in state.lanes:
             with named_errors(step, lane):
-                lanes.append(self._fit(step, lane, state, orchestrator))
+                lanes.append(self._fit(step, lane.handed(), state, orchestrator))
         return [state.with_lanes(lanes)]
 
     def _fit(self, step: Step, lane: Lane, state: PathState, orchestrator: Orchestrator) -> Lane:
