@@ -3,7 +3,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test large lint types docs check torture slow slow-in-ci nirs4all test-nirs4all mutants bench bench-full clean
+.PHONY: help venv demo test large lint types docs check torture explore slow slow-in-ci nirs4all test-nirs4all mutants bench bench-full clean
 
 # The first Python that is new enough, unless the caller names one: make PYTHON=/opt/python3.12 test
 ifndef PYTHON
@@ -22,6 +22,7 @@ help:
 	@echo 'make large    the tests with torch, keras and catboost: half a gigabyte to install'
 	@echo 'make check    what CI runs: lint, types, tests, docs'
 	@echo 'make torture  crashes, races and damage at random, each for N4A_TORTURE_SECONDS (default 30)'
+	@echo 'make explore  every interleaving of the protocol with three preemptions and one death'
 	@echo 'make slow     the other tests that take long'
 	@echo 'make mutants  break the protocol in every way that is listed, and see the tests notice'
 	@echo 'make nirs4all the tests with the real nirs4all, in an environment of their own'
@@ -91,6 +92,10 @@ check: lint types test
 # Each test goes on for N4A_TORTURE_SECONDS.
 torture: $(VENV)/installed-test
 	N4A_TORTURE_SECONDS=$${N4A_TORTURE_SECONDS:-30} $(BIN)/python -m pytest -q -m torture
+
+# To the end, and with any number of preemptions: make explore EXPLORE='--preemptions any'
+explore: $(VENV)/installed-test
+	$(BIN)/python -m tests.protocol.exhaust $(EXPLORE)
 
 slow: $(VENV)/installed-test
 	N4A_TORTURE_SECONDS=$${N4A_TORTURE_SECONDS:-30} $(BIN)/python -m pytest -q -m "slow and not torture"

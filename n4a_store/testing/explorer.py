@@ -1,72 +1,34 @@
 """An explorer of interleavings: the real protocol, every order of its steps up to a bound.
 
-A :class:`Scenario` prepares a small store and names the processes that then work on it. The
-explorer runs it again and again, each time with other choices of who takes the next step and who
-is killed, fewest *preemptions* first: a preemption takes the turn from a process that could have
-gone on. It leaves out a choice only when the same disk, the same knowledge of every process and
-at least as many preemptions to spend have been seen before. After every step and at every end it
-checks the invariants (:mod:`n4a_store.testing.invariants`).
+A :class:`~n4a_store.testing.scenario.Scenario` names the processes that work on a small store. The
+explorer goes through every order of their steps, and every moment at which one of them is killed,
+with a bound on the *preemptions*: a preemption takes the turn from a process that could have gone
+on. Orders that lead to the same disk and the same knowledge of every process go on as one.
+
+It does not play each order. What a step does is learned from real runs
+(:mod:`n4a_store.testing.learning`); only what no run has shown yet is played, and each different
+end, which is then checked as a whole. Fewer preemptions are explored before more, so what was
+found or gone through holds for the smaller bound even when the larger is not exhausted.
 """
 
 from __future__ import annotations
 
-import random
-import shutil
+import heapq
+import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path as Folder
 
-from n4a_store.repo.store import Store
-from n4a_store.settings import Durability, Settings
-from n4a_store.testing.invariants import Broken, check_end, check_step, files_of
-from n4a_store.testing.stepping import Process, as_processes, is_locked
+from n4a_store.testing.invariants import Broken, check_end, check_step
+from n4a_store.testing.learning import Effect, Learned
+from n4a_store.testing.scenario import Mind, Run, Scenario, Stage
+from n4a_store.testing.seams import as_processes
+from n4a_store.testing.sight import Disk
 
-__all__ = ["Bound", "Exploration", "Role", "Scenario", "Violation", "explore", "follow", "replay"]
+__all__ = ["Bound", "Exploration", "Violation", "explore", "follow", "replay"]
 
-_SETTINGS = Settings(durability=Durability.NONE, allow_network_filesystem=True)
-_TABLES = ("refs", "reflog", "pins", "packs")
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """One process of a scenario.
-
-    Args:
-        name: What it is called.
-        body: What it does, step by step.
-        before: What it has done before the exploration begins.
-        expected: Errors that are a fair end for it.
-        collects: Whether it is a gc or repack.
-        mortal: Whether it may be the one that is killed.
-    """
-
-    name: str
-    body: Callable[[Process], None]
-    before: Callable[[Process], None] | None = None
-    expected: tuple[type[Exception], ...] = ()
-    collects: bool = False
-    mortal: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """A store and who works on it.
-
-    Args:
-        name: What it is called.
-        prepare: Fills the store, through the public door.
-        roles: The processes.
-    """
-
-    name: str
-    prepare: Callable[[Store], None]
-    roles: tuple[Role, ...]
-
-    def only(self, *names: str) -> Scenario:
-        """The same store with some of the processes."""
-        chosen = tuple(role for role in self.roles if role.name in names)
-        return replace(self, name=f"{self.name}: {', '.join(names)}", roles=chosen)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +36,22 @@ class Bound:
     """How far to go.
 
     Args:
-        preemptions: At most so many in one interleaving.
+        preemptions: At most so many in one interleaving; None for any number.
         kills: At most so many in one interleaving.
-        runs: Stop after so many runs, None for no limit.
+        runs: Stop after so many real runs, None for no limit.
         seconds: Stop after this time, None for no limit.
-        seed: In which order to explore; it matters only when the exploration stops early.
     """
 
-    preemptions: int = 3
+    preemptions: int | None = 3
     kills: int = 1
     runs: int | None = None
     seconds: float | None = None
-    seed: int = 1
+
+    def steps(self) -> list[int | None]:
+        """The numbers of preemptions to explore, one after another."""
+        if self.preemptions is None:
+            return [0, 1, None]
+        return list(range(self.preemptions + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,282 +80,358 @@ class Exploration:
     """What has been explored.
 
     Args:
-        interleavings: Runs that went to their end.
-        merged: Runs that met a known state and were left there.
-        states: Distinct states.
-        steps: Steps taken in all runs.
-        pending: Choices that the bound left unexplored; 0 when it was exhausted.
+        exhausted: Up to how many preemptions everything was; None for any number, -1 for not even
+            those without.
+        interleavings: How many orders of steps these are, from the beginning to an end.
+        states: Different states in which a process could take a step.
+        steps: Different steps out of these states.
+        ends: Different ends, each of them checked.
+        learned: Different steps of single processes that all of them consist of.
+        runs: Real runs, and how many of their steps repeated what had been learned.
         violation: The first that was found.
     """
 
     scenario: str
     bound: Bound
+    exhausted: int | None = -1
     interleavings: int = 0
-    merged: int = 0
     states: int = 0
     steps: int = 0
-    pending: int = 0
+    ends: int = 0
+    learned: int = 0
+    runs: int = 0
+    compared: int = 0
     seconds: float = 0.0
     violation: Violation | None = None
 
+    @property
+    def complete(self) -> bool:
+        """Whether the bound was exhausted."""
+        return self.exhausted == self.bound.preemptions
+
     def __str__(self) -> str:
-        rest = "all of them" if not self.pending else f"{self.pending} choices left"
+        def preemptions(number: int | None) -> str:
+            return "any number of" if number is None else str(number)
+
+        what = f"all {self.interleavings:,} interleavings with {preemptions(self.exhausted)}"
+        if self.exhausted == -1:
+            what = f"not all with 0 of {preemptions(self.bound.preemptions)}"
+        elif not self.complete:
+            what += f", not all with {preemptions(self.bound.preemptions)}"
         return (
-            f"{self.scenario}: {self.interleavings} interleavings to the end, "
-            f"{self.merged} merged, {self.states} states, {self.steps} steps, "
-            f"{self.bound.preemptions} preemptions, "
-            f"{self.bound.kills} kills, {self.seconds:.1f} s ({rest})"
+            f"{self.scenario}: {what} preemptions, {self.bound.kills} kills: "
+            f"{self.states:,} states, {self.steps:,} steps, {self.ends:,} ends; "
+            f"{self.learned:,} steps learned in {self.runs:,} real runs, "
+            f"{self.compared:,} repeated alike; {self.seconds:.1f} s"
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """A choice after others: the name of who goes on, with ``!`` before it who is killed."""
+class _Enough(Exception):
+    """A bound on runs or seconds has been reached."""
 
-    before: _Choice | None
-    choice: str
-    preemptions: int
 
-    def path(self) -> list[str]:
-        """All choices from the beginning."""
-        found: list[str] = []
-        at: _Choice | None = self
-        while at is not None:
-            found.append(at.choice)
-            at = at.before
-        return found[::-1]
+# A choice (who goes on, or with ``!`` before it who is killed) after others.
+Path = tuple["Path | None", str]
+
+
+def _choices(path: Path | None) -> list[str]:
+    """All choices from the beginning."""
+    found: list[str] = []
+    while path is not None:
+        path, choice = path
+        found.append(choice)
+    return found[::-1]
+
+
+Minds = tuple[Mind, ...]
+State = tuple[Disk, Minds]
+_NOBODY = -1
+# Bits for a number of ways: more than there are orders of a few hundred steps of four processes.
+_FIELD = 512
 
 
 @dataclass(slots=True)
-class _Run:
-    """One run of a scenario: its processes and whose turn it is."""
+class _Reached:
+    """A state, and how it was reached.
 
-    store: Store
-    processes: dict[str, Process]
-    turn: str | None = None
-    trace: list[str] = field(default_factory=list)
-    _catalog: tuple[int, ...] | None = None
+    Args:
+        last: One way there.
+        ways: In how many ways, by whose turn it is.
+    """
 
-    def take(self, choice: str) -> None:
-        """Make one choice."""
-        process = self.processes[choice.removeprefix("!")]
-        if choice.startswith("!"):
-            self.trace.append(f"{process.name} is killed before: {process.at}")
-            process.kill()
-        else:
-            self.trace.append(f"{process.name}: {process.at}")
-            check_step(self.store, process, self.processes.values())
-            if process.at.name == "catalog-commit":
-                self._catalog = None
-            self.turn = process.name
-            process.advance()
-        if process.failure is not None:
-            raise Broken(f"{process.name} failed: {process.failure!r}") from process.failure
-
-    def turn_of(self, name: str, until: str) -> None:
-        """Let one process go on until it stands before a step; see :func:`follow`."""
-        wanted, _, times = until.partition("#")
-        left = int(times or 1)
-        process = self.processes[name]
-        while self._can_go_on(process):
-            if wanted and str(process.at).startswith(wanted):
-                left -= 1
-                if not left:
-                    return
-            self.take(name)
-
-    def runnable(self) -> list[str]:
-        """Who could take a step."""
-        return [name for name, process in self.processes.items() if self._can_go_on(process)]
-
-    def _can_go_on(self, process: Process) -> bool:
-        if process.over:
-            return False
-        if process.at.name != "lock":
-            return True
-        path = self.store.path / process.at.path
-        return not path.exists() or not is_locked(path)
-
-    def mortals(self, kills: int) -> list[str]:
-        """Who could be killed."""
-        if sum(process.killed for process in self.processes.values()) >= kills:
-            return []
-        return [
-            name
-            for name, process in self.processes.items()
-            if process.begun and not process.over and process.mortal
-        ]
-
-    def state(self) -> int:
-        """A hash of everything that the future depends on, but for whose turn it is."""
-        if self._catalog is None:
-            with self.store.catalog.read() as reader:
-                sums = [reader.summary(table).total for table in _TABLES]
-                self._catalog = (*sums, reader.generation(), reader.sequence())
-        knowledge = tuple(process.seen for process in self.processes.values())
-        return hash((self._catalog, files_of(self.store), knowledge))
-
-    def end(self) -> None:
-        """Leave nothing behind."""
-        for process in self.processes.values():
-            if not process.over:
-                process.kill()
-            process.join()
-            process.store.catalog.close()
-            process.store.odb.close()
-        self.store.close()
+    last: Path | None
+    ways: dict[int, int] = field(default_factory=dict)
 
 
 class _Explorer:
-    def __init__(self, scenario: Scenario, bound: Bound, folder: Path) -> None:
-        self._scenario = scenario
+    """One exploration of a scenario."""
+
+    def __init__(self, scenario: Scenario, bound: Bound, folder: Folder) -> None:
         self._bound = bound
-        self._template = folder / "template"
-        self._place = folder / "store"
-        self._waiting: list[list[_Choice | None]] = [[] for _ in range(bound.preemptions + 1)]
-        self._seen: set[tuple[int, str | None]] = set()
-        self._ends: set[int] = set()
-        self._random = random.Random(bound.seed)
+        self._stage = Stage(scenario, folder)
+        self._learned = Learned(self._stage.sight)
+        self._ends: set[State] = set()
+        self._began = time.monotonic()
         self.report = Exploration(scenario.name, bound)
-        with Store.init(self._template, settings=_SETTINGS) as store:
-            scenario.prepare(store)
 
     def run(self) -> Exploration:
         """Explore until the bound."""
-        report, bound = self.report, self._bound
-        began = time.monotonic()
-        self._waiting[0].append(None)
-        while (choice := self._next()) is not _NOTHING:
-            if bound.runs is not None and report.interleavings + report.merged >= bound.runs:
-                report.pending += 1
-                break
-            if bound.seconds is not None and time.monotonic() - began >= bound.seconds:
-                report.pending += 1
-                break
-            self._explore(choice)
-            if report.violation is not None:
-                break
-        report.pending += sum(len(waiting) for waiting in self._waiting)
-        report.states = len({state for state, _ in self._seen})
-        report.seconds = time.monotonic() - began
+        report = self.report
+        try:
+            for preemptions in self._bound.steps():
+                layer = _Layer(self, preemptions)
+                layer.run(self._begin())
+                report.exhausted, report.interleavings = preemptions, layer.interleavings
+                report.states, report.steps = layer.states, layer.steps
+                self._count()
+                log.info("%s", report)
+        except _Enough:
+            report.states, report.steps = layer.states, layer.steps
+        except _Found as found:
+            report.violation = found.violation
+        self._count()
         return report
 
-    def _next(self) -> _Choice | None:
-        """A choice with the fewest preemptions: so a state is first met with the most to spend."""
-        for waiting in self._waiting:
-            if waiting:
-                # Anywhere in the tree, so that a bounded exploration is not all in one corner.
-                at = self._random.randrange(len(waiting))
-                waiting[at], waiting[-1] = waiting[-1], waiting[at]
-                return waiting.pop()
-        return _NOTHING
+    def _count(self) -> None:
+        report = self.report
+        report.ends = len(self._ends)
+        report.learned, report.compared = self._learned.steps, self._learned.compared
+        report.runs = self._stage.runs
+        report.seconds = time.monotonic() - self._began
 
-    def _explore(self, choice: _Choice | None) -> None:
-        run = self.begin()
+    def _begin(self) -> State:
+        run = self._stage.begin()
+        run.end()
+        return run.disk, tuple(run.minds.values())
+
+    def check_bound(self) -> None:
+        """Stop here if it is enough."""
+        bound = self._bound
+        late = bound.seconds is not None and time.monotonic() - self._began >= bound.seconds
+        if late or (bound.runs is not None and self._stage.runs >= bound.runs):
+            raise _Enough
+
+    @property
+    def kills(self) -> int:
+        """How many processes may be killed."""
+        return self._bound.kills
+
+    def take(self, state: State, index: int, path: Path) -> Effect:
+        """What the last choice of a path does, which is about a process of a state."""
+        disk, minds = state
+        mind = minds[index]
+        kill = path[1].startswith("!")
+        if mind.writes and not kill:
+            try:
+                check_step(disk, mind, minds)
+            except Broken as broken:
+                raise self._found(path, broken) from broken
+        effect = self._learned.effect(mind, kill, disk)
+        if effect is None:
+            self.check_bound()
+            effect = self._play(path)
+        if effect[0].failure is not None:
+            raise self._found(path, Broken(f"{mind.name} failed: {effect[0].failure}"))
+        return effect
+
+    def _play(self, path: Path) -> Effect:
+        """Play what has not been learned yet, and whatever else is new from there on."""
+        run = self._stage.begin()
+        effects: list[Effect] = []
+        choices = iter(_choices(path))
+
+        def ask() -> str | None:
+            choice = next(choices, None)
+            if choice is None:
+                if not effects:  # the path has just been gone to its end
+                    effects.append((run.minds[path[1].removeprefix("!")], run.disk))
+                choice = self._new_step(run)
+            return choice
+
         try:
-            for name in choice.path() if choice is not None else ():
-                run.take(name)
-                self.report.steps += 1
-            if self._go_on(run, choice):
-                self.report.interleavings += 1
-                self._check_end(run)
-            else:
-                self.report.merged += 1
-        except Broken as broken:
-            choices = tuple(_choice_of(line) for line in run.trace)
-            self.report.violation = Violation(
-                self._scenario.name, str(broken), choices, tuple(run.trace)
-            )
+            self._learned.play(run, ask)
         finally:
             run.end()
+        return effects[0]
 
-    def _go_on(self, run: _Run, choice: _Choice | None) -> bool:
-        """Run on with nobody preempted, and leave every other choice for later; True at an end."""
-        used = 0 if choice is None else choice.preemptions
-        while True:
-            names = run.runnable()
-            if not names:
-                if not all(process.over for process in run.processes.values()):
-                    raise Broken("all that are left wait for each other")
-                return True
-            key = (run.state(), run.turn)
-            if key in self._seen:
-                return False
-            self._seen.add(key)
-            turn = run.turn if run.turn in names else None
-            chosen = turn or names[0]
-            for name in names:
-                cost = used + (turn is not None)
-                if name != chosen and cost <= self._bound.preemptions:
-                    self._waiting[cost].append(_Choice(choice, name, cost))
-            for name in run.mortals(self._bound.kills):
-                self._waiting[used].append(_Choice(choice, "!" + name, used))
-            choice = _Choice(choice, chosen, used)
-            run.take(chosen)
-            self.report.steps += 1
+    def _new_step(self, run: Run) -> str | None:
+        """Who would now do something that has not been learned; first who did it last."""
+        last = run.choices[-1]
+        for name in sorted(run.minds, key=lambda name: name != last):
+            mind = run.minds[name]
+            if mind.can_go_on(run.disk) and self._learned.effect(mind, False, run.disk) is None:
+                return name
+        return None
 
-    def _check_end(self, run: _Run) -> None:
-        end = run.state()
-        if end not in self._ends:
-            self._ends.add(end)
+    def end(self, state: State, last: Path | None) -> None:
+        """Check an end of all processes, by a real run that leads there."""
+        if state in self._ends:
+            return
+        if not all(mind.over for mind in state[1]):
+            assert last is not None
+            raise self._found(last, Broken("all that are left wait for each other"))
+        self.check_bound()
+        run = self._stage.begin()
+        choices = iter(_choices(last))
+        try:
+            self._learned.play(run, lambda: next(choices, None))
             check_end(run.store, list(run.processes.values()))
+        except Broken as broken:
+            raise _Found(self._violation(run, broken)) from broken
+        finally:
+            run.end()
+        self._ends.add(state)
 
-    def begin(self) -> _Run:
-        """The scenario at its beginning."""
-        shutil.rmtree(self._place, ignore_errors=True)
-        shutil.copytree(self._template, self._place)
-        run = _Run(Store.open(self._place, settings=_SETTINGS), {})
-        run.store.sessions.ends_when_idle = False
-        for role in self._scenario.roles:
-            process = Process(
-                role.name,
-                Store.open(self._place, settings=_SETTINGS),
-                role.body,
-                expected=role.expected,
-                collects=role.collects,
-                mortal=role.mortal,
-            )
-            run.processes[role.name] = process
-            if role.before is not None:
-                process.prepare(role.before)
-        for process in run.processes.values():
-            process.begin()
-        return run
+    def _found(self, last: Path, broken: Broken) -> _Found:
+        """The violation to which some choices lead, once more for real."""
+        run = self._stage.begin()
+        try:
+            for choice in _choices(last):
+                run.take(choice)
+        finally:
+            run.end()
+        return _Found(self._violation(run, broken))
+
+    def _violation(self, run: Run, broken: Broken) -> Violation:
+        name = self._stage.scenario.name
+        return Violation(name, str(broken), tuple(run.choices), tuple(run.trace))
 
 
-_NOTHING = _Choice(None, "", 0)
+class _Found(Exception):
+    """A violation has been found."""
+
+    def __init__(self, violation: Violation) -> None:
+        self.violation = violation
 
 
-def _choice_of(line: str) -> str:
-    name, killed, _ = line.partition(" is killed before: ")
-    return "!" + name if killed else line.partition(":")[0]
+class _Layer:
+    """All interleavings with so many preemptions.
+
+    States are taken up in an order in which nobody can come back to an earlier one: first those
+    in which fewer processes are over, then those in which the others have come less far. So all
+    ways to a state are known when it is its turn, and it can be forgotten afterwards.
+
+    In how many ways a state is reached is one number with a field for each number of preemptions;
+    to preempt is to shift it.
+    """
+
+    def __init__(self, explorer: _Explorer, preemptions: int | None) -> None:
+        self._explorer = explorer
+        self._bounded = preemptions is not None
+        self._mask = (1 << _FIELD * (1 + (preemptions or 0))) - 1
+        self._waiting: dict[tuple[int, int], dict[State, _Reached]] = {}
+        self._order: list[tuple[int, int]] = []
+        self.interleavings = self.states = self.steps = 0
+
+    def run(self, begin: State) -> None:
+        """Go through all of them."""
+        depth = sum(mind.depth for mind in begin[1])
+        self._reach((0, depth), begin, None).ways[_NOBODY] = 1
+        while self._order:
+            rank = heapq.heappop(self._order)
+            for state, reached in self._waiting.pop(rank).items():
+                self._go_on(rank, state, reached)
+
+    def _reach(self, rank: tuple[int, int], state: State, last: Path | None) -> _Reached:
+        states = self._waiting.get(rank)
+        if states is None:
+            states = self._waiting[rank] = {}
+            heapq.heappush(self._order, rank)
+        reached = states.get(state)
+        if reached is None:
+            reached = states[state] = _Reached(last)
+        return reached
+
+    def _go_on(self, rank: tuple[int, int], state: State, reached: _Reached) -> None:
+        disk, minds = state
+        ready = [index for index, mind in enumerate(minds) if mind.can_go_on(disk)]
+        ways = reached.ways
+        if not ready:
+            self._explorer.end(state, reached.last)
+            self.interleavings += sum(_added_up(way) for way in ways.values())
+            return
+        self.states += 1
+        if not self.states % 1_000:
+            self._explorer.check_bound()
+        last = reached.last
+        if not self._bounded:
+            for index in ready:
+                self._choose(rank, state, index, (last, minds[index].name), ways)
+        else:
+            theirs = {turn: way for turn, way in ways.items() if turn in ready}
+            free = sum(way for turn, way in ways.items() if turn not in theirs)
+            taken = sum(theirs.values())
+            for index in ready:
+                own = theirs.get(index, 0)
+                way = free + own + ((taken - own << _FIELD) & self._mask)
+                if way:
+                    self._choose(rank, state, index, (last, minds[index].name), {index: way})
+        if sum(mind.killed for mind in minds) < self._explorer.kills:
+            for index, mind in enumerate(minds):
+                if mind.can_die:
+                    self._choose(rank, state, index, (last, "!" + mind.name), ways)
+
+    def _choose(
+        self, rank: tuple[int, int], state: State, index: int, path: Path, ways: dict[int, int]
+    ) -> None:
+        """Make a choice, of which the path is told, and note where it leads."""
+        self.steps += 1
+        minds = state[1]
+        over, depth = rank
+        mind, disk = self._explorer.take(state, index, path)
+        depth -= minds[index].depth
+        rank = (over + 1, depth) if mind.over else (over, depth + mind.depth)
+        after = (*minds[:index], mind, *minds[index + 1 :])
+        reached = self._reach(rank, (disk, after), path).ways
+        for turn, way in ways.items():
+            # Who is over has no turn that could be taken from him.
+            kept = _NOBODY if turn == _NOBODY or after[turn].over else turn
+            reached[kept] = reached.get(kept, 0) + way
 
 
-def explore(scenario: Scenario, bound: Bound, folder: Path) -> Exploration:
+def _added_up(ways: int) -> int:
+    total = 0
+    while ways:
+        total += ways & ((1 << _FIELD) - 1)
+        ways >>= _FIELD
+    return total
+
+
+def explore(scenario: Scenario, bound: Bound, folder: Folder) -> Exploration:
     """Explore a scenario; ``folder`` is empty, and best in memory."""
     with as_processes():
         return _Explorer(scenario, bound, folder).run()
 
 
-def replay(scenario: Scenario, choices: tuple[str, ...], folder: Path) -> Iterator[str]:
+def _take_checked(run: Run, choice: str) -> None:
+    name = choice.removeprefix("!")
+    if name == choice:
+        check_step(run.disk, run.minds[name], run.minds.values())
+    run.take(choice)
+    failure = run.minds[name].failure
+    if failure is not None:
+        raise Broken(f"{name} failed: {failure}") from run.processes[name].failure
+
+
+def replay(scenario: Scenario, choices: tuple[str, ...], folder: Folder) -> Iterator[str]:
     """Run a scenario along given choices; its steps, one by one.
 
     Raises:
         Broken: An invariant does not hold.
     """
     with as_processes():
-        run = _Explorer(scenario, Bound(), folder).begin()
+        run = Stage(scenario, folder).begin()
         try:
             for choice in choices:
-                run.take(choice)
+                _take_checked(run, choice)
                 yield run.trace[-1]
-            if all(process.over for process in run.processes.values()):
+            if all(mind.over for mind in run.minds.values()):
                 check_end(run.store, list(run.processes.values()))
         finally:
             run.end()
 
 
-def follow(scenario: Scenario, plan: Iterable[tuple[str, str]], folder: Path) -> None:
+def follow(scenario: Scenario, plan: Iterable[tuple[str, str]], folder: Folder) -> None:
     """Run a scenario in one order that is told by its turns.
 
     Args:
@@ -403,12 +445,24 @@ def follow(scenario: Scenario, plan: Iterable[tuple[str, str]], folder: Path) ->
         Broken: An invariant does not hold.
     """
     with as_processes():
-        run = _Explorer(scenario, Bound(), folder).begin()
+        run = Stage(scenario, folder).begin()
         try:
             for name, until in plan:
-                run.turn_of(name, until)
-            while names := run.runnable():
-                run.turn_of(names[0], "")
+                _turn_of(run, name, until)
+            while names := [name for name, mind in run.minds.items() if mind.can_go_on(run.disk)]:
+                _turn_of(run, names[0], "")
             check_end(run.store, list(run.processes.values()))
         finally:
             run.end()
+
+
+def _turn_of(run: Run, name: str, until: str) -> None:
+    """Let one process go on until it stands before a step."""
+    wanted, _, times = until.partition("#")
+    left = int(times or 1)
+    while run.minds[name].can_go_on(run.disk):
+        if wanted and str(run.minds[name].at).startswith(wanted):
+            left -= 1
+            if not left:
+                return
+        _take_checked(run, name)

@@ -19,7 +19,9 @@ from n4a_store.repo.reachability import preview
 from n4a_store.repo.store import Store
 from n4a_store.storage.layout import PACK_SUFFIX
 from n4a_store.storage.rows import PackState
-from n4a_store.testing.stepping import Process, is_locked
+from n4a_store.testing.scenario import Mind
+from n4a_store.testing.sight import Disk
+from n4a_store.testing.stepping import Process
 
 __all__ = ["Broken", "check_end", "check_step", "files_of"]
 
@@ -33,41 +35,40 @@ def files_of(store: Store) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(sorted(os.listdir(folder))) for folder in store.layout.folders())
 
 
-def check_step(store: Store, process: Process, processes: Iterable[Process]) -> None:
+def check_step(disk: Disk, actor: Mind, minds: Iterable[Mind]) -> None:
     """Check that the step which a process is about to take destroys nothing of others.
 
     Raises:
         Broken: It does.
     """
-    if process.at.name == "write" and not (store.path / process.at.path).exists():
-        raise Broken(f"{process.name} believes in {process.at.path}, which has lost its name")
-    if process.at.name != "unlink":
+    step = actor.at
+    if step.name == "write" and disk.value(step.path) is None:
+        raise Broken(f"{actor.name} believes in {step.path}, which has lost its name")
+    if step.name != "unlink":
         return
-    name = os.path.basename(process.at.path)
-    if process.at.room == "leases":
-        if name not in process.leases and _owner_lives(name, process, processes):
-            raise Broken(f"{process.name} is about to remove the living lease {name}")
+    name = os.path.basename(step.path)
+    if step.room == "leases":
+        if name not in actor.leases and _owner_lives(name, actor, minds):
+            raise Broken(f"{actor.name} is about to remove the living lease {name}")
         return
     pack_id = name.removesuffix(PACK_SUFFIX)
     owner = pack_id.split("-")[1]
-    if owner in process.leases:
+    if owner in actor.leases:
         return
-    with store.catalog.read() as reader:
-        row = reader.pack(pack_id)
-    if row is None:
-        path = store.layout.lease(owner)
-        if path.exists() and is_locked(path):
-            raise Broken(f"{process.name} is about to remove {name}, whose owner lives")
-    elif row.state is not PackState.DROPPING:
-        raise Broken(f"{process.name} is about to remove {name}, which is {row.state.name}")
+    state = disk.packs.state_of(pack_id)
+    if state is None:
+        if disk.is_locked(f"leases/{owner}"):
+            raise Broken(f"{actor.name} is about to remove {name}, whose owner lives")
+    elif state is not PackState.DROPPING:
+        raise Broken(f"{actor.name} is about to remove {name}, which is {state.name}")
 
 
-def _owner_lives(lease: str, but: Process, processes: Iterable[Process]) -> bool:
+def _owner_lives(lease: str, but: Mind, minds: Iterable[Mind]) -> bool:
     # The lock tells nothing here: who removes a lease holds it. One that its owner has created
     # and not locked yet may go: the owner will notice and take another.
-    for process in processes:
-        if process is not but and lease in process.leases and not process.over:
-            return not (process.at.name == "lock" and process.at.path.endswith(lease))
+    for mind in minds:
+        if mind is not but and lease in mind.leases and not mind.over:
+            return not (mind.at.name == "lock" and mind.at.path.endswith(lease))
     return False
 
 

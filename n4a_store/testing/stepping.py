@@ -13,8 +13,11 @@ is told to; in between nothing else runs. What makes this faithful:
   rollback stands for the hot journal that the next process would roll back.
 * It never stops inside a read of the catalog, which SQLite makes one step for others, too.
 
-What a process has seen of the shared state is kept as a hash. Two moments with equal disks and
-equal hashes have equal futures, which is what lets an explorer leave out the second one.
+Two things are noted on the way (:mod:`n4a_store.testing.seams` sees to it):
+
+* what a process has *seen* of the shared state, as a number for each history of that
+  (:class:`Knowledge`): processes of one body with one number will do the same on equal disks;
+* what it has *touched* since its last stop: the paths, beyond its own, on whose state it depended.
 """
 
 from __future__ import annotations
@@ -22,26 +25,22 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 from blake3 import blake3
 
-from n4a_store.odb import database
-from n4a_store.repo import session, sweep
 from n4a_store.repo.store import Store
-from n4a_store.storage import files, leases, locks, system
-from n4a_store.storage.catalog_access import CatalogReader
-from n4a_store.storage.rows import OpRow, Row
+from n4a_store.storage import leases, system
+from n4a_store.testing.sight import COMMITTED
 
-__all__ = ["Killed", "Process", "Step", "as_processes", "id_of", "is_locked"]
+__all__ = ["START", "Killed", "Knowledge", "Process", "Step", "current", "id_of", "is_locked"]
 
 _local = threading.local()
 _GENERATION = slice(8, 16)
+# More than the steps, and than the calls of a lower level, of any function that is forgotten.
+_LEAP = 1_000
 
 
 class Killed(BaseException):
@@ -80,6 +79,27 @@ _COLLECTOR_SHARED = _SHARED - {
 }
 
 
+class Knowledge:
+    """A number for each history of what a process has seen; equal histories have one number."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, Hashable], int] = {}
+        self._depths = [0]
+
+    def grown(self, history: int, what: Hashable, by: int = 1) -> int:
+        """The history in which ``what`` comes after ``history``."""
+        key = (history, what)
+        found = self._numbers.get(key)
+        if found is None:
+            found = self._numbers[key] = len(self._depths)
+            self._depths.append(self._depths[history] + by)
+        return found
+
+    def depth(self, history: int) -> int:
+        """A number that grows with each step."""
+        return self._depths[history]
+
+
 class Process:
     """One process of an exploration.
 
@@ -87,6 +107,7 @@ class Process:
         name: What it is called.
         store: Its own open store.
         body: What it does.
+        knowledge: Where the histories of this exploration are numbered.
         expected: Errors that are a fair end for it.
         collects: Whether it is a gc or repack.
         mortal: Whether it may be killed.
@@ -97,6 +118,7 @@ class Process:
         name: str,
         store: Store,
         body: Callable[[Process], None],
+        knowledge: Knowledge,
         *,
         expected: tuple[type[Exception], ...] = (),
         collects: bool = False,
@@ -106,7 +128,10 @@ class Process:
         self.mortal = mortal
         self.store = store
         self.at = START
-        self.seen = hash(name)
+        self._knowledge = knowledge
+        self._birth = self.seen = knowledge.grown(0, name)
+        self.touched: dict[str, None] = {}
+        self.began: dict[str, int] = {}
         self.said: list[tuple[Any, ...]] = []
         self.memory: dict[str, Any] = {}
         self.begun = self.killed = self.ended = False
@@ -116,7 +141,8 @@ class Process:
         self._expected = expected
         self._shared = _COLLECTOR_SHARED if collects else _SHARED
         self._free = False
-        self._ids = 0
+        self._goes_on: Callable[[], bool] = lambda: False
+        self.ids = 0
         self._root = str(store.path)
         self._go, self._stopped = threading.Lock(), threading.Lock()
         self._go.acquire()
@@ -133,9 +159,16 @@ class Process:
         """Whether it will take no step any more."""
         return self.killed or self.ended
 
-    def advance(self) -> None:
-        """Let it take the step it stopped before, and go on to the next."""
+    def advance(self, goes_on: Callable[[], bool] = lambda: False) -> None:
+        """Let it take the step it stopped before, and go on to the next.
+
+        Args:
+            goes_on: Asked at each stop, in the process's thread but not as the process, whether
+                to go on at once: to change threads takes longer than most steps.
+        """
         self.begun = True
+        self.touched.clear()
+        self._goes_on = goes_on
         self._go.release()
         self._stopped.acquire()
 
@@ -150,7 +183,7 @@ class Process:
         if not self.ended:
             self.advance()
             self._thread.join()
-        self.seen = hash(("killed", *self.said))
+        self.seen = self._knowledge.grown(self._birth, ("killed", *self.said))
 
     def prepare(self, work: Callable[[Process], None]) -> None:
         """Do something as this process before the exploration begins, without stopping."""
@@ -193,7 +226,7 @@ class Process:
         self.memory.clear()
         if not self.killed:
             self.ended = True
-            self.seen = hash(("ended", *self.said))
+            self.seen = self._knowledge.grown(self._birth, ("ended", *self.said))
         self._stopped.release()
 
     def _drop_leases(self) -> None:
@@ -209,26 +242,47 @@ class Process:
         step = Step(name, path[len(self._root) + 1 :])
         if name == "create" and step.room == "leases":
             self.leases.add(os.path.basename(path))
-        inside = self.store.catalog._depth and name != "catalog-commit"
+        if self._free:
+            return
+        inside = self.store.catalog._within is not None and name != "catalog-commit"
         own = name == "try-lock" and os.path.basename(path) in self.leases
-        if self._free or inside or own or (name, step.room) not in self._shared:
+        if inside or own or (name, step.room) not in self._shared:
             return
         self.at = step
-        self.seen = hash((self.seen, step))
-        self._stopped.release()
-        self._go.acquire()
+        self.see(step)
+        _local.process = None
+        goes_on = self._goes_on()
+        _local.process = self
+        if goes_on:
+            self.touched.clear()
+        else:
+            self._stopped.release()
+            self._go.acquire()
         if self.killed:
             raise Killed
+        for touched in _touched_by(step):
+            self.touch(touched)
         self.see(_look(step, path))
 
-    def see(self, what: object) -> None:
+    def touch(self, path: str) -> None:
+        """Note that what this process does until its next stop depends on the state of ``path``."""
+        self.touched[path] = None
+
+    def see(self, what: Hashable) -> None:
         """Remember that the future of this process may depend on ``what``."""
-        self.seen = hash((self.seen, what))
+        self.seen = self._knowledge.grown(self.seen, what)
+
+    def forget_since(self, before: int, but: Hashable, level: int) -> None:
+        """Of all it has seen since ``before``, its future depends on ``but`` alone.
+
+        What is forgotten within ``before`` and now was so at lower levels.
+        """
+        self.seen = self._knowledge.grown(before, but, _LEAP**level)
 
     def new_id(self) -> uuid.UUID:
         """A uuid that is the same whenever the exploration comes by here again."""
-        self._ids += 1
-        return id_of(self.name, self._ids)
+        self.ids += 1
+        return id_of(self.name, self.ids)
 
 
 def id_of(process: str, number: int) -> uuid.UUID:
@@ -236,19 +290,36 @@ def id_of(process: str, number: int) -> uuid.UUID:
     return uuid.UUID(bytes=blake3(f"{process} {number}".encode()).digest(16))
 
 
-def _look(step: Step, path: str) -> object:
+def _touched_by(step: Step) -> tuple[str, ...]:
+    """The paths that matter for a step itself, without what it reads and writes meanwhile."""
+    if step.name == "catalog-commit":
+        return COMMITTED
+    if step.name == "catalog-read":
+        return ()
+    if step.name == "list":
+        return (step.path + "/",)
+    return (step.path,)
+
+
+def _look(step: Step, path: str) -> Hashable:
     """What a step will find on the disk."""
     if step.name == "list":
         return tuple(sorted(os.listdir(path)))
-    if (step.name, step.room) in {("lock", "leases"), ("map", "packs")}:
+    if (step.name, step.room) in {("lock", "leases"), ("map", "packs"), ("unlink", "leases")}:
         return os.path.exists(path)
-    if (step.name, step.room) == ("try-lock", "leases"):
+    if step.name == "try-lock":
         try:
-            content = Path(path).read_bytes()
+            content = Path(path).read_bytes() if step.room == "leases" else b""
         except FileNotFoundError:
             return None
         return content[_GENERATION], is_locked(Path(path))
     return None
+
+
+def current() -> Process | None:
+    """The process whose thread this is."""
+    process: Process | None = getattr(_local, "process", None)
+    return process
 
 
 def is_locked(path: Path) -> bool:
@@ -259,98 +330,3 @@ def is_locked(path: Path) -> bool:
             return not system.try_lock(file.fileno(), str(path))
     finally:
         _local.process = process
-
-
-# --- the seams ---------------------------------------------------------------------------------
-
-
-class _NotShared(dict[str, threading.Lock]):
-    """The queues for file locks: none, because each thread is a process."""
-
-    def setdefault(self, _: str, default: Any = None) -> Any:
-        """The queue that was made for the caller."""
-        return default
-
-
-class _OwnSessions:
-    """The read sessions of the process that asks."""
-
-    def add(self, _: session.ReadSessions) -> None:
-        """They are found by their process."""
-
-    def __iter__(self) -> Iterator[session.ReadSessions]:
-        process = getattr(_local, "process", None)
-        return iter([] if process is None else [process.store.sessions])
-
-
-def _announce(name: str, path: str) -> None:
-    process: Process | None = getattr(_local, "process", None)
-    if process is not None:
-        process.announce(name, path)
-
-
-def _see(what: object) -> None:
-    process: Process | None = getattr(_local, "process", None)
-    if process is not None:
-        process.see(what)
-
-
-def _lose_lease(lease: leases.Lease) -> None:
-    """What becomes of a lease that nothing holds any more: of a dead process, only its file."""
-    process: Process | None = getattr(_local, "process", None)
-    if process is not None and not process.killed:
-        lease.release()
-    elif lease._fd >= 0:
-        fd, lease._fd = lease._fd, -1
-        os.close(fd)
-
-
-def _map_file(path: Path) -> memoryview:
-    _announce("map", str(path))
-    return files.map_file(path)
-
-
-def _list_folder(folder: Path) -> Iterator[str]:
-    _announce("list", str(folder))
-    return files.list_folder(folder)
-
-
-@contextmanager
-def as_processes() -> Iterator[None]:
-    """Within this block every :class:`Process` lives a life of its own and stops at its steps."""
-    real_rows, real_meta, real_uuid = CatalogReader._rows, CatalogReader.meta, uuid.uuid4
-
-    def rows(
-        reader: CatalogReader, kind: type[Row], where: str = "", values: Iterable[object] = ()
-    ) -> Iterator[Row]:
-        for row in real_rows(reader, kind, where, values):
-            _see(replace(row, at_us=0) if isinstance(row, OpRow) else row)
-            yield row
-
-    def meta(reader: CatalogReader, key: str) -> int | bytes | str:
-        value = real_meta(reader, key)
-        _see((key, value))
-        return value
-
-    def new_id() -> uuid.UUID:
-        process: Process | None = getattr(_local, "process", None)
-        return real_uuid() if process is None else process.new_id()
-
-    before = system.observe(_announce)
-    try:
-        with ExitStack() as stack:
-            for target, name, value in (
-                (CatalogReader, "_rows", rows),
-                (CatalogReader, "meta", meta),
-                (uuid, "uuid4", new_id),
-                (database, "map_file", _map_file),
-                (leases.Lease, "__del__", _lose_lease),
-                (sweep, "list_folder", _list_folder),
-                (leases, "list_folder", _list_folder),
-                (locks, "_in_process", _NotShared()),
-                (session, "_all_sessions", _OwnSessions()),
-            ):
-                stack.enter_context(mock.patch.object(target, name, value))
-            yield
-    finally:
-        system.observe(before)

@@ -18,7 +18,7 @@ from n4a_store.repo.repack import RepackMode, repack
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import Transaction
 from n4a_store.repo.undo import newest_undoable, undo
-from n4a_store.testing.explorer import Role, Scenario
+from n4a_store.testing.scenario import Role, Scenario
 from n4a_store.testing.stepping import Process, id_of
 
 __all__ = ["SCENARIOS"]
@@ -68,6 +68,23 @@ def write(ref: str, *blobs: bytes) -> Callable[[Process], None]:
             tree = txn.put_tree({data.decode(): txn.put_blob(data) for data in blobs})
             txn.set_ref(ref, tree)
             commit(process, txn, ref, tree)
+
+    return body
+
+
+def write_twice(ref: str, *blobs: bytes) -> Callable[[Process], None]:
+    """Two transactions on one seat: the second relies on what is there already."""
+
+    def body(process: Process) -> None:
+        seat = process.store.seat()
+        try:
+            for number, data in enumerate(blobs):
+                with process.store.transaction(seat=seat) as txn:
+                    tree = txn.put_tree({data.decode(): txn.put_blob(data)})
+                    txn.set_ref(f"{ref}{number}", tree)
+                    commit(process, txn, f"{ref}{number}", tree)
+        finally:
+            seat.leave()
 
     return body
 
@@ -377,8 +394,18 @@ READER = Scenario(
     ),
 )
 
+SEAT = Scenario(
+    "a writer that keeps its seat",
+    _stale_pack,
+    (
+        writer("writer1", write_twice("refs/tags/seat", b"new", STALE)),
+        writer("writer2", write("refs/tags/two", STALE)),
+        collector(),
+    ),
+)
+
 SCENARIOS = (
     *(DEDUPE, ADOPT, ADOPT_FROM_MOVING, INCOMPLETE, UNDO),
     *(HELD, HELD_TWICE, REPACK, REPACK_THEN_GC, TWO_GCS),
-    *(SPARSE, READER),
+    *(SPARSE, READER, SEAT),
 )

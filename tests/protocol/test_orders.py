@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from n4a_store.testing.explorer import Scenario, follow
+from n4a_store.testing.explorer import follow
+from n4a_store.testing.scenario import Scenario
 from tests.protocol import scenarios as s
 
 MEMORY = Path("/dev/shm")
