@@ -99,6 +99,31 @@ def test_a_commit_syncs_one_pack_one_folder_and_the_catalog_once(
     assert steps["rename"] == 2  # the pack, and the readable manifest
 
 
+def test_a_pipeline_of_a_run_makes_no_lease_and_no_folder_of_its_own(
+    registry: ArtifactRegistry,
+) -> None:
+    train(registry, "warm", fitted())
+    with counted() as steps:
+        train(registry, "pls", fitted())
+    assert steps["create"] == 2  # the pack, and the readable manifest
+    assert steps["mkdir"] == 0
+    assert steps["unlink"] == steps["rmdir"] == 0
+
+
+def test_a_run_that_commits_once_waits_for_the_disk_once(tmp_path: Path) -> None:
+    registry = ArtifactRegistry(tmp_path, "corn")
+    with registry.run():
+        train(registry, "first", [np.arange(3)])  # creates the store
+    objects = fitted()
+    with counted() as steps, registry.run(commit_each="run"):
+        for number in range(5):
+            train(registry, f"pls{number}", objects)
+        synced = steps["fsync"]
+        registry.checkpoint()
+        assert (synced, steps["fsync"], steps["catalog-commit"]) == (0, 2, 1)
+    registry.close()
+
+
 def test_the_catalog_is_as_durable_as_its_pack(registry: ArtifactRegistry) -> None:
     with registry.store.catalog.write() as writer:
         connection: sqlite3.Connection = writer._connection
@@ -178,7 +203,7 @@ def test_calls_of_a_registration(registry: ArtifactRegistry) -> None:
     with calls() as count:
         for step, obj in enumerate(objects):
             registry.register(obj, f"pls:{step}:all", "model")
-    assert count[0] / len(objects) < 1_500
+    assert count[0] / len(objects) < 1_000
 
 
 def test_calls_of_a_commit_do_not_grow_with_the_pipelines_before_it(
@@ -193,7 +218,7 @@ def test_calls_of_a_commit_do_not_grow_with_the_pipelines_before_it(
     with calls() as late:
         train(registry, "late", objects)
     # A run lists its pipelines, and a transaction the packs; neither may be parsed each time.
-    assert late[0] - early[0] < 30 * 60
+    assert late[0] - early[0] < 300
 
 
 def test_calls_of_a_load(registry: ArtifactRegistry, tmp_path: Path) -> None:
