@@ -19,7 +19,7 @@ from n4a_store.artifacts.draft import PipelineDraft
 from n4a_store.artifacts.environment import environment, new_run_id, now
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, RUNS, PipelineManifest
 from n4a_store.artifacts.types import ArtifactRecord
-from n4a_store.errors import InvalidInputError, TransactionClosedError
+from n4a_store.errors import InvalidInputError, RefNotFoundError, TransactionClosedError
 from n4a_store.objects.model import Run, RunStatus, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.maintenance import maintain
@@ -321,9 +321,11 @@ class OpenRun:
     def with_pipelines(self, txn: Transaction, more: Mapping[str, TreeEntry]) -> ObjectId:
         """The tree of the run's pipelines as stored, from which others may have deleted some,
         and ``more``."""
-        if self.store.find_ref(self.ref) is None:
+        try:
+            run = txn.adopt_path(self.ref)
+        except RefNotFoundError:
             return txn.put_tree(more)
-        return txn.put_tree(more, onto=txn.adopt_path(self.ref).oid)
+        return txn.put_tree(more, onto=run.oid)
 
     def set_run(self, txn: Transaction, pipelines: ObjectId, status: RunStatus) -> None:
         """Plan to move the run's ref to a run object with these pipelines and this status."""
