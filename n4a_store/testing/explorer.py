@@ -16,7 +16,6 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path as Folder
 
@@ -26,7 +25,7 @@ from n4a_store.testing.scenario import Mind, Run, Scenario, Stage
 from n4a_store.testing.seams import as_processes
 from n4a_store.testing.sight import Disk
 
-__all__ = ["Bound", "Exploration", "Violation", "explore", "follow", "replay"]
+__all__ = ["Bound", "Exploration", "Violation", "explore"]
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class Violation:
     Args:
         scenario: Of which scenario.
         what: What broke.
-        choices: The choices that lead there, for :func:`replay`.
+        choices: The choices that lead there, for :func:`~n4a_store.testing.replay.replay`.
         trace: The steps taken, for people.
     """
 
@@ -88,6 +87,7 @@ class Exploration:
         ends: Different ends, each of them checked.
         learned: Different steps of single processes that all of them consist of.
         runs: Real runs, and how many of their steps repeated what had been learned.
+        seconds: How long it took, and of that the time that a processor worked for it.
         violation: The first that was found.
     """
 
@@ -102,6 +102,7 @@ class Exploration:
     runs: int = 0
     compared: int = 0
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     violation: Violation | None = None
 
     @property
@@ -122,7 +123,8 @@ class Exploration:
             f"{self.scenario}: {what} preemptions, {self.bound.kills} kills: "
             f"{self.states:,} states, {self.steps:,} steps, {self.ends:,} ends; "
             f"{self.learned:,} steps learned in {self.runs:,} real runs, "
-            f"{self.compared:,} repeated alike; {self.seconds:.1f} s"
+            f"{self.compared:,} repeated alike; {self.seconds:.1f} s, "
+            f"{self.processor_seconds:.1f} of them at work"
         )
 
 
@@ -171,7 +173,7 @@ class _Explorer:
         self._stage = Stage(scenario, folder)
         self._learned = Learned(self._stage.sight)
         self._ends: set[State] = set()
-        self._began = time.monotonic()
+        self._began, self._worked = time.monotonic(), time.process_time()
         self.report = Exploration(scenario.name, bound)
 
     def run(self) -> Exploration:
@@ -198,6 +200,7 @@ class _Explorer:
         report.learned, report.compared = self._learned.steps, self._learned.compared
         report.runs = self._stage.runs
         report.seconds = time.monotonic() - self._began
+        report.processor_seconds = time.process_time() - self._worked
 
     def _begin(self) -> State:
         run = self._stage.begin()
@@ -401,68 +404,3 @@ def explore(scenario: Scenario, bound: Bound, folder: Folder) -> Exploration:
     """Explore a scenario; ``folder`` is empty, and best in memory."""
     with as_processes():
         return _Explorer(scenario, bound, folder).run()
-
-
-def _take_checked(run: Run, choice: str) -> None:
-    name = choice.removeprefix("!")
-    if name == choice:
-        check_step(run.disk, run.minds[name], run.minds.values())
-    run.take(choice)
-    failure = run.minds[name].failure
-    if failure is not None:
-        raise Broken(f"{name} failed: {failure}") from run.processes[name].failure
-
-
-def replay(scenario: Scenario, choices: tuple[str, ...], folder: Folder) -> Iterator[str]:
-    """Run a scenario along given choices; its steps, one by one.
-
-    Raises:
-        Broken: An invariant does not hold.
-    """
-    with as_processes():
-        run = Stage(scenario, folder).begin()
-        try:
-            for choice in choices:
-                _take_checked(run, choice)
-                yield run.trace[-1]
-            if all(mind.over for mind in run.minds.values()):
-                check_end(run.store, list(run.processes.values()))
-        finally:
-            run.end()
-
-
-def follow(scenario: Scenario, plan: Iterable[tuple[str, str]], folder: Folder) -> None:
-    """Run a scenario in one order that is told by its turns.
-
-    Args:
-        scenario: The scenario.
-        plan: Whose turn it is, and before which step it ends: the beginning of a step as it is
-            shown, with ``#2`` behind it the second such step; empty, it goes on to its end. A
-            process that must wait ends its turn as well. In the end all go on to their ends.
-        folder: An empty folder.
-
-    Raises:
-        Broken: An invariant does not hold.
-    """
-    with as_processes():
-        run = Stage(scenario, folder).begin()
-        try:
-            for name, until in plan:
-                _turn_of(run, name, until)
-            while names := [name for name, mind in run.minds.items() if mind.can_go_on(run.disk)]:
-                _turn_of(run, names[0], "")
-            check_end(run.store, list(run.processes.values()))
-        finally:
-            run.end()
-
-
-def _turn_of(run: Run, name: str, until: str) -> None:
-    """Let one process go on until it stands before a step."""
-    wanted, _, times = until.partition("#")
-    left = int(times or 1)
-    while run.minds[name].can_go_on(run.disk):
-        if wanted and str(run.minds[name].at).startswith(wanted):
-            left -= 1
-            if not left:
-                return
-        _take_checked(run, name)

@@ -18,9 +18,10 @@ import pytest
 
 from n4a_store.storage.leases import list_leases
 from n4a_store.testing import seams
-from n4a_store.testing.explorer import Bound, Exploration, explore, replay
+from n4a_store.testing.explorer import Bound, Exploration, explore
 from n4a_store.testing.invariants import Broken
 from n4a_store.testing.learning import LearningError
+from n4a_store.testing.replay import replay
 from n4a_store.testing.scenario import Role, Scenario
 from n4a_store.testing.stepping import Process
 from tests.protocol import scenarios as s

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from n4a_store.testing.explorer import follow
+from n4a_store.testing.replay import follow
 from n4a_store.testing.scenario import Scenario
 from tests.protocol import scenarios as s
 
