@@ -22,7 +22,7 @@ is trusted no more when it is reached through what was made here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,8 @@ from n4a_store.objects.oid import BytesLike
 __all__ = ["KeyLinks", "Links", "decode_links", "encode_links"]
 
 SCHEMA = 1
+_USUAL = frozenset(("since", "deps", "producer"))
+_TEXT = frozenset((str,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +141,18 @@ def decode_links(data: BytesLike) -> Links:
     )
 
 
+def _are_texts(names: Iterable[object]) -> bool:
+    return {type(name) for name in names} <= _TEXT
+
+
 def _decode_key(key: str, value: Any) -> KeyLinks:
     if not isinstance(value, dict) or type(value.get("since")) is not int:
         raise CorruptionError(f"not the links of a pipeline manifest: {key!r:.80}")
+    if value.keys() <= _USUAL:
+        # As nearly all of them: made here, out of what this manifest holds.
+        deps, producer = value.get("deps", []), value.get("producer", "")
+        if type(producer) is str and type(deps) is list and _are_texts(deps):
+            return KeyLinks(value["since"], tuple(deps), producer=producer)
     inner = value.get("inner", {})
     texts = [value.get("foreign", {}), value.get("notes", {})]
     lists = [value.get("deps", []), value.get("sources", [])]

@@ -144,6 +144,13 @@ class PackIndex:
             at += 1
         return -1
 
+    def is_at(self, position: int, oid: bytes) -> bool:
+        """Whether the id at ``position`` is ``oid``."""
+        tail = self._tails[_TAIL_BYTES * position : _TAIL_BYTES * (position + 1)]
+        return tail == oid[_KEY_BYTES:] and self._keys[position] == int.from_bytes(
+            oid[:_KEY_BYTES], "big"
+        )
+
     def oid_at(self, position: int) -> bytes:
         """The id at ``position``."""
         tail = self._tails[_TAIL_BYTES * position : _TAIL_BYTES * (position + 1)]

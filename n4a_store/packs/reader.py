@@ -158,17 +158,17 @@ class PackReader:
             CorruptionError: The header is damaged or belongs to another object.
         """
         index = self.index
-        oid = index.oid_at(position)
         try:
             header = decode_header(self.data, index.offsets[position], self._entries_end)
         except CorruptionError as error:
             raise CorruptionError(
-                f"object {oid.hex()[:12]} in pack {self.name}: {error}",
+                f"object {index.oid_at(position).hex()[:12]} in pack {self.name}: {error}",
                 hint="run: n4a-store fsck --full",
             ) from error
-        if header.oid != oid or header.kind != index.kinds[position]:
+        if not index.is_at(position, header.oid) or header.kind != index.kinds[position]:
             raise CorruptionError(
-                f"object {oid.hex()[:12]} in pack {self.name}: the index leads to another entry",
+                f"object {index.oid_at(position).hex()[:12]} in pack {self.name}: the index leads "
+                "to another entry",
                 hint="run: n4a-store fsck --full",
             )
         return header

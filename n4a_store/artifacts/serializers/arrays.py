@@ -12,6 +12,7 @@ with metadata, go to pickle.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -62,7 +63,7 @@ class ArraySerializer:
         Raises:
             CorruptionError: The header is malformed or contradicts the amount of data.
         """
-        dtype, fortran, shape, start = _parse(bytes(skeleton[: _PREFIX + _MAX_HEADER]))
+        dtype, fortran, shape, start = _parse(_head_of(skeleton))
         inline = memoryview(skeleton)[start:]
         if len(buffers) > 1 or (buffers and inline.nbytes):
             raise CorruptionError("an array with data in two places")
@@ -77,6 +78,12 @@ class ArraySerializer:
         return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
+def _head_of(skeleton: BytesLike) -> bytes:
+    """The header alone, so that arrays of one shape and type have it in common."""
+    head = bytes(skeleton[: _PREFIX + _MAX_HEADER])
+    return head[: _PREFIX + int.from_bytes(head[len(_MAGIC) : _PREFIX], "little")]
+
+
 def _header(descr: str, fortran: bool, shape: tuple[int, ...]) -> bytes:
     # Written here and not by numpy, whose padding has changed between versions.
     text = f"{{'descr': {descr!r}, 'fortran_order': {fortran}, 'shape': {shape!r}, }}".encode()
@@ -85,6 +92,7 @@ def _header(descr: str, fortran: bool, shape: tuple[int, ...]) -> bytes:
     return _MAGIC + len(padded).to_bytes(2, "little") + padded
 
 
+@functools.lru_cache(maxsize=256)
 def _parse(head: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
     if not head.startswith(_MAGIC):
         raise CorruptionError("not an array: the .npy header is missing")
