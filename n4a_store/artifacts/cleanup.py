@@ -122,7 +122,7 @@ def delete_pipeline(store: Store, pipeline_id: str) -> int:
     manifest = current_manifest(store, pipeline_id)
     if manifest is None:
         raise ArtifactNotFoundError(
-            f"there is no pipeline {pipeline_id!r}", hint="n4a-store artifacts log lists them"
+            f"there is no pipeline {pipeline_id!r}", hint="'n4a-store artifacts log' lists them"
         )
     remove_pipeline(store, store.ref(PIPELINES + pipeline_id))
     count = len(manifest.artifacts)

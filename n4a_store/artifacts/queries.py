@@ -248,7 +248,7 @@ class View:
             if found is None:
                 raise ArtifactNotFoundError(
                     f"there is no pipeline {pipeline_id!r}",
-                    hint="n4a-store artifacts log lists runs and their pipelines",
+                    hint="'n4a-store artifacts log' lists runs and their pipelines",
                 )
             return [found]
         if run is not None:
@@ -338,5 +338,5 @@ def unknown_artifact(artifact_id: str) -> ArtifactNotFoundError:
     """The error for an id that no artifact has."""
     return ArtifactNotFoundError(
         f"there is no artifact {artifact_id}",
-        hint="n4a-store artifacts log lists runs and pipelines, show lists a pipeline's artifacts",
+        hint="'n4a-store artifacts log' lists runs and pipelines, show lists a pipeline's artifacts",
     )

@@ -37,12 +37,16 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A table column. A flexible one gives way when the terminal is narrow."""
+    """A table column. A flexible one gives way when the terminal is narrow.
+
+    With `tail`, what is cut away is the middle: names that begin alike differ in their ends.
+    """
 
     title: str
     right: bool = False
     flexible: bool = False
     style: str = ""
+    tail: bool = False
 
 
 Part = str | Span
@@ -155,7 +159,7 @@ class Output:
     ) -> None:
         parts: list[Part] = []
         for i, (column, size) in enumerate(zip(columns, widths, strict=True)):
-            text = terminal.clip(row[i], size)
+            text = terminal.clip(row[i], size, tail=column.tail)
             pad = " " * (size - terminal.width(text))
             last = i == len(columns) - 1
             text = pad + text if column.right else text if last else text + pad

@@ -124,6 +124,8 @@ def short_ref(name: str) -> str:
 
 
 def _near_refs(store: Store, name: str) -> str | None:
+    if removed := _removed(store, name):
+        return removed
     names = [ref.name for ref in store.refs()]
     if not names:
         return "there are no refs yet: training a pipeline, or 'n4a-store update-ref', makes them"
@@ -131,7 +133,21 @@ def _near_refs(store: Store, name: str) -> str | None:
     return f"did you mean {meant}?" if meant else "'n4a-store show-ref' lists the refs"
 
 
+def _removed(store: Store, name: str) -> str | None:
+    """How to get a ref back that was called so and is gone, as long as the reflog remembers."""
+    for full in (name,) if name.startswith("refs/") else tuple(n + name for n in NAMESPACES):
+        try:
+            moves = store.reflog(full)
+        except errors.InvalidNameError:
+            continue
+        if moves and moves[0].new is None:
+            return f"it was removed: 'n4a-store artifacts undo --op {moves[0].op}' brings it back"
+    return None
+
+
 def _near_tags(store: Store, name: str) -> str:
+    if removed := _removed(store, NAMESPACES[0] + name):
+        return removed
     tags = [ref.name for ref in store.refs(NAMESPACES[0])]
     if not tags:
         return "there are no tags yet: 'n4a-store artifacts tag NAME TARGET' sets one"

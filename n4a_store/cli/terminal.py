@@ -66,10 +66,16 @@ def width(text: str) -> int:
     )
 
 
-def clip(text: str, cells: int) -> str:
-    """`text` cut to at most `cells` cells, its end replaced by an ellipsis when it was cut."""
+def clip(text: str, cells: int, *, tail: bool = False) -> str:
+    """`text` cut to at most `cells` cells, with an ellipsis for what was cut away.
+
+    That is its end, or with `tail` its middle.
+    """
     if width(text) <= cells:
         return text
+    if tail:
+        head = clip(text, cells - (cells - 1) // 2)
+        return head + _last_cells(text, cells - width(head))
     kept: list[str] = []
     used = 1
     for ch in text:
@@ -78,6 +84,16 @@ def clip(text: str, cells: int) -> str:
             break
         kept.append(ch)
     return "".join(kept) + "…" if cells > 0 else ""
+
+
+def _last_cells(text: str, cells: int) -> str:
+    kept, used = "", 0
+    for ch in reversed(text):
+        used += width(ch)
+        if used > cells:
+            break
+        kept = ch + kept
+    return kept
 
 
 def human_size(size: float) -> str:
@@ -95,6 +111,11 @@ def human_size(size: float) -> str:
 def human_count(number: int) -> str:
     """`number` with its thousands apart: `1 204`."""
     return f"{number:,}".replace(",", " ")
+
+
+def counted(number: int, plural: str) -> str:
+    """A number of things: `1 pack`, `1 204 packs`."""
+    return f"{human_count(number)} {plural.removesuffix('s') if number == 1 else plural}"
 
 
 def columns(*, is_terminal: bool) -> int | None:

@@ -141,7 +141,7 @@ def _resolve_at(store: Store, base: str, when: str) -> TreeEntry:
         else:
             entry = None
     if entry is None:
-        raise RefNotFoundError(f"{full} did not exist at {when!r}")
+        raise RefNotFoundError(f"{full} did not exist at @{{{when}}}")
     return entry
 
 
@@ -215,4 +215,4 @@ def _suggest(store: Store, name: str) -> str:
     near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return "n4a-store show-ref lists the refs"
+    return "'n4a-store show-ref' lists the refs"

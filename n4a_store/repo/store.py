@@ -112,7 +112,7 @@ class Store(CachingReader):
         form = read_format(layout)
         if form is None:
             raise StoreNotFoundError(
-                f"there is no store in {layout.root}", hint="n4a-store init creates one"
+                f"there is no store in {layout.root}", hint="'n4a-store init' creates one"
             )
         form.check_read()
         if settings is None:
@@ -326,7 +326,7 @@ class Store(CachingReader):
         """
         found = self.find_ref(name)
         if found is None:
-            raise RefNotFoundError(f"no ref {name}", hint="n4a-store show-ref lists them")
+            raise RefNotFoundError(f"no ref {name}", hint="'n4a-store show-ref' lists them")
         return found
 
     def find_ref(self, name: str) -> Ref | None:

@@ -71,6 +71,12 @@ class Result:
 Cli = Callable[..., Result]
 
 
+@pytest.fixture(autouse=True)
+def _no_width_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who run the tests, or run them in parallel, may have set a width for themselves."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
     """Run a command in this process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import shlex
 import subprocess
@@ -284,6 +285,45 @@ def test_after_gc_now_a_ref_has_no_moves_and_is_still_known(cli: Cli, corn: tupl
     cli(*corn, "gc", "--now", "-f").ok()
     assert cli(*corn[:-1], "reflog", "0001_pls").ok().out == ""
     cli(*corn, "undo", "0001_pls").failed(13, "undo reaches back")
+
+
+def test_a_name_that_was_removed_says_how_to_get_it_back(cli: Cli, corn: tuple[str]) -> None:
+    cli(*corn, "tag", "paper", "0002_stack").ok()
+    cli(*corn, "tag", "--delete", "paper").ok()
+    cli(*corn, "rm", "0002_stack", "--force").ok()
+    for words in (["show", "0002_stack"], ["rm", "0002_stack"], ["show", "0002_stack:0:all"]):
+        error = cli(*corn, *words).failed(13, "hint: it was removed: ").err
+    shown = cli(*corn, "tag", "paper").failed(13, "hint: it was removed: ").err
+    assert shown != error  # each by its own operation
+    (operation,) = re.findall(r"undo --op (\d+)' brings it back", error)
+    cli(*corn, "undo", "--op", operation).ok()
+    cli(*corn, "show", "0002_stack").ok()
+    # What nobody can bring back is not promised.
+    cli(*corn, "rm", "0002_stack", "--force").ok()
+    cli(*corn, "gc", "--now", "--force").ok()
+    assert "brings it back" not in cli(*corn, "show", "0002_stack").failed(13).err
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["find", "gc --now", "cleanup --now", "list-orphaned", "undo --list", "du", "show 0001_pls"],
+)
+def test_long_names_fit_the_terminal_and_keep_their_ends(
+    words: str, trained_own: Trained, corn: tuple[str], cli: Cli
+) -> None:
+    long = "0009_" + "a-pipeline-with-quite-a-name_" * 2 + "8496f1"
+    with Workspace(trained_own.path).store("corn") as store, store.transaction("long") as txn:
+        txn.set_ref(f"refs/pipelines/{long}", store.resolve("0001_pls"))
+    if "now" in words or "orphaned" in words:
+        for name in ("0001_pls", "0002_stack", long, *trained_own.runs):
+            cli(*corn, "rm", name, "--force").ok()
+    columns = 64 if words == "find" else 80  # its own names are short ones
+    said, code = on_terminal([*corn, *words.split()], columns=columns)
+    assert code == 0, said
+    plain = re.sub(r"\x1b\[[0-9;]*[mK]", "", said).replace("\r\n", "\n")
+    assert [line for line in plain.splitlines() if len(line) > columns] == []
+    if words in ("find", "list-orphaned", "gc --now"):
+        assert re.search(r"_…\S*1:0 |_\S*…\S*_8496f1", plain), plain
 
 
 def test_purge_asks_on_a_terminal(corn: tuple[str], cli: Cli) -> None:

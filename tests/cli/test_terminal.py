@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n4a_store.cli.terminal import clip, columns, encodable, human_count, human_size, safe, width
+from n4a_store.cli.terminal import (
+    clip,
+    columns,
+    counted,
+    encodable,
+    human_count,
+    human_size,
+    safe,
+    width,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +45,8 @@ def test_no_control_format_or_surrogate_character_survives(text: str) -> None:
 
 @given(st.text(), st.integers(min_value=1, max_value=40))
 def test_clip_never_exceeds_its_cells(text: str, cells: int) -> None:
+    for tail in (False, True):
+        assert width(clip(safe(text), cells, tail=tail)) <= cells
     shown = clip(safe(text), cells)
     assert width(shown) <= cells
     if width(safe(text)) <= cells:
@@ -46,6 +57,17 @@ def test_wide_and_combining_characters_are_measured_in_cells() -> None:
     assert width("玉米") == 4
     assert width("e\u0301") == 1
     assert clip("玉米玉米", 5) == "玉米…"
+
+
+def test_with_its_tail_what_is_cut_away_is_the_middle() -> None:
+    assert clip("0001_pls-da_8496f1:2:6:0", 15, tail=True) == "0001_pl…1:2:6:0"
+    assert clip("玉米玉米玉米", 7, tail=True) == "玉…玉米"
+    assert clip("0001_pls:0", 10, tail=True) == "0001_pls:0"
+
+
+def test_one_thing_is_not_many() -> None:
+    shown = [counted(number, "packs") for number in (0, 1, 2, 1204)]
+    assert shown == ["0 packs", "1 pack", "2 packs", "1 204 packs"]
 
 
 def test_ascii_terminals_get_ascii() -> None:

@@ -53,7 +53,7 @@ def test_a_host_runs_our_commands_with_the_flags_it_knows(
     assert call(host, "list-orphaned", *at) == 0
     assert "encoder" in capsys.readouterr().out
     assert call(host, "cleanup", *at, "-f", "--now") == 0
-    assert "deleted 1 artifacts" in capsys.readouterr().out
+    assert "deleted 1 artifact, " in capsys.readouterr().out
 
 
 def test_errors_come_out_as_exit_codes(

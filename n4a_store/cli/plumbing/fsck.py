@@ -11,7 +11,7 @@ from n4a_store.cli.context import App
 from n4a_store.cli.exit_codes import ExitCode
 from n4a_store.cli.progress import progress
 from n4a_store.cli.render import Span
-from n4a_store.cli.terminal import human_count, human_size
+from n4a_store.cli.terminal import counted, human_count, human_size
 
 if TYPE_CHECKING:
     from n4a_store.repo.fsck import FsckReport, Problem
@@ -56,9 +56,11 @@ def _show(app: App, name: str, report: FsckReport) -> None:
     app.out.line(f"{name}: ", verdict)
     read = "every byte of " if report.full else ""
     app.out.note(
-        f"  checked {read}{human_count(report.objects)} objects in {report.packs} packs "
-        f"({human_size(report.stored_bytes)}); {human_count(report.reachable)} reachable from "
-        f"{report.roots} refs and reflog entries"
+        f"  checked {read}{counted(report.objects, 'objects')} in "
+        f"{counted(report.packs, 'packs')} ({human_size(report.stored_bytes)})"
+    )
+    app.out.note(
+        f"  {human_count(report.reachable)} reachable from {report.roots} refs and reflog entries"
     )
     if report.ok and not report.full:
         app.out.note("  contents were not read: 'n4a-store fsck --full' does that")

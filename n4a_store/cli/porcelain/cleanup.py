@@ -6,9 +6,9 @@ import click
 
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App
-from n4a_store.cli.porcelain.reclaim import NOTHING_CHANGED, show_orphan
+from n4a_store.cli.porcelain.reclaim import NOTHING_CHANGED, list_orphans
 from n4a_store.cli.progress import marking, progress
-from n4a_store.cli.terminal import human_size
+from n4a_store.cli.terminal import counted, human_size
 
 
 @porcelain("cleanup")
@@ -38,10 +38,10 @@ def command(app: App, force: bool, now: bool) -> None:
         fields = {"dataset": dataset.name, "dry_run": not force, "artifacts": going}
         app.out.json("artifacts cleanup", fields | {"report": report})
         return
-    for orphan in going:
-        show_orphan(app, orphan)
+    list_orphans(app, going)
     verb = "deleted" if force else "would delete"
     taken = human_size(report.unreachable.stored_bytes)
-    app.out.line(f"{verb} {len(going)} artifacts, {report.unreachable.objects} objects, {taken}")
+    objects = counted(report.unreachable.objects, "objects")
+    app.out.line(f"{verb} {counted(len(going), 'artifacts')}, {objects}, {taken}")
     if not force:
         app.out.note(NOTHING_CHANGED)

@@ -39,7 +39,7 @@ def command(app: App, by_run: bool, names: tuple[str, ...]) -> None:
         app.out.note("nothing is stored yet")
         return
     columns = [
-        Column("NAME", style="yellow", flexible=True),
+        Column("NAME", style="yellow", flexible=True, tail=True),
         Column("OBJECTS", right=True),
         Column("TAKES", right=True),
         Column("FREES", right=True),

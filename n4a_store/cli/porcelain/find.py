@@ -86,9 +86,10 @@ def command(
         for line in _meant(datasets, query):
             app.out.note(line)
         return
+    several = len(datasets) > 1  # else the room is for the ids, which are what one wants
     columns = [
-        Column("ARTIFACT", style="yellow", flexible=True),
-        Column("DATASET", flexible=True),
+        Column("ARTIFACT", style="yellow", flexible=True, tail=True),
+        *([Column("DATASET", flexible=True)] if several else []),
         Column("TYPE"),
         Column("CLASS", flexible=True),
         Column("SIZE", right=True),
@@ -99,7 +100,7 @@ def command(
         [
             [
                 match.record.artifact_id,
-                name,
+                *([name] if several else []),
                 str(match.record.artifact_type),
                 match.record.class_name,
                 human_size(match.record.size_bytes),

@@ -48,6 +48,6 @@ def command(app: App) -> None:
         Column("CLASS", flexible=True),
         Column("SIZE", right=True),
         Column("KEPT"),
-        Column("LAST KNOWN AS", flexible=True),
+        Column("LAST KNOWN AS", flexible=True, tail=True),
     ]
     app.out.table(columns, table)

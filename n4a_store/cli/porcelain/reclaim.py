@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from n4a_store.cli.context import App, Dataset
+from n4a_store.cli.render import Column
 from n4a_store.cli.terminal import human_count, human_size
 
 if TYPE_CHECKING:
@@ -17,22 +18,33 @@ NOTHING_CHANGED = "Nothing was changed. Run again with --force."
 _FEW = 5
 
 
-def show_orphan(app: App, orphan: Orphan) -> None:
-    """One orphaned artifact on a line."""
-    where = f"  last in {orphan.last_name}" if orphan.last_name else ""
-    app.out.line(
-        f"  {orphan.tree.short()}  {orphan.type} {orphan.class_name}  "
-        f"{human_size(orphan.stored_bytes)}{where}"
-    )
-
-
 def show_orphans(app: App, orphans: list[Orphan]) -> None:
     """Some orphans, or all of them with --verbose."""
     few = orphans if app.verbose else orphans[:_FEW]
-    for orphan in few:
-        show_orphan(app, orphan)
+    list_orphans(app, few)
     if len(orphans) > len(few):
         app.out.line(f"  … {len(orphans) - len(few)} more: --verbose")
+
+
+def list_orphans(app: App, orphans: list[Orphan]) -> None:
+    """Orphaned artifacts, one a line, without titles."""
+    columns = [
+        Column(""),
+        Column("", flexible=True),
+        Column("", right=True),
+        Column("", flexible=True, tail=True),
+    ]
+    rows = [
+        [
+            f"  {orphan.tree.short()}",
+            f"{orphan.type} {orphan.class_name}",
+            human_size(orphan.stored_bytes),
+            f"last in {orphan.last_name}" if orphan.last_name else "",
+        ]
+        for orphan in orphans
+    ]
+    if rows:
+        app.out.table(columns, rows)
 
 
 def show_preview(app: App, dataset: Dataset, report: GcReport, orphans: OrphanReport) -> None:

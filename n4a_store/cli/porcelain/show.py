@@ -94,7 +94,7 @@ def _show_run(app: App, dataset: Dataset, subject: RunSubject) -> None:
     shown_fields(app.out, rows)
     app.out.line("")
     columns = [
-        Column("PIPELINE", style="yellow", flexible=True),
+        Column("PIPELINE", style="yellow", flexible=True, tail=True),
         Column("ARTIFACTS", right=True),
         Column("AS FILES", right=True),
         Column("MODELS", flexible=True),

@@ -12,7 +12,7 @@ from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.porcelain.look import shown_fields, shown_time
 from n4a_store.cli.progress import marking
 from n4a_store.cli.render import Column, Span
-from n4a_store.cli.terminal import human_count, human_size
+from n4a_store.cli.terminal import counted, human_count, human_size
 
 if TYPE_CHECKING:
     from n4a_store.artifacts.overview import ArtifactStats
@@ -61,15 +61,15 @@ def _mark(app: App, dataset: Dataset) -> GcReport:
 
 def _show(app: App, stats: ArtifactStats, garbage: GcReport | None) -> None:
     total, store = stats.total, stats.store
-    names, unique = human_count(total.references), human_count(stats.unique)
+    names, unique = counted(total.references, "names"), counted(stats.unique, "artifacts")
     raw, stored = store.live.raw_bytes, store.live.stored_bytes
     facts = [
-        ("artifacts", f"{names} names for {unique} artifacts"),
+        ("artifacts", f"{names} for {unique}"),
         ("as files", human_size(total.logical_bytes)),
         ("unique objects", human_size(raw) + _times(total.logical_bytes, raw, "dedupe")),
         ("on disk", human_size(stored) + _times(raw, stored, "compression")),
-        ("objects", f"{human_count(store.live.objects)} in {store.live.packs} packs"),
-        ("refs", ", ".join(f"{count} {name}" for name, count in store.refs.items())),
+        ("objects", f"{human_count(store.live.objects)} in {counted(store.live.packs, 'packs')}"),
+        ("refs", ", ".join(counted(count, name) for name, count in store.refs.items())),
         ("orphans", _orphans(stats, garbage)),
     ]
     facts += [("lease", _lease(lease)) for lease in _others(stats)]

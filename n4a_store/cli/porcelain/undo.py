@@ -72,8 +72,8 @@ def _list(app: App) -> None:
         Column("OP", right=True),
         Column("WHEN"),
         Column("ACTION"),
-        Column("REFS", flexible=True),
-        Column("MESSAGE", flexible=True),
+        Column("REFS", flexible=True, tail=True),
+        Column("MESSAGE", flexible=True, tail=True),
     ]
     rows = []
     for first, *others in (sorted(group, key=lambda move: move.name) for group in shown):

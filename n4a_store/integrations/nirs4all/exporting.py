@@ -108,7 +108,7 @@ def _dataset(workspace: Workspace, named: str | None) -> str:
     if not found:
         raise StoreNotFoundError(
             f"{workspace.path} holds no workspace of nirs4all",
-            hint="n4a-store artifacts import-workspace PATH takes one over",
+            hint="'n4a-store artifacts import-workspace PATH' takes one over",
         )
     if len(found) > 1:
         raise InvalidInputError(
@@ -151,7 +151,7 @@ class _Export:
         if ref is None:
             raise StoreNotFoundError(
                 f"no workspace of nirs4all was imported into {dataset}",
-                hint="n4a-store artifacts import-workspace PATH takes one over",
+                hint="'n4a-store artifacts import-workspace PATH' takes one over",
             )
         with store.session():
             manifest = PipelineManifest.read(store, KEPT, ref.oid)

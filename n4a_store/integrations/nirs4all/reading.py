@@ -75,5 +75,5 @@ def gone(address: Address) -> CorruptionError:
     """The error for an artifact that a row names and the store no longer has."""
     return CorruptionError(
         f"artifact {address.artifact_id} of {address.dataset} is no longer in the store",
-        hint="n4a-store artifacts undo brings back what was deleted lately",
+        hint="'n4a-store artifacts undo' brings back what was deleted lately",
     )
