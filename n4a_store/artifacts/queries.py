@@ -338,5 +338,5 @@ def unknown_artifact(artifact_id: str) -> ArtifactNotFoundError:
     """The error for an id that no artifact has."""
     return ArtifactNotFoundError(
         f"there is no artifact {artifact_id}",
-        hint="'n4a-store artifacts log' lists runs and pipelines, show lists a pipeline's artifacts",
+        hint="'n4a-store artifacts log' lists runs, and show what is in one",
     )
