@@ -24,9 +24,12 @@ from sklearn.preprocessing import StandardScaler
 from n4a_store import ArtifactLoader, ArtifactRegistry
 from n4a_store.demo.spectra import load_fermentation
 from n4a_store.objects.oid import raw_hash
+from n4a_store.repo.gc import collect
 from n4a_store.repo.repack import RepackMode, repack
 from n4a_store.repo.store import Store
 from n4a_store.storage import system
+from n4a_store.storage.catalog_access import CatalogReader
+from n4a_store.storage.rows import Row
 
 COMPONENTS = (2, 3, 4, 5, 6, 8)
 
@@ -278,3 +281,24 @@ def test_what_models_share_is_hashed_and_inflated_once(
             loaded["rows"][:] = 7  # its own copy
     assert hashed.count(shared.nbytes) == 1
     assert sum(hashed) < shared.nbytes + 20_000
+
+
+def test_a_gc_reads_the_operations_it_expires_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: Counter[str] = Counter()
+    rows = CatalogReader._rows
+
+    def count(reader: CatalogReader, kind: type[Row], *args: Any) -> Iterator[Row]:
+        for row in rows(reader, kind, *args):
+            read[kind.TABLE] += 1
+            yield row
+
+    with Store.init(tmp_path / "store") as store:
+        for number in range(60):
+            with store.transaction() as txn:
+                txn.set_ref("refs/tags/a", txn.put_blob(b"%d" % number))
+        collect(store, expire_now=True)
+        monkeypatch.setattr(CatalogReader, "_rows", count)
+        collect(store, expire_now=True)
+    assert read["ops"] < 10  # a day's operations stay, so that a lost answer is found again

@@ -39,7 +39,7 @@ from n4a_store.repo.reachability import (
     refuse_missing,
     undo_cutoff_us,
 )
-from n4a_store.repo.roots import roots_since
+from n4a_store.repo.roots import expired_ops, roots_since
 from n4a_store.repo.session import READABLE, drop_idle_sessions
 from n4a_store.repo.sweep import (
     Held,
@@ -404,9 +404,8 @@ def expire_reflog(writer: CatalogWriter, cutoff_us: int) -> int:
     """
     day_ago = time.time_ns() // 1000 - _MICROSECONDS_A_DAY
     old = writer.ops_before(min(cutoff_us, day_ago))
-    # Every operation of the last day is read only if the undo window is shorter than that.
-    expiring = old if cutoff_us <= day_ago else writer.ops_before(cutoff_us)
     rows = list(writer.reflog())
+    expiring = expired_ops(writer, rows, cutoff_us)
     expired = [row for row in rows if row.op in expiring]
     kept = {row.op for row in rows if row.op not in expiring}
     for row in expired:

@@ -8,14 +8,16 @@ here raises rather than leave one out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from n4a_store.refs.refs import from_row
 from n4a_store.storage.catalog_access import CatalogReader
 from n4a_store.storage.rows import ReflogRow
 
-__all__ = ["Root", "living_roots", "roots_since", "undo_roots"]
+__all__ = ["Root", "expired_ops", "living_roots", "roots_since", "undo_roots"]
+
+_MANY_OPS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,27 @@ def undo_roots(reader: CatalogReader, since_us: int | None = None) -> Iterator[R
     Raises:
         CorruptionError: One of them cannot be read.
     """
-    older = reader.ops_before(since_us) if since_us is not None else {}
+    rows = list(reader.reflog())
+    older = expired_ops(reader, rows, since_us) if since_us is not None else ()
     moves: Counter[str] = Counter()
-    for row in reader.reflog():
+    for row in rows:
         back = moves[row.name]
         moves[row.name] += 1
         if row.op not in older:
             yield from _both_sides(row, back)
+
+
+def expired_ops(reader: CatalogReader, rows: Iterable[ReflogRow], cutoff_us: int) -> set[int]:
+    """The operations of reflog rows that happened before ``cutoff_us``.
+
+    There may be a hundred times as many operations as reflog rows: a store that expires its
+    reflog at once keeps a day's operations.
+    """
+    numbers = {row.op for row in rows}
+    if len(numbers) > _MANY_OPS:
+        return numbers & reader.ops_before(cutoff_us).keys()
+    ops = (reader.op(number) for number in numbers)
+    return {op.op for op in ops if op is not None and op.at_us < cutoff_us}
 
 
 def _both_sides(row: ReflogRow, back: int) -> Iterator[Root]:
