@@ -44,8 +44,8 @@ def check_step(disk: Disk, actor: Mind, minds: Iterable[Mind]) -> None:
     step = actor.at
     if step.name == "write" and disk.value(step.path) is None:
         raise Broken(f"{actor.name} believes in {step.path}, which has lost its name")
-    if step.name != "unlink":
-        return
+    if step.name != "unlink" or disk.value(step.path) is None:
+        return  # a name that has gone already takes nothing along: none is ever used again
     name = os.path.basename(step.path)
     if step.room == "leases":
         if name not in actor.leases and _owner_lives(name, actor, minds):

@@ -21,7 +21,7 @@ from n4a_store.testing import seams
 from n4a_store.testing.explorer import Bound, Exploration, explore
 from n4a_store.testing.invariants import Broken
 from n4a_store.testing.learning import LearningError
-from n4a_store.testing.replay import replay
+from n4a_store.testing.replay import follow, replay
 from n4a_store.testing.scenario import Role, Scenario
 from n4a_store.testing.stepping import Process
 from tests.protocol import scenarios as s
@@ -193,6 +193,21 @@ def test_a_step_that_depends_on_what_nobody_told_is_noticed(place: Path) -> None
     two = Scenario("hidden", lambda store: None, (Role("a", look), Role("b", look)))
     with pytest.raises(LearningError):
         explore(two, Bound(preemptions=2, kills=0), place)
+
+
+def test_to_remove_a_name_that_has_gone_is_no_harm(place: Path) -> None:
+    """gc took a lease for dead that was not locked yet; its owner has given it up by now."""
+    scenario = s.READER.only("writer1", "gc")
+    plan = (
+        ("writer1", "lock leases"),
+        ("gc", "lock commit.lock"),  # has listed it among the dead
+        ("writer1", "unlink leases"),  # is about to give it up, and to take another
+        ("gc", "unlink leases"),
+        ("gc", "try-lock leases"),  # has opened it, to see whether it is dead still
+        ("writer1", "create leases#2"),
+        ("gc", ""),
+    )
+    follow(scenario, plan, place)
 
 
 def test_a_killed_process_leaves_its_files_and_frees_its_locks(place: Path) -> None:
