@@ -204,7 +204,7 @@ def test_to_remove_a_name_that_has_gone_is_no_harm(place: Path) -> None:
         ("writer1", "unlink leases"),  # is about to give it up, and to take another
         ("gc", "unlink leases"),
         ("gc", "try-lock leases"),  # has opened it, to see whether it is dead still
-        ("writer1", "create leases#2"),
+        ("writer1", "create leases"),
         ("gc", ""),
     )
     follow(scenario, plan, place)
