@@ -52,6 +52,15 @@ class Location(NamedTuple):
     position: int
 
 
+def _serial(pack_id: str) -> int:
+    """Which pack of its owner it is, counted from the first; what else an id says is chance.
+
+    Only the order of searching depends on it.
+    """
+    number = pack_id.rpartition("-")[2]
+    return int(number) if number.isdecimal() and number.isascii() else 0
+
+
 class ObjectDatabase:
     """The packs of one store that this process knows of. Safe to share among threads.
 
@@ -83,13 +92,15 @@ class ObjectDatabase:
     def add(self, rows: Iterable[PackRow]) -> None:
         """Learn of packs."""
         with self._mutex:
+            fresh = []
             for row in rows:
                 known = self._packs.get(row.id)
                 if known is row:
                     continue
                 self._packs[row.id] = row
                 if known is None:
-                    self._searched.append(row.id)
+                    fresh.append(row.id)
+            self._searched.extend(sorted(fresh, key=_serial))
 
     def hold(self, snapshot: set[str]) -> None:
         """Keep the packs of ``snapshot``, and what is added to it later, until it is let go.
@@ -166,24 +177,29 @@ class ObjectDatabase:
                 self._readers.popitem(last=False)
             return reader
 
-    def _fill_table(self, beyond: int = _TABLE_FROM_PACKS) -> None:
+    def _fill_table(self, beyond: int, wanted: bytes = b"") -> None:
+        """Put small packs into the table, the newest first, until it knows ``wanted``.
+
+        Whoever asks for what was trained last need not wait until a thousand packs are open.
+        """
         if len(self._searched) <= beyond:
             return
-        remaining = []
-        for pack_id in self._searched:
+        passed_over = []
+        while self._searched and wanted not in self._table:
+            pack_id = self._searched.pop()
             objects = self._packs[pack_id].objects
             if objects > _SMALL_OBJECTS or len(self._table) + objects > _TABLE_OBJECTS:
-                remaining.append(pack_id)
+                passed_over.append(pack_id)
                 continue
             try:
                 oids = self.reader(pack_id).index.oids()
             except CorruptionError:
-                remaining.append(pack_id)  # the search passes over it as well
+                passed_over.append(pack_id)  # the search passes over it as well
                 continue
             for oid in oids:
                 self._table.setdefault(oid, pack_id)
             self._in_table.add(pack_id)
-        self._searched = remaining
+        self._searched.extend(reversed(passed_over))
 
     def find_pack(self, oid: bytes, allowed: Container[str]) -> str | None:
         """A pack among ``allowed`` that holds the object; small packs are not even opened.
@@ -210,9 +226,10 @@ class ObjectDatabase:
         None may therefore be the fault of damage: see :meth:`verify_indexes`.
         """
         with self._mutex:
-            if len(self._searched) > _TABLE_FROM_PACKS:
-                self._fill_table()
             tabled = self._table.get(oid)
+            if tabled is None and len(self._searched) > _TABLE_FROM_PACKS:
+                self._fill_table(_TABLE_FROM_PACKS, oid)
+                tabled = self._table.get(oid)
             if tabled is not None:
                 if allowed is None or tabled in allowed:
                     location = self._search(oid, (tabled,))

@@ -13,6 +13,7 @@ from n4a_store.objects.oid import Kind, raw_hash
 from n4a_store.odb import database
 from n4a_store.odb.database import Location, ObjectDatabase, PackGoneError
 from n4a_store.packs.writer import PackWriter
+from n4a_store.storage.files import map_file
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.rows import PackRow, PackState
 
@@ -67,6 +68,49 @@ def test_a_look_up_agrees_with_a_plain_list(
     assert ids == sorted({(blob(n)[0], Kind.BLOB) for numbers in packs for n in numbers})
     for prefix in ("", "0", "a1", "f", ids[0][0].hex()[:7] if ids else "00"):
         assert odb.ids_with_prefix(prefix) == [x for x in ids if x[0].hex().startswith(prefix)]
+
+
+def test_what_is_new_is_found_without_opening_what_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, odb = build(tmp_path, [[2 * n, 2 * n + 1] for n in range(40)])
+    opened: list[Path] = []
+
+    def note(path: Path) -> memoryview:
+        opened.append(path)
+        return map_file(path)
+
+    monkeypatch.setattr(database, "map_file", note)
+    assert odb.find(blob(79)[0]) is not None
+    assert len(opened) == 1
+    assert odb.find(blob(60)[0]) is not None
+    assert len(opened) == 10
+    for number in range(60, 80):
+        location = odb.find(blob(number)[0])
+        assert location is not None
+        assert location.pack_id == f"p{number // 2}"
+    assert len(opened) == 10
+    assert odb.find(blob(999)[0]) is None
+    assert len(opened) == 40
+
+
+def test_the_last_pack_of_a_run_is_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, rows = StoreLayout(tmp_path), []
+    for number in range(30):
+        rows.append(write_pack(layout, f"owner-{number}", [number]))
+    odb = ObjectDatabase(layout)
+    odb.add(sorted(rows, key=lambda row: row.id))  # as the catalog gives them: 9 after 29
+    opened: list[Path] = []
+
+    def note(path: Path) -> memoryview:
+        opened.append(path)
+        return map_file(path)
+
+    monkeypatch.setattr(database, "map_file", note)
+    assert odb.find(blob(29)[0]) == Location("owner-29", 0)
+    assert opened == [layout.pack("owner-29")]
 
 
 def test_a_pack_may_leave_and_come_back(tmp_path: Path) -> None:
