@@ -389,6 +389,7 @@ def inspect(store: Store, slot: str, folder: Path, rng: random.Random) -> None:
         report_problems(store, findings, slot, full=rng.random() < 0.3)
         ledger.say("fsck")
         store.sessions.drop_idle()
+        time.sleep(rng.random())  # reading the whole catalog makes commits wait
 
 
 ROLES = {"writer": write, "reader": read, "collector": tidy, "inspector": inspect}
