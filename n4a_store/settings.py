@@ -139,6 +139,9 @@ class Settings:
     cache_bytes: int = _number(
         256 * _MIB, 0, _INT64_MAX, "bytes", "upper bound for the objects that a loader keeps"
     )
+    repack_while_training: bool = _switch(
+        False, "a long run merges packs between its pipelines too, and not only when it has ended"
+    )
     shared_group: bool = _switch(
         False, "files and folders are readable and writable by the group of the store's folder"
     )

@@ -32,8 +32,7 @@ _log = logging.getLogger(__name__)
 # The run object is written anew with each pipeline: it must not grow with a sweep that fails.
 _MOST_NOTED = 100
 _LONGEST_REASON = 300
-# Each pipeline leaves a pack, and each begins with a look at all of them: merged now and then,
-# the last of thousands takes no longer than the first.
+# How often packs are merged in a long run, where the settings ask for it.
 _TIDY_EVERY = 100
 
 
@@ -108,9 +107,14 @@ class Sweep:
             for done_here, outcome in enumerate(outcomes, start=1):
                 report(outcome)
                 if done_here % _TIDY_EVERY == 0 and self._run.completed:
-                    maintain(self._registry.store)
+                    self._tidy()
         if self._fits.slow:
             self._run.note({FIT_SECONDS: dict(self._fits.slow)})
+
+    def _tidy(self) -> None:
+        store = self._registry.store
+        if store.settings.repack_while_training:
+            maintain(store)
 
     def _train(
         self, plans: Sequence[PipelinePlan], workers: int

@@ -1,9 +1,10 @@
 """Maintenance that runs by itself: merge packs when they pile up.
 
 A training run leaves a pack for each pipeline. When a run ends and there are more small packs
-than :data:`PACKS_BEFORE_REPACK`, they are merged, as ``git gc --auto`` would. A long run does it
-between its pipelines too. It never waits for a lock, and never makes a run fail: what cannot be
-merged now is merged after the next one.
+than :data:`PACKS_BEFORE_REPACK`, they are merged, as ``git gc --auto`` would. In the midst of a
+run it is done only where the settings ask for it (``repack_while_training``): a training is not to
+wait for it, and takes no longer for having many packs. It never waits for a lock, and never
+makes a run fail: what cannot be merged now is merged after the next one.
 """
 
 from __future__ import annotations

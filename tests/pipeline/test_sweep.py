@@ -26,6 +26,7 @@ from n4a_store.pipeline.run_result import Outcome
 from n4a_store.pipeline.runner import PipelineRunner
 from n4a_store.repo import maintenance
 from n4a_store.repo.fsck import fsck
+from n4a_store.storage.rows import PackState
 from tests.pipeline.light import Halves, Mean, Picky
 from tests.pipeline.training import DATASET, added_kinds, objects_of
 
@@ -150,31 +151,39 @@ def test_a_killed_run_keeps_what_was_complete_and_can_be_resumed(
     ]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_packs_do_not_pile_up_in_a_long_run(
-    workspace: Any, fermentation: Any, monkeypatch: pytest.MonkeyPatch, jobs: int
+@pytest.mark.parametrize("asked", [False, True])
+def test_packs_are_merged_after_a_run_and_in_the_midst_of_it_only_when_asked(
+    workspace: Any, fermentation: Any, monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:
     monkeypatch.setattr(sweep, "_TIDY_EVERY", 10)
     monkeypatch.setattr(maintenance, "PACKS_BEFORE_REPACK", 5)
+    if asked:
+        monkeypatch.setenv("N4A_STORE_REPACK_WHILE_TRAINING", "true")
     seen: list[int] = []
 
     def watch(progress: Any) -> None:
         with workspace.store(DATASET) as store, store.catalog.read() as reader:
             seen.append(len(reader.packs()))
 
-    steps = [Halves(), {"_range_": [1, 40], "param": "plus", "model": Mean()}]
-    runner = PipelineRunner(workspace, n_jobs=jobs, progress=watch)
-    run = runner.run(steps, *fermentation, dataset=DATASET)
-    assert len(run.pipelines) == 40
-    assert max(seen) <= 20 * jobs  # a worker leaves a pack, and its adoption another
+    steps = [Halves(), {"_range_": [1, 30], "param": "plus", "model": Mean()}]
+    run = PipelineRunner(workspace, progress=watch).run(steps, *fermentation, dataset=DATASET)
+    assert len(run.pipelines) == 30
+    if asked:
+        assert max(seen) <= 20
+    else:
+        assert seen == sorted(seen)
+        assert max(seen) >= 30
     with workspace.store(DATASET) as store:
         assert fsck(store, full=True).ok
+        with store.catalog.read() as reader:
+            assert len(reader.packs((PackState.LIVE,))) < 10
 
 
 def test_a_long_run_of_which_nothing_is_complete_has_nothing_to_tidy(
     workspace: Any, fermentation: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweep, "_TIDY_EVERY", 1)
+    monkeypatch.setenv("N4A_STORE_REPACK_WHILE_TRAINING", "true")
     run = PipelineRunner(workspace).run(
         [Picky(ok=False), {"model": Mean()}], *fermentation, dataset=DATASET
     )
