@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.pipeline.runner import PipelineRunner
 from n4a_store.repo.fsck import fsck
-from tests.pipeline.light import Deadly, Halves, Mean, Picky
+from tests.pipeline.light import Halves, Mean, Picky
 from tests.pipeline.training import DATASET, kept_in
 
 FORKS = [
@@ -50,19 +49,6 @@ def test_branches_in_workers_store_what_one_process_stores(
     assert kept_in(apart, spread) == kept_in(workspace, alone)
     with apart.store(DATASET) as store:
         assert fsck(store, full=True).ok
-
-
-def test_a_branch_that_kills_its_worker_is_named(workspace: Any, fermentation: Any) -> None:
-    steps = [
-        Halves(),
-        {"branch": {"a": [Picky()], "b": [Deadly(os.getpid())], "c": [Picky(ok=False)]}},
-        {"model": Mean()},
-    ]
-    run = PipelineRunner(workspace, n_jobs=2).run(steps, *fermentation, dataset=DATASET)
-    (why,) = run.failures.values()
-    assert why.startswith("step 1, branch 'b': its process died")
-    with workspace.store(DATASET) as store:
-        assert store.refs("refs/pipelines/") == []
 
 
 def test_what_fails_in_a_branch_in_a_worker_is_named(workspace: Any, fermentation: Any) -> None:

@@ -205,7 +205,7 @@ def test_classifiers(train: Any, open_predictor: Any, coffee: Any) -> None:
     X, y = coffee
     X = X[:, ::50]
     folds = StratifiedKFold(3)
-    model = LogisticRegression(max_iter=500)
+    model = LogisticRegression(C=0.01)  # which converges soon
     data = type(coffee)(X, y)
     run = train([folds, StandardScaler(), {"model": model}], data)
     hand = make_pipeline(StandardScaler(), model)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from n4a_store.objects.oid import Kind
 from n4a_store.pipeline.run_result import Outcome
 from n4a_store.pipeline.runner import PipelineRunner
-from n4a_store.repo.fsck import fsck
-from tests.pipeline.light import Deadly, Halves, Mean, Picky
-from tests.pipeline.training import DATASET, added_kinds, kept_in, objects_of
+from tests.pipeline.light import Halves, Mean, Picky
+from tests.pipeline.training import DATASET, added_kinds, objects_of
 
 STEPS = [
     KFold(3),
@@ -27,7 +24,6 @@ STEPS = [
     {"_range_": [1, 4], "param": "n_components", "model": PLSRegression()},
     {"stack": Ridge()},
 ]
-MEANS = {"_range_": [1, 4], "param": "plus", "model": Mean()}
 
 
 def test_workers_store_what_one_process_stores(
@@ -57,29 +53,3 @@ def test_a_pipeline_that_fails_in_a_worker_is_named(workspace: Any, fermentation
     assert list(run.failures.values()) == ["step 1, fold 0: ValueError: not today"]
     with workspace.store(DATASET) as store:
         assert len(store.refs("refs/pipelines/")) == 2
-
-
-def test_a_killed_worker_costs_nothing_but_time(
-    workspace: Any, fermentation: Any, tmp_path: Path
-) -> None:
-    steps = [Halves(), Deadly(os.getpid(), str(tmp_path / "killed")), MEANS]
-    run = PipelineRunner(workspace, n_jobs=2).run(steps, *fermentation, dataset=DATASET)
-    assert (tmp_path / "killed").exists()
-    assert [one.outcome for one in run.outcomes] == [Outcome.COMPLETE] * 4
-    with workspace.store(DATASET) as store:
-        assert fsck(store, full=True).ok
-
-
-def test_a_pipeline_that_kills_its_worker_is_lost_and_no_other(
-    workspace: Any, fermentation: Any
-) -> None:
-    deadly = Deadly(os.getpid())
-    steps = [Halves(), {"_or_": [Picky(), deadly, None]}, {"model": Mean()}]
-    run = PipelineRunner(workspace, n_jobs=2).run(steps, *fermentation, dataset=DATASET)
-    assert [one.outcome for one in run.outcomes] == [
-        Outcome.COMPLETE,
-        Outcome.FAILED,
-        Outcome.COMPLETE,
-    ]
-    assert "its process died" in run.outcomes[1].error
-    assert set(kept_in(workspace, run)) == set(run.pipelines)

@@ -16,6 +16,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
+from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import (
     ArtifactNotFoundError,
     InvalidInputError,
@@ -25,6 +26,7 @@ from n4a_store.errors import (
 )
 from n4a_store.pipeline.graph import VersionMismatchWarning
 from n4a_store.pipeline.predictor import Predictor
+from n4a_store.pipeline.runner import PipelineRunner
 from tests.pipeline.training import DATASET
 
 FOLDS = KFold(3)
@@ -36,6 +38,15 @@ STEPS = [
     {"model": PLSRegression(2), "name": "pls"},
     {"model": RandomForestRegressor(5, random_state=0), "name": "forest"},
 ]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: Any, fermentation: Any) -> tuple[Workspace, str]:
+    """A workspace in which a pipeline has been trained, for tests that only ask, and its id."""
+    workspace = Workspace(tmp_path_factory.mktemp("trained") / "workspace")
+    (pipeline,) = PipelineRunner(workspace).run(STEPS, *fermentation, dataset=DATASET).pipelines
+    return workspace, pipeline
+
 
 FRESH = """
 import sys
@@ -177,23 +188,23 @@ def test_the_sources_of_a_stack_can_be_asked_but_do_not_compete_with_it(
     ],
 )
 def test_what_is_not_there_is_named(
-    train: Any, open_predictor: Any, fermentation: Any,
+    trained: tuple[Workspace, str], fermentation: Any,
     ref: str | None, asked: dict[str, Any], error: type[Exception], said: str,
 ) -> None:  # fmt: skip
-    (pipeline,) = train(STEPS, fermentation).pipelines
+    workspace, pipeline = trained
     ref = None if ref is None else ref.replace("PIPELINE", pipeline)
-    with pytest.raises(error, match=said):
-        open_predictor().predict(ref, fermentation.X, **asked)
+    with Predictor(workspace, DATASET) as predictor, pytest.raises(error, match=said):
+        predictor.predict(ref, fermentation.X, **asked)
 
 
 def test_spectra_of_another_length_are_refused(
-    train: Any, open_predictor: Any, fermentation: Any
+    trained: tuple[Workspace, str], fermentation: Any
 ) -> None:
-    run = train(STEPS, fermentation)
-    with pytest.raises(InvalidInputError, match="fitted on 1047 features, and was given 1000"):
-        open_predictor().predict(run.id, fermentation.X[:, :1000])
-    with pytest.raises(InvalidInputError, match="X must have two dimensions"):
-        open_predictor().predict(run.id, fermentation.X[0])
+    with Predictor(trained[0], DATASET) as predictor:
+        with pytest.raises(InvalidInputError, match="fitted on 1047 features, and was given 1000"):
+            predictor.predict(None, fermentation.X[:, :1000])
+        with pytest.raises(InvalidInputError, match="X must have two dimensions"):
+            predictor.predict(None, fermentation.X[0])
 
 
 def test_a_dataset_that_does_not_exist_is_not_created(
@@ -209,14 +220,14 @@ def test_a_dataset_that_does_not_exist_is_not_created(
 
 
 def test_another_version_of_a_library_is_warned_of_once(
-    train: Any, open_predictor: Any, fermentation: Any, monkeypatch: pytest.MonkeyPatch
+    trained: tuple[Workspace, str], fermentation: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = train(STEPS, fermentation)
-    predictor = open_predictor()
+    predictor = Predictor(trained[0], DATASET)
     monkeypatch.setattr("n4a_store.pipeline.graph.library_of", lambda cls: "scikit-learn==99.0")
     with pytest.warns(
         VersionMismatchWarning, match=r"written with .*scikit-learn==99.0 is"
     ) as told:
-        predictor.predict(run.id, fermentation.X, branch="scaled")
+        predictor.predict(None, fermentation.X, branch="scaled")
     assert len(told) == 1
-    predictor.predict(run.id, fermentation.X, branch="scaled")
+    predictor.predict(None, fermentation.X, branch="scaled")
+    predictor.close()
