@@ -20,6 +20,7 @@ from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.gc import collect
 from n4a_store.repo.repack import RepackMode, repack
 from n4a_store.repo.repair import adopt_unlisted_packs, salvage_pack
+from n4a_store.repo.seat import Seat
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import Transaction
 from n4a_store.repo.undo import undo
@@ -77,18 +78,27 @@ def _hold(store: Store) -> None:
     run.release()
 
 
-def _one_seat(store: Store) -> None:
-    """A commit, nothing, and a commit, all from one seat."""
-    seat = store.seat()
-    for number in (91, None, 92):
-        txn = store.transaction("seated", seat=seat)
-        tree = _tree(txn, number or 90)
-        if number is None:
-            txn.abort()
-            continue
-        txn.set_ref("refs/tags/seated", tree)
-        txn.commit()
-    seat.leave()
+class _Seated:
+    """Two commits from one seat, with a transaction in between that comes to nothing."""
+
+    def __init__(self) -> None:
+        self._seat: Seat | None = None
+
+    def first(self, store: Store) -> None:
+        self._seat = store.seat()
+        self._commit(store, self._seat, 91)
+
+    def second(self, store: Store) -> None:
+        assert self._seat is not None
+        txn = store.transaction("nothing", seat=self._seat)
+        _tree(txn, 90)
+        txn.abort()
+        self._commit(store, self._seat, 92)
+        self._seat.leave()
+
+    def _commit(self, store: Store, seat: Seat, number: int) -> None:
+        with store.transaction("seated", seat=seat) as txn:
+            txn.set_ref("refs/tags/seated", _tree(txn, number))
 
 
 def _salvage(store: Store) -> None:
@@ -103,6 +113,7 @@ def _gc(*, expire_now: bool = False, thorough: bool = False) -> Callable[[Store]
 
 def operations() -> list[Operation]:
     """What is done to the store, in order."""
+    seated = _Seated()
     return [
         ("commit", _commit(a=1)),
         ("commit of several refs", _commit(b=2, c=3)),
@@ -115,7 +126,8 @@ def operations() -> list[Operation]:
         ("gc", _gc()),
         ("gc --now", _gc(expire_now=True)),
         ("worker and run", _hold),
-        ("commits of one seat", _one_seat),
+        ("commit from a seat", seated.first),
+        ("commit from the same seat", seated.second),
         ("commit of several packs", _large),
         ("repack", repack),
         ("ref deletion", _delete("a", "large")),

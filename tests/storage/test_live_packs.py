@@ -78,9 +78,14 @@ def test_a_commit_of_another_process_is_noticed(path: Path, catalog: Catalog) ->
 
 def test_what_was_rolled_back_never_was(catalog: Catalog) -> None:
     assert live(catalog) == []
-    with pytest.raises(ZeroDivisionError), catalog.write() as writer:
-        writer.put(row(0))
-        raise ZeroDivisionError
+
+    def put_and_fail() -> None:
+        with catalog.write() as writer:
+            writer.put(row(0))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        put_and_fail()
     assert live(catalog) == []
     with catalog.write() as writer:
         assert writer.live_packs().rows == {}
