@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
@@ -143,9 +144,12 @@ class WorkerPool(Generic[Item, Result]):
 
     def _executor(self, workers: int) -> Any:
         """The processes; those of the last use, unless one has died."""
-        return self._loky.get_reusable_executor(
-            max_workers=workers, timeout=_IDLE_SECONDS, env=self._environment
-        )
+        with warnings.catch_warnings():
+            # That it waits for tasks which are still going on is what is wanted.
+            warnings.filterwarnings("ignore", message="Trying to resize an executor")
+            return self._loky.get_reusable_executor(
+                max_workers=workers, timeout=_IDLE_SECONDS, env=self._environment
+            )
 
 
 def _if_done(future: Future[Result] | None) -> Future[Result] | None:
