@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -182,7 +183,12 @@ def _check_catalog(store: Store, problems: list[Problem]) -> tuple[list[PackRow]
     rows: list[PackRow] = []
     roots: list[Root] = []
     noted = store.catalog.noted_sequence()
-    with store.catalog.read() as reader:
+    with ExitStack() as looks:
+        try:
+            reader = looks.enter_context(store.catalog.snapshot())
+        except StoreError:
+            # What cannot be copied may still be read in part.
+            reader = looks.enter_context(store.catalog.read())
         try:
             reader.verify()
         except CorruptionError as error:

@@ -194,6 +194,27 @@ class Catalog:
                 yield reader
 
     @contextmanager
+    def snapshot(self) -> Iterator[CatalogReader]:
+        """A look at a copy of this moment's catalog: a long one makes no commit wait.
+
+        The copy is in memory and made page by page, damage included.
+
+        Raises:
+            CorruptionError: It is damaged so that not even its pages can be told apart.
+        """
+        copy = sqlite3.connect(":memory:", isolation_level=None)
+        try:
+            with self._mutex, sqlite_errors(self._path):
+                source = self._connect()
+                system.step("catalog-read", str(self._path))
+                source.backup(copy)
+                copy.execute("PRAGMA trusted_schema=OFF")
+                copy.execute("PRAGMA cell_size_check=ON")
+            yield CatalogReader(copy, self._path)
+        finally:
+            copy.close()
+
+    @contextmanager
     def write(self) -> Iterator[CatalogWriter]:
         """One write transaction, alone in the store; committed when the block ends.
 
