@@ -118,10 +118,13 @@ mutants: $(VENV)/installed-test
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/commands.py
-	$(BIN)/python benchmarks/training.py
-	$(BIN)/python -m benchmarks.peers --form small --seconds 100
+	$(BIN)/python benchmarks/training.py 50 1 ridge
+	$(BIN)/python -m benchmarks.peers --form small --rounds 1 --peers balanced,once,lmdb,sqlite,joblib
 
 bench-full: $(VENV)/installed-bench-full
+	$(BIN)/python benchmarks/training.py 200 3
+	$(BIN)/python benchmarks/scale.py --large
+	$(BIN)/python benchmarks/scale_git.py
 	$(BIN)/python -m benchmarks.peers --form full --seconds 3600
 
 clean:

@@ -6,6 +6,7 @@ what takes the time, and ridge regressions, the cheapest models there are. The s
 - with nothing kept,
 - with ``joblib.dump`` of every artifact into a file of its own, not durable,
 - into a store, durable with each pipeline,
+- into a store, durable with one commit when the run ends,
 - into a store that is never synced: what is left is what the store itself takes.
 
 They are run in turn, so that a busy moment of the machine hits all of them, and the medians are
@@ -42,7 +43,7 @@ from n4a_store.pipeline.fit_cache import FitCache
 from n4a_store.pipeline.orchestrator import Orchestrator
 from n4a_store.pipeline.plan import plan_pipelines
 from n4a_store.pipeline.runner import PipelineRunner
-from n4a_store.settings import Durability, Settings
+from n4a_store.settings import CommitEach, Durability, Settings
 
 FOREST_AIM = 1.03
 MICROSECONDS = 1e6
@@ -110,11 +111,11 @@ def train_into_files(kind: str, pipelines: int) -> None:
         train_into(Files(folder=Path(folder)), kind, pipelines)
 
 
-def train_into_store(kind: str, pipelines: int, durability: Durability = Durability.FULL) -> None:
+def train_into_store(kind: str, pipelines: int, settings: Settings = Settings()) -> None:  # noqa: B008
     """Train the sweep into a new store."""
     spectra = load_fermentation()
     with tempfile.TemporaryDirectory() as folder:
-        workspace = Workspace(Path(folder) / "w", settings=Settings(durability=durability))
+        workspace = Workspace(Path(folder) / "w", settings=settings)
         runner = PipelineRunner(workspace, progress=lambda _: None)
         runner.run(steps(kind, pipelines), spectra.X, spectra.glucose, "fermentation")
 
@@ -125,7 +126,12 @@ def measure(kind: str, pipelines: int, rounds: int) -> None:
         "nothing kept": lambda: train_into(Nothing(), kind, pipelines),
         "joblib.dump": lambda: train_into_files(kind, pipelines),
         "store": lambda: train_into_store(kind, pipelines),
-        "store, unsynced": lambda: train_into_store(kind, pipelines, Durability.NONE),
+        "store, once": lambda: train_into_store(
+            kind, pipelines, Settings(commit_each=CommitEach.RUN)
+        ),
+        "store, unsynced": lambda: train_into_store(
+            kind, pipelines, Settings(durability=Durability.NONE)
+        ),
     }
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     train_into(Nothing(), kind, min(pipelines, 5))
