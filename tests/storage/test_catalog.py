@@ -430,29 +430,3 @@ def test_tables_and_schema_agree() -> None:
     text = " ".join(SCHEMA)
     for kind in TABLES:
         assert f"CREATE TABLE {kind.TABLE} ({kind.COLUMNS[0]} " in text
-
-
-def test_a_snapshot_is_of_its_moment_and_makes_no_commit_wait(folder: Path) -> None:
-    catalog, other = open_at(folder), open_at(folder)
-    with catalog.snapshot() as look:
-        before = look.sequence()
-        # With an open look, this would wait for it to end.
-        with other.write() as writer:
-            writer.next_op("commit", "meanwhile")
-        assert look.sequence() == before
-        look.verify()
-    with catalog.snapshot() as look:
-        assert look.sequence() == before + 1
-    catalog.close()
-    other.close()
-
-
-def test_a_snapshot_shows_the_damage_of_what_it_was_made_from(folder: Path) -> None:
-    connection = sqlite3.connect(folder / "catalog.db")
-    connection.execute("UPDATE refs SET op = 7 WHERE name = 'refs/tags/b'")
-    connection.commit()
-    connection.close()
-    catalog = open_at(folder)
-    with catalog.snapshot() as look, pytest.raises(CorruptionError, match="checksum"):
-        look.verify()
-    catalog.close()
