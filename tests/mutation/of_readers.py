@@ -1,7 +1,5 @@
 """Mutants of readers, of leases and locks over a fork, and of every check on what is read."""
 
-
-
 from __future__ import annotations
 
 from tests.mutation.mutant import CATALOG, EXPLORER, FORK, GC, LEASES, RULES, one
@@ -60,9 +58,9 @@ READERS_AND_PROCESSES = (
         "lock-un",
         "a child that drops its copy of a lease unlocks it for its parent as well",
         "storage/leases.py",
-        "                    log.warning(\"lease %s could not be removed: %s\", self.path, error)\n"
+        '                    log.warning("lease %s could not be removed: %s", self.path, error)\n'
         "        finally:\n            os.close(fd)\n",
-        "                    log.warning(\"lease %s could not be removed: %s\", self.path, error)\n"
+        '                    log.warning("lease %s could not be removed: %s", self.path, error)\n'
         "        finally:\n            import fcntl\n"
         "            fcntl.flock(fd, fcntl.LOCK_UN)\n            os.close(fd)\n",
         LEASES,

@@ -73,7 +73,7 @@ def test_a_change_that_is_no_mutant_survives() -> None:
         "harmless",
         "nothing",
         "repo/sweep.py",
-        (("\"\"\"Dropping packs:", "\"\"\"Dropping, that is, packs:"),),
+        (('"""Dropping packs:', '"""Dropping, that is, packs:'),),
         ("tests/repo/test_packing.py",),
     )
     (outcome,) = try_mutants([harmless], whole=False)
