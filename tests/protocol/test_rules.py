@@ -415,12 +415,15 @@ def test_a_childs_copy_of_a_lease_is_no_hold_on_it(store: Store) -> None:
     lease = Lease(store.layout.leases, LeaseRole.WRITER)
     lease.publish(0, bytes(8))
     read, write = os.pipe()
+    begun, begin = os.pipe()
     child = os.fork()
     if child == 0:  # pragma: no cover - in the child
         os.close(write)
+        os.write(begin, b"!")  # what is done after a fork has been done
         os.read(read, 1)  # until the parent has looked
         os._exit(0)
     try:
+        assert os.read(begun, 1) == b"!"
         tag_blobs(store, "gone", {"a": STALE})
         delete(store, "gone")
         assert gc(store) == ()  # the lease still lives
@@ -428,8 +431,8 @@ def test_a_childs_copy_of_a_lease_is_no_hold_on_it(store: Store) -> None:
         lease._fd = -1
         assert len(gc(store)) == 1
     finally:
-        os.close(write)
-        os.close(read)
+        for end in (write, read, begun, begin):
+            os.close(end)
         os.waitpid(child, 0)
 
 
