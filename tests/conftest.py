@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -54,3 +55,9 @@ def fermentation() -> Spectra:
 def coffee() -> Spectra:
     """60 mid-infrared spectra of coffee with their country of origin: a classification."""
     return Spectra(_csv("coffee_spectra.csv"), _csv("coffee_labels.csv", dtype=str))
+
+
+def pytest_configure() -> None:
+    """Who is started in the background ignores Ctrl-C, and so would every program he starts."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
