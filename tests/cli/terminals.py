@@ -67,6 +67,16 @@ class Terminal:
         os.close(self._slave)
         os.close(self._master)
 
+    def interrupt(self) -> None:
+        """Type Ctrl-C, and again after a while, as people do: Python may lose one that comes
+        while it clears away."""
+        end = time.monotonic() + _PATIENCE
+        while self.process.poll() is None and time.monotonic() < end:
+            os.write(self._master, CTRL_C)
+            again = time.monotonic() + 5
+            while self.process.poll() is None and time.monotonic() < again:
+                self._listen(0.01)
+
     def type(self, keys: bytes) -> None:
         """Type, and wait until the program has taken every whole line of it."""
         echoed = len(self.said) + len(keys.replace(CTRL_D, b""))
