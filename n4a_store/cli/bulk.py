@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from n4a_store.cli.interrupts import raise_kept_interrupt
 
 _CHUNK = 1 << 16
 
@@ -17,15 +20,20 @@ def records(*, nul: bool) -> Iterator[str]:
     stream = sys.stdin.buffer
     assert isinstance(stream, io.BufferedIOBase)
     if not nul:
-        for line in stream:
+        while line := _wait(stream.readline):
             yield line.removesuffix(b"\n").decode("utf-8", "surrogateescape")
         return
     rest = b""
     # As much as there is: a script that asks one name at a time waits for the answer, and at a
     # terminal one Ctrl-D is the end.
-    while chunk := stream.read1(_CHUNK):
+    while chunk := _wait(partial(stream.read1, _CHUNK)):
         *whole, rest = (rest + chunk).split(b"\0")
         for record in whole:
             yield record.decode("utf-8", "surrogateescape")
     if rest:
         yield rest.decode("utf-8", "surrogateescape")
+
+
+def _wait(read: Callable[[], bytes]) -> bytes:
+    raise_kept_interrupt()
+    return read()

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from n4a_store.cli.interrupts import keep_interrupts
+
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the program with `argv` (default: the process's own) and exit."""
+    keep_interrupts()
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 

@@ -16,7 +16,6 @@ import termios
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 CTRL_C = b"\x03"
 CTRL_D = b"\x04"
@@ -55,27 +54,12 @@ class Terminal:
     def __enter__(self) -> Terminal:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
         os.close(self._slave)
         os.close(self._master)
-
-    def interrupt(self) -> None:
-        """Type Ctrl-C, and again after a while, as people do: Python may lose one that comes
-        while it clears away."""
-        end = time.monotonic() + _PATIENCE
-        while self.process.poll() is None and time.monotonic() < end:
-            os.write(self._master, CTRL_C)
-            again = time.monotonic() + 5
-            while self.process.poll() is None and time.monotonic() < again:
-                self._listen(0.01)
 
     def type(self, keys: bytes) -> None:
         """Type, and wait until the program has taken every whole line of it."""

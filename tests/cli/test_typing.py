@@ -119,7 +119,7 @@ def test_ctrl_c_leaves_nothing_half_done(
     with Terminal(called(case.words, own, things)) as terminal:
         typed = case.typed.format(**things)
         terminal.type(typed.encode() + (b"" if typed.endswith("\n") else CTRL_D))
-        terminal.interrupt()
+        terminal.type(CTRL_C)
         assert terminal.end() == 130, terminal.said
     assert terminal.plain[-1] == "error: interrupted"
     assert b"Traceback" not in terminal.said
