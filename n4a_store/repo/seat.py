@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from n4a_store.errors import BackendError
+from n4a_store.errors import BackendError, InvalidInputError
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.settings import Settings
 from n4a_store.storage.catalog import Catalog
@@ -53,6 +53,7 @@ class Seat:
         self._layout = layout
         self._settings = settings
         self._builder: PackBuilder | None = None
+        self._taken = False
         self.lease = Lease(layout.leases, LeaseRole.WRITER, shared_group=settings.shared_group)
 
     @property
@@ -60,8 +61,22 @@ class Seat:
         """Whether this process holds it; a forked child does not."""
         return self.lease.held
 
+    def take(self) -> None:
+        """Take it for a transaction.
+
+        Raises:
+            InvalidInputError: It is another transaction's, whose packs it would no longer pin; or
+                it has been left.
+        """
+        if self._taken or not self.held:
+            what = "is another transaction's" if self._taken else "has been left"
+            raise InvalidInputError(
+                f"this seat {what}", hint="one seat serves one transaction after another"
+            )
+        self._taken = True
+
     def begin(self, catalog: Catalog) -> Snapshot:
-        """Begin a transaction."""
+        """Begin a transaction; the seat has been taken for it."""
         self.lease.claim()
         with catalog.read() as reader:
             # The generation first: a pack that is condemned in between is then newer.
@@ -80,6 +95,7 @@ class Seat:
 
     def rest(self) -> None:
         """End a transaction; the next one may begin here."""
+        self._taken = False
         if self.held:
             if self._builder is not None and self._builder.leaves_files:
                 self._clear()

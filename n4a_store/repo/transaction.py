@@ -81,6 +81,7 @@ class Transaction(ObjectReader):
             raise BackendError(f"{store.path} is on a read-only disk")
         self.seat = Seat(store.layout, store.settings) if seat is None else seat
         self._end_seat = self.seat.leave if seat is None else self.seat.rest
+        self.seat.take()
         try:
             begun = self.seat.begin(store.catalog)
         except BaseException:
