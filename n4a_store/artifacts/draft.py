@@ -8,6 +8,7 @@ it holds whatever becomes of that one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 from n4a_store.artifacts.closures import copy_closure
@@ -334,17 +335,9 @@ class PipelineDraft:
 
     def again(self) -> PipelineDraft:
         """A draft in the same transaction that goes on from here and leaves this one as it is."""
-        other = PipelineDraft(
-            self.txn,
-            self.pipeline_id,
-            self.run_id,
-            self.created_at,
-            current=self.current,
-            kept=self.kept,
-        )
-        other.artifacts.update(self.artifacts)
-        other.replaced.update(self.replaced)
-        other.branches.update(self.branches)
+        other = copy(self)
+        other.artifacts, other.replaced = dict(self.artifacts), set(self.replaced)
+        other.branches, other._deps = dict(self.branches), {}
         return other
 
     def move_to(self, txn: Transaction) -> None:
@@ -355,6 +348,16 @@ class PipelineDraft:
             copy_closure(self.txn, txn, artifact.node.tree)
         self._deps.clear()
         self.txn = txn
+
+    def go_on_from(self, done: PipelineDraft, manifest: PipelineManifest) -> None:
+        """Keep what ``done``, from which this came :meth:`again`, has been committed with."""
+        self.current = self.kept = manifest
+        for key, before in done.artifacts.items():
+            artifact = self.artifacts[key]
+            if artifact is before:
+                del self.artifacts[key]
+            else:
+                self.artifacts[key] = replace(artifact, bumps=artifact.bumps - before.bumps)
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -278,15 +278,23 @@ class OpenRun:
             self._end_shared()
             self._shared = old
             raise
-        return self._commit_waiting(RunStatus.RUNNING)
+        waiting = dict(self.waiting)
+        made = self._commit_waiting(RunStatus.RUNNING)
+        for done in made:
+            again = self.drafts.get(done.manifest.pipeline_id)
+            if again is not None:
+                again.go_on_from(waiting[again.pipeline_id], done.manifest)
+        return made
 
     def _commit_waiting(self, status: RunStatus) -> list[Committed]:
         waiting, self.waiting = self.waiting, {}
-        drafts = [(draft, current_manifest(self.store, name)) for name, draft in waiting.items()]
+        txn = next(iter(waiting.values())).txn
         try:
+            store = self.store
+            drafts = [(draft, current_manifest(store, name)) for name, draft in waiting.items()]
             return self.commit(drafts, status)
         finally:
-            drafts[0][0].txn.abort()
+            txn.abort()
 
     def commit(
         self,

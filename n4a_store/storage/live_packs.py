@@ -1,10 +1,10 @@
 """The live packs as this process last saw them, so that a transaction need not read them all.
 
 A training run leaves a pack a pipeline, and every transaction begins with the list of live packs.
-The catalog keeps a sum over the rows of each table, which every commit moves: while the sum of
-the table is the one that the list was read at, the list is the table's. Pack ids never come
-back, so two states of the table never share a sum. What a commit of this process changes is
-applied to the list, so that only the commits of others make it be read again.
+The catalog keeps a sum over the hashes of each table's rows, in step with every commit: while the
+sum of the table is the one that the list was read at, the rows are the same, and so is the list.
+What a commit of this process changes is applied to the list, so that only the commits of others
+make it be read again.
 """
 
 from __future__ import annotations

@@ -139,6 +139,30 @@ def test_a_waiting_pipeline_can_go_on_and_fall_back(tmp_path: Path) -> None:
     registry.close()
 
 
+def test_a_pipeline_that_goes_on_over_a_checkpoint_counts_what_was_registered(
+    tmp_path: Path,
+) -> None:
+    registry = ArtifactRegistry(tmp_path, "d")
+    with registry.run(commit_each="run") as run:
+        for name in ("p:1:all", "p:2:all", "p:2:all"):
+            registry.register(ridge(1), name, "model")
+        registry.complete_pipeline("p")
+        assert registry.register(ridge(2), "p:2:all", "model").version == 3
+        registry.register(ridge(3), "p:3:all", "model")
+        run.checkpoint()
+        assert seen(tmp_path) == ["p:1:all", "p:2:all"]
+        collect(registry.store, expire_now=True, thorough=True)
+        assert registry.register(ridge(4), "p:3:all", "model").version == 2
+        registry.complete_pipeline("p")
+    found = {record.artifact_id: record for record in registry.get_all_records()}
+    versions = {name: record.version for name, record in found.items()}
+    assert versions == {"p:1:all": 1, "p:2:all": 3, "p:3:all": 2}
+    alphas = {name: registry.load_artifact(record).alpha for name, record in found.items()}
+    assert alphas == {"p:1:all": 1, "p:2:all": 2, "p:3:all": 4}
+    assert fsck(registry.store, full=True).ok
+    registry.close()
+
+
 _DIE = """
 import os, signal, sys
 from sklearn.linear_model import Ridge
