@@ -18,7 +18,7 @@ DEMO_WORKSPACE ?= demo-workspace
 
 help:
 	@echo 'make demo     fit real pipelines on real spectra through the store, in ./$(DEMO_WORKSPACE)'
-	@echo 'make test     the quick test suite with branch coverage'
+	@echo 'make test     the quick test suite; COVERAGE=1 measures branch coverage with it'
 	@echo 'make large    the tests with torch, keras and catboost: half a gigabyte to install'
 	@echo 'make check    what CI runs: lint, types, tests, docs'
 	@echo 'make torture  crashes, races and damage at random, each for N4A_TORTURE_SECONDS (default 30)'
@@ -72,7 +72,7 @@ demo: $(VENV)/installed-demo
 	@echo 'The command n4a-store is in $(BIN): source $(BIN)/activate'
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q --cov -n auto
+	$(BIN)/python -m pytest -q -n auto $(if $(COVERAGE),--cov)
 
 large: $(VENV)/installed-large
 	$(BIN)/python -m pytest -q -m large
