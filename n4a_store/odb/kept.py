@@ -1,8 +1,9 @@
-"""Blobs that had to be inflated, kept for a while: what twenty models share is inflated once.
+"""What is kept for a while, because it will be asked for again: inflated blobs, decoded trees.
 
 What is kept lies in this process's own memory and was checked against its id on the way there.
-Nothing that is mapped from a disk is kept, so a page that is read again is checked again. Bounded
-by bytes, the least recently used goes first. May be shared by threads.
+Nothing that is mapped from a disk is kept, so a page that is read again is checked again. Blobs are
+bounded by bytes, and the least recently used goes first; trees by entries, and the oldest goes
+first. Both may be shared by threads.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ import weakref
 from collections import OrderedDict
 
 from n4a_store.objects.oid import BytesLike
+from n4a_store.objects.trees import TreeNode
 
-__all__ = ["KeptBlobs"]
+__all__ = ["KeptBlobs", "KeptNodes"]
 
 MOST_BYTES = 64 * 1024 * 1024
+MOST_ENTRIES = 65_536
 _SHARE = 4
+_PER_NODE = 4  # what a node takes beside its entries, in entries
 
 
 class KeptBlobs:
@@ -72,7 +76,57 @@ class KeptBlobs:
         self._bytes = 0
 
 
-_all: weakref.WeakSet[KeptBlobs] = weakref.WeakSet()
+class KeptNodes:
+    """Decoded trees; see the module.
+
+    Args:
+        most_entries: How many entries they hold together: an entry takes some 250 bytes.
+    """
+
+    def __init__(self, most_entries: int = MOST_ENTRIES) -> None:
+        self._most = most_entries
+        self._nodes: OrderedDict[bytes, TreeNode] = OrderedDict()
+        self._entries = 0
+        self._mutex = threading.Lock()
+        _all.add(self)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def get(self, oid: bytes) -> TreeNode | None:
+        """The node with this id, or None. Nobody changes it."""
+        return self._nodes.get(oid)
+
+    def put(self, oid: bytes, node: TreeNode) -> None:
+        """Keep a node, which nobody changes from now on."""
+        with self._mutex:
+            if oid in self._nodes:
+                return
+            self._nodes[oid] = node
+            self._entries += _PER_NODE + len(node.entries)
+            while self._entries > self._most and len(self._nodes) > 1:
+                oldest = self._nodes.popitem(last=False)[1]
+                self._entries -= _PER_NODE + len(oldest.entries)
+
+    def take(self, other: KeptNodes) -> None:
+        """Keep what ``other`` keeps."""
+        for oid, node in other._nodes.items():
+            self.put(oid, node)
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._mutex:
+            self._nodes.clear()
+            self._entries = 0
+
+    def _forget_threads(self) -> None:
+        """In a forked child: a thread that is not here may have been in the middle of a change."""
+        self._mutex = threading.Lock()
+        self._nodes = OrderedDict()
+        self._entries = 0
+
+
+_all: weakref.WeakSet[KeptBlobs | KeptNodes] = weakref.WeakSet()
 
 
 def _forget_parents_threads() -> None:

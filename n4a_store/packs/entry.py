@@ -54,7 +54,7 @@ class Codec(enum.IntEnum):
 
 
 _CODECS = frozenset(int(codec) for codec in Codec)
-_DELTA = int(Codec.DELTA)
+_RAW, _DELTA = int(Codec.RAW), int(Codec.DELTA)
 
 
 class EntryHeader(NamedTuple):
@@ -92,11 +92,12 @@ def encode_header(
     base: bytes | None = None,
 ) -> bytes:
     """The header of an entry that begins at ``offset``, its base id and padding included."""
-    size = ENTRY_HEADER_BYTES + (OID_BYTES if base is not None else 0)
-    aligned = codec == Codec.RAW and raw_length >= ALIGN_FROM
-    padding = -(offset + size) % ALIGNMENT if aligned else 0
+    padding = 0
+    if codec == _RAW and raw_length >= ALIGN_FROM:  # and then without a base: that is a delta's
+        padding = -(offset + ENTRY_HEADER_BYTES) % ALIGNMENT
     fields = _FIELDS.pack(stored_length, kind, codec, item_size, padding, raw_length, oid)
-    return fields + _CRC.pack(zlib.crc32(fields)) + (base or b"") + bytes(padding)
+    header = fields + _CRC.pack(zlib.crc32(fields))
+    return header + (base or b"") + bytes(padding) if base or padding else header
 
 
 def decode_header(data: BytesLike, offset: int, limit: int) -> EntryHeader:

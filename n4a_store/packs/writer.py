@@ -76,15 +76,24 @@ class PackWriter:
         Args:
             base: Of a delta, the object that it was made against, which is in this pack.
         """
-        if oid in self._entries:
+        entries = self._entries
+        if oid in entries:
             return
-        if base is not None and base not in self._entries:
+        if base is not None and base not in entries:
             raise ValueError(f"the base {base.hex()[:12]} of a delta must be in its pack")
-        offset = self.size
-        header = encode_header(offset, kind, codec, item_size, len(stored), raw_length, oid, base)
-        self._append(header)
-        self._append(stored)
-        self._entries[oid] = (offset, len(header) + len(stored), kind)
+        buffer = self._buffer
+        offset = self._flushed + len(buffer)
+        length = len(stored)
+        header = encode_header(offset, kind, codec, item_size, length, raw_length, oid, base)
+        buffer += header
+        if length < _BUFFER_BYTES:
+            buffer += stored
+            if len(buffer) >= _BUFFER_BYTES:
+                self.flush()
+        else:
+            self.flush()
+            self._emit(stored)
+        entries[oid] = (offset, len(header) + length, kind)
         self.raw_bytes += raw_length
 
     def _append(self, data: BytesLike) -> None:
@@ -108,9 +117,12 @@ class PackWriter:
             self._buffer.clear()
 
     def unflushed(self, offset: int, length: int) -> bytes:
-        """The end of the ``length`` bytes at ``offset`` that the sink has not been given."""
-        start = max(0, offset - self._flushed)
-        return bytes(self._buffer[start : max(0, offset + length - self._flushed)])
+        """The entry of ``length`` bytes at ``offset``; empty when the sink has been given it.
+
+        An entry is given whole or not at all.
+        """
+        start = offset - self._flushed
+        return bytes(self._buffer[start : start + length]) if start >= 0 else b""
 
     def locate(self, oid: bytes) -> tuple[int, int] | None:
         """Where the entry of ``oid`` begins and how long it is, or None."""

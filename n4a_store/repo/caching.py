@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId
 from n4a_store.objects.trees import TreeNode, decode_node
-from n4a_store.odb.kept import KeptBlobs
+from n4a_store.odb.kept import KeptBlobs, KeptNodes
 from n4a_store.repo.reading import Made, ObjectReader, check_kind, need_id
 
 __all__ = ["CachingReader"]
 
-_NODES = 4_096
 _RECALLED = 4_096
 _KEPT_AS_IT_IS = 16 * 1024  # to find and check a small raw blob again costs more than to keep it
 
@@ -33,7 +32,7 @@ class CachingReader(ObjectReader):
 
     def __init__(self, kept: KeptBlobs) -> None:
         self._kept = kept
-        self._nodes: OrderedDict[bytes, TreeNode] = OrderedDict()
+        self._nodes = KeptNodes()
         self._recalled: OrderedDict[Hashable, Any] = OrderedDict()
 
     @abstractmethod
@@ -95,18 +94,16 @@ class CachingReader(ObjectReader):
         node = self._nodes.get(need_id(oid).raw)
         if node is None:
             node = decode_node(self.payload(oid, Kind.TREE))
-            self.remember_nodes({oid.raw: node})
+            self._nodes.put(oid.raw, node)
         return node
 
     def known_node(self, oid: ObjectId) -> TreeNode | None:
         """The node if it has been read or written here lately, else None."""
         return self._nodes.get(oid.raw)
 
-    def remember_nodes(self, nodes: Mapping[bytes, TreeNode]) -> None:
-        """Keep nodes that have been read, or committed: the next reader need not decode them."""
-        self._nodes.update(nodes)
-        while len(self._nodes) > _NODES:
-            self._nodes.popitem(last=False)
+    def remember_nodes(self, nodes: KeptNodes) -> None:
+        """Keep nodes that have been committed: the next reader need not decode them."""
+        self._nodes.take(nodes)
 
     def recall(self, make: Callable[[ObjectReader, ObjectId], Made], oid: ObjectId) -> Made:
         """What ``make`` makes of an object and of those below it; remembered for a while."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from n4a_store.errors import BackendError
 from n4a_store.objects.oid import BytesLike
@@ -53,6 +54,8 @@ class PackBuilder:
         self._settings = settings
         self._owner = owner
         self._durable = settings.durability is not Durability.NONE
+        self._most_objects = settings.pack_max_objects
+        self._most_bytes = settings.pack_max_bytes
         self.folder = layout.transaction(owner.rpartition("-")[2])
         self.has_folder = has_folder
         self._count = first
@@ -94,10 +97,17 @@ class PackBuilder:
 
     def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
         """Append an object that is in none of these packs."""
-        with self._whole():
-            writer = self._begin()
+        # As `_whole` does, which would cost as much as a small object.
+        if self._broken:
+            self._refuse()
+        try:
+            writer = self._writer or self._begin()
             writer.add(oid, kind, data, item_size)
-            self._seal_when_full(writer)
+            if len(writer) >= self._most_objects or writer.size >= self._most_bytes:
+                self._seal()
+        except BaseException:
+            self._broken = True
+            raise
 
     def add_stored(self, entry: StoredObject) -> None:
         """Append an object as it is encoded in another pack."""
@@ -142,21 +152,21 @@ class PackBuilder:
     def _whole(self) -> Iterator[None]:
         """A write that failed half-way, or was interrupted, leaves a pack that must not be used."""
         if self._broken:
-            raise BackendError(
-                f"a write to {self.folder} failed before: this transaction cannot go on",
-                hint="abort it and begin another",
-            )
+            self._refuse()
         try:
             yield
         except BaseException:
             self._broken = True
             raise
 
+    def _refuse(self) -> NoReturn:
+        raise BackendError(
+            f"a write to {self.folder} failed before: this transaction cannot go on",
+            hint="abort it and begin another",
+        )
+
     def _seal_when_full(self, writer: PackWriter) -> None:
-        if (
-            len(writer) >= self._settings.pack_max_objects
-            or writer.size >= self._settings.pack_max_bytes
-        ):
+        if len(writer) >= self._most_objects or writer.size >= self._most_bytes:
             self._seal()
 
     def _seal(self) -> None:
@@ -183,10 +193,8 @@ class PackBuilder:
                 offset, length = found
                 # Reading never writes: a forked child shares the file with its parent, and what
                 # it appended there would be in the middle of the parent's pack.
-                entry = memoryview(self._writer.unflushed(offset, length))
-                if len(entry) < length:
-                    written = self._file.read_at(offset, length - len(entry))
-                    entry = memoryview(written + entry)
+                waiting = self._writer.unflushed(offset, length)
+                entry = memoryview(waiting or self._file.read_at(offset, length))
                 # The header counts from the start of its pack, the bytes at hand from its own.
                 header = decode_header(entry, 0, length)
                 return header.kind, decode_entry(header, entry[header.payload : header.end])

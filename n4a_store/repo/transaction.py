@@ -42,6 +42,7 @@ from n4a_store.objects.trees import (
     raw_children,
     update_tree,
 )
+from n4a_store.odb.kept import KeptNodes
 from n4a_store.refs.names import check_name_component, check_ref_name
 from n4a_store.refs.refs import ANY, Expect, RefChange, from_row
 from n4a_store.repo.commit import CommitPlan, CommitResult, publish, publish_packs
@@ -74,12 +75,13 @@ class Transaction(ObjectReader):
         self._store = store
         self._plan = CommitPlan(uuid.uuid4().hex, action, message, held_for=hold_for)
         self._known: dict[bytes, int] = {}
-        self._nodes: dict[bytes, TreeNode] = {}  # what put_tree has put, as it would be read
+        self._nodes = KeptNodes()  # what put_tree has put lately, as it would be read
         self._reused = 0
         self._open = True
         if store.read_only:
             raise BackendError(f"{store.path} is on a read-only disk")
         self.seat = Seat(store.layout, store.settings) if seat is None else seat
+        self._lease = self.seat.lease
         self._end_seat = self.seat.leave if seat is None else self.seat.rest
         self.seat.take()
         try:
@@ -115,7 +117,7 @@ class Transaction(ObjectReader):
     def _check_open(self) -> None:
         if not self._open:
             raise TransactionClosedError("this transaction has ended")
-        if not self.seat.held:
+        if not self._lease.held:
             raise TransactionClosedError(
                 "this transaction was begun before a fork, in the parent process"
             )
@@ -133,6 +135,7 @@ class Transaction(ObjectReader):
             InvalidInputError: ``data`` is not a contiguous buffer.
             BackendError: The disk refused; abort the transaction.
         """
+        self._check_open()
         try:
             view = data if type(data) is bytes else memoryview(data).cast("B")
         except (TypeError, ValueError, BufferError) as error:
@@ -170,7 +173,7 @@ class Transaction(ObjectReader):
         return encode_tree(allowed, dict(attrs or {}), emit, self._remember)
 
     def _remember(self, oid: ObjectId, node: TreeNode) -> None:
-        self._nodes[oid.raw] = node
+        self._nodes.put(oid.raw, node)
 
     def put_run(self, run: Run) -> ObjectId:
         """Put a run object, whose pipelines tree is in this transaction or in the store.
@@ -200,13 +203,15 @@ class Transaction(ObjectReader):
         return self._put(Kind.TREE, data)
 
     def _put(self, kind: Kind, data: BytesLike, item_size: int = 1) -> ObjectId:
-        self._check_open()
         oid = raw_hash(kind, data)
-        if oid in self._known or self._rely(oid):
+        if oid in self._known:
+            self._reused += 1
+            return ObjectId(oid)
+        if self._live and self._rely(oid):
             self._reused += 1
         else:
             self._packs.add(oid, kind, data, item_size)
-        self._known.setdefault(oid, kind)
+        self._known[oid] = kind
         return ObjectId(oid)
 
     def _rely(self, oid: bytes) -> bool:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from n4a_store.errors import BackendError, CorruptionError, LockedError
 from n4a_store.storage.live_packs import LivePacks, PackMemo
@@ -94,25 +94,37 @@ class CatalogReader:
                 if known is not None:
                     yield cast(AnyRow, known)
                     continue
-                *fields, stored_sum = record
-                if row_sum(kind.TABLE, fields) != stored_sum:
-                    raise CorruptionError(
-                        f"the catalog {self._path} is damaged: a row of {kind.TABLE} "
-                        f"({fields[0]!r:.80}) fails its checksum",
-                        hint="run: n4a-store fsck",
-                    )
-                try:
-                    row = kind.from_record(fields)
-                except ValueError as error:
-                    raise CorruptionError(
-                        f"the catalog {self._path} holds a row of {kind.TABLE} that this program "
-                        f"could never have written: {error}"
-                    ) from error
+                row, _ = self._checked(kind, record)
                 if seen is not None:
                     if len(_known_packs) >= _MOST_KNOWN:
                         _known_packs.clear()
                     _known_packs[seen] = row
                 yield row
+
+    def _checked(self, kind: type[AnyRow], record: Sequence[Any]) -> tuple[AnyRow, bytes]:
+        """The row that is stored as ``record``, and its hash."""
+        *fields, stored_sum = record
+        digest = row_hash(kind.TABLE, fields)
+        if digest[:SUM_BYTES] != stored_sum:
+            raise CorruptionError(
+                f"the catalog {self._path} is damaged: a row of {kind.TABLE} "
+                f"({fields[0]!r:.80}) fails its checksum",
+                hint="run: n4a-store fsck",
+            )
+        try:
+            return kind.from_record(fields), digest
+        except ValueError as error:
+            raise CorruptionError(
+                f"the catalog {self._path} holds a row of {kind.TABLE} that this program "
+                f"could never have written: {error}"
+            ) from error
+
+    def _added_up(self, kind: type[Row]) -> Summary:
+        """What all rows of a table add up to, each of them checked, also one that is known."""
+        columns = ", ".join((*kind.COLUMNS, "sum"))
+        with sqlite_errors(self._path):
+            records = self._connection.execute(f"SELECT {columns} FROM {kind.TABLE}")
+            return Summary.over(self._checked(kind, record)[1] for record in records)
 
     def _one(self, kind: type[AnyRow], where: str, values: Iterable[object]) -> AnyRow | None:
         return next(self._rows(kind, where, values), None)
@@ -270,9 +282,7 @@ class CatalogReader:
                 hint="run: n4a-store fsck; restore catalog.db from a backup",
             )
         for kind in tables:
-            found = Summary()
-            for row in self._rows(kind):
-                found = found.plus(row)
+            found = self._added_up(kind)
             if found != self.summary(kind.TABLE):
                 raise CorruptionError(
                     f"the catalog {self._path} is damaged: table {kind.TABLE} holds {found.rows} "

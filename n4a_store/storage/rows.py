@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Any, ClassVar, Self
@@ -255,13 +255,14 @@ class Summary:
         """What a row adds whose :func:`row_hash` is ``digest``; takes away with a count of -1."""
         return cls(count, count * int.from_bytes(digest, "big"))
 
-    def plus(self, row: Row) -> Summary:
-        """With one more row."""
-        return self.joined(Summary.of(row_hash(row.TABLE, row.record())))
-
-    def minus(self, row: Row) -> Summary:
-        """With one row less."""
-        return self.joined(Summary.of(row_hash(row.TABLE, row.record()), -1))
+    @classmethod
+    def over(cls, digests: Iterable[bytes]) -> Summary:
+        """What rows with these hashes add up to."""
+        rows = total = 0
+        for digest in digests:
+            rows += 1
+            total += int.from_bytes(digest, "big")
+        return cls(rows, total % _MODULUS)
 
     def joined(self, other: Summary) -> Summary:
         """Both added up."""

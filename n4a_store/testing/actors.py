@@ -145,13 +145,16 @@ class Writer:
             self._read_back(changes)
 
     def _read_back(self, changes: dict[str, str | None]) -> None:
-        """What was acknowledged is there at once, for somebody who knows nothing yet."""
+        """What was acknowledged is there at once, and whole, for somebody who knows nothing yet."""
         with Store.open(self.store.path) as other:
             for name, oid in changes.items():
                 ref = other.find_ref(name)
                 if (None if ref is None else ref.oid.hex) != oid:
                     self.findings.report(self.slot, f"acknowledged refs lost: {name}")
-            report_problems(other, self.findings, self.slot, full=False)
+                elif ref is not None:
+                    read_whole(other, ref.entry, self.findings, self.slot)
+            if self.rng.random() < 0.05:  # it reads every operation that there ever was
+                report_problems(other, self.findings, self.slot, full=False)
 
     def _pause(self) -> None:
         """Now and then long enough for a whole gc."""

@@ -1,11 +1,14 @@
-"""Kept blobs: bounded by bytes, the least recently used goes first."""
+"""What is kept: blobs bounded by bytes, trees by entries."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n4a_store.odb.kept import KeptBlobs
+from n4a_store.objects.model import TreeEntry
+from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.objects.trees import TreeNode
+from n4a_store.odb.kept import KeptBlobs, KeptNodes
 
 
 def test_what_was_used_last_stays() -> None:
@@ -41,3 +44,45 @@ def test_it_never_keeps_more_than_it_may(puts: list[tuple[int, int]]) -> None:
         held = {key: found for key in last if (found := kept.get(key)) is not None}
         assert sum(map(len, held.values())) <= 100
         assert all(last[key] == found for key, found in held.items())
+
+
+def _node(entries: int) -> TreeNode:
+    child = TreeEntry(Kind.BLOB, ObjectId(bytes(32)))
+    return TreeNode({str(at): child for at in range(entries)}, entries)
+
+
+def test_a_few_large_trees_push_many_small_ones_out() -> None:
+    kept = KeptNodes(1_000)
+    for number in range(100):
+        kept.put(b"%d" % number, _node(2))
+    assert len(kept) == 100
+    kept.put(b"large", _node(800))
+    assert kept.get(b"large") is not None
+    assert kept.get(b"0") is None
+    assert kept.get(b"99") is not None
+    assert len(kept) == 1 + (1_000 - 804) // 6
+
+
+def test_one_tree_that_is_too_large_is_kept_alone() -> None:
+    kept = KeptNodes(100)
+    kept.put(b"a", _node(2))
+    kept.put(b"b", _node(500))
+    assert (kept.get(b"a"), kept.get(b"b")) == (None, _node(500))
+
+
+def test_what_is_put_twice_counts_once() -> None:
+    kept = KeptNodes(100)
+    for _ in range(50):
+        kept.put(b"a", _node(10))
+    kept.put(b"b", _node(10))
+    assert kept.get(b"a") is not None
+
+
+def test_one_takes_what_another_keeps() -> None:
+    other = KeptNodes()
+    other.put(b"a", _node(1))
+    kept = KeptNodes()
+    kept.take(other)
+    assert kept.get(b"a") == _node(1)
+    kept.clear()
+    assert (len(kept), len(other)) == (0, 1)
