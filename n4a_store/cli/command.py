@@ -7,6 +7,8 @@ command; where a command has a short flag of its own (`update-ref -d`), the comm
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,6 +18,7 @@ import click
 
 from n4a_store.cli.choices import HintedUsageError, OneOf
 from n4a_store.cli.context import App, Options
+from n4a_store.cli.terminal import plain_glyphs, wants_ascii
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,11 @@ class _Globals(click.Command):
             return super().invoke(ctx)
         except (KeyboardInterrupt, BrokenPipeError) as error:
             raise Stopped from error
+
+    def get_help(self, ctx: click.Context) -> str:
+        text = super().get_help(ctx)
+        encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+        return plain_glyphs(text) if wants_ascii(os.environ, encoding) else text
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Two sections, so that a command's own options are not lost among the global ones."""

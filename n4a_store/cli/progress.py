@@ -6,12 +6,23 @@ under `--quiet` or with `--json`. The line is wiped when the work ends, however 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from n4a_store.cli.context import App
-from n4a_store.cli.terminal import clip, columns, encodable, human_count, human_size, safe
+from n4a_store.cli.terminal import (
+    ASCII_ELLIPSIS,
+    ELLIPSIS,
+    clip,
+    columns,
+    encodable,
+    human_count,
+    human_size,
+    safe,
+    wants_ascii,
+)
 
 Report = Callable[[int, int], None]
 """Called with how much is done and how much there is in all: bytes, or what is counted."""
@@ -44,7 +55,8 @@ class _Line:
         text = progress_text(self._what, done, total, now - self._begun, counted=self._counted)
         # A line that wrapped could not be drawn over itself.
         width = (columns(is_terminal=True) or 80) - 1
-        text = clip(encodable(safe(text), encoding), width)
+        ellipsis = ASCII_ELLIPSIS if wants_ascii(os.environ, encoding) else ELLIPSIS
+        text = clip(encodable(safe(text), encoding), width, ellipsis=ellipsis)
         self._stream.write(f"\r{text}\x1b[K")
         self._stream.flush()
 

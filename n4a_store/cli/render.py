@@ -122,7 +122,10 @@ class Output:
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """A table with a header; on a terminal its flexible columns shrink to fit."""
-        cells = [[terminal.safe(cell) for cell in row] for row in rows]
+        # Before anything is measured: a glyph's ASCII form may take more cells.
+        ascii_only = self._ascii_only(self.stdout)
+        make = terminal.plain_glyphs if ascii_only else str
+        cells = [[make(terminal.safe(cell)) for cell in row] for row in rows]
         titles = [column.title for column in columns]
         widths = [
             max(terminal.width(row[i]) for row in [titles, *cells]) for i in range(len(columns))
@@ -158,8 +161,10 @@ class Output:
         self, columns: Sequence[Column], widths: list[int], row: Sequence[str], *, header: bool
     ) -> None:
         parts: list[Part] = []
+        ascii_only = self._ascii_only(self.stdout)
+        ellipsis = terminal.ASCII_ELLIPSIS if ascii_only else terminal.ELLIPSIS
         for i, (column, size) in enumerate(zip(columns, widths, strict=True)):
-            text = terminal.clip(row[i], size, tail=column.tail)
+            text = terminal.clip(row[i], size, tail=column.tail, ellipsis=ellipsis)
             pad = " " * (size - terminal.width(text))
             last = i == len(columns) - 1
             text = pad + text if column.right else text if last else text + pad
@@ -171,15 +176,20 @@ class Output:
 
     def _write(self, stream: IO[str], parts: Sequence[Part], *, strip: bool = False) -> None:
         encoding, colored = _encoding(stream), self._colored(stream)
+        ascii_only = self._ascii_only(stream)
         texts: list[str] = []
         for part in parts:
             text = terminal.safe(part if isinstance(part, str) else part.text)
+            text = terminal.plain_glyphs(text) if ascii_only else text
             text = terminal.encodable(text, encoding)
             if isinstance(part, Span) and colored and part.style:
                 text = f"\x1b[{_STYLES[part.style]}m{text}\x1b[0m"
             texts.append(text)
         line = "".join(texts)
         stream.write((line.rstrip() if strip else line) + "\n")
+
+    def _ascii_only(self, stream: IO[str]) -> bool:
+        return terminal.wants_ascii(os.environ, _encoding(stream))
 
     def _colored(self, stream: IO[str]) -> bool:
         if self._color != "auto":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Mapping
 
 # Letters by category, yet drawn as nothing: they would make two names look alike.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
@@ -30,6 +31,9 @@ _ASCII_GLYPHS = str.maketrans(
         "≥": ">=",
     }
 )
+# What Python's locale coercion puts into LC_CTYPE.
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
+ELLIPSIS, ASCII_ELLIPSIS = "…", "..."
 _KIB = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -42,8 +46,37 @@ def safe(text: str) -> str:
 
 
 def _escape(ch: str) -> str:
-
     return ch.encode("unicode_escape").decode("ascii")
+
+
+def wants_ascii(environ: Mapping[str, str], encoding: str) -> bool:
+    """Whether our own glyphs are to be ASCII on a stream of this encoding.
+
+    Python writes UTF-8 where the user's locale is C, because it cannot know better; a terminal
+    that was declared to be of another charset would show our glyphs as rubbish. Names are data,
+    and stay what Python makes of them. `PYTHONUTF8` and `PYTHONIOENCODING` are explicit: they win.
+    """
+    if not _is_utf_8(encoding):
+        return True
+    if environ.get("PYTHONUTF8") or environ.get("PYTHONIOENCODING", "").partition(":")[0]:
+        return False
+    names = ("LC_ALL", "LC_CTYPE", "LANG")
+    all_, ctype, lang = (environ.get(name, "") for name in names)
+    if not all_ and ctype in _COERCED and lang:
+        ctype = ""  # Python put it there, because LANG says C (PEP 538)
+    locale = all_ or ctype or lang
+    charset = locale.partition(".")[2].partition("@")[0]
+    # Without a charset, 'de_DE' says nothing and Python knows better; C and POSIX say ASCII.
+    return locale in ("C", "POSIX") or bool(charset and not _is_utf_8(charset))
+
+
+def _is_utf_8(charset: str) -> bool:
+    return charset.lower().replace("-", "").replace("_", "") == "utf8"
+
+
+def plain_glyphs(text: str) -> str:
+    """`text` with our glyphs as ASCII, and all else as it is."""
+    return text if text.isascii() else text.translate(_ASCII_GLYPHS)
 
 
 def encodable(text: str, encoding: str) -> str:
@@ -51,8 +84,7 @@ def encodable(text: str, encoding: str) -> str:
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        plain = text.translate(_ASCII_GLYPHS)
-        return plain.encode(encoding, "backslashreplace").decode(encoding)
+        return plain_glyphs(text).encode(encoding, "backslashreplace").decode(encoding)
     return text
 
 
@@ -66,7 +98,7 @@ def width(text: str) -> int:
     )
 
 
-def clip(text: str, cells: int, *, tail: bool = False) -> str:
+def clip(text: str, cells: int, *, tail: bool = False, ellipsis: str = ELLIPSIS) -> str:
     """`text` cut to at most `cells` cells, with an ellipsis for what was cut away.
 
     That is its end, or with `tail` its middle.
@@ -74,16 +106,16 @@ def clip(text: str, cells: int, *, tail: bool = False) -> str:
     if width(text) <= cells:
         return text
     if tail:
-        head = clip(text, cells - (cells - 1) // 2)
+        head = clip(text, cells - (cells - len(ellipsis)) // 2, ellipsis=ellipsis)
         return head + _last_cells(text, cells - width(head))
     kept: list[str] = []
-    used = 1
+    used = len(ellipsis)
     for ch in text:
         used += width(ch)
         if used > cells:
             break
         kept.append(ch)
-    return "".join(kept) + "…" if cells > 0 else ""
+    return "".join(kept) + ellipsis if cells >= len(ellipsis) else ""
 
 
 def _last_cells(text: str, cells: int) -> str:

@@ -114,6 +114,34 @@ def test_ascii_where_the_terminal_is_not_utf_8(executable: Cli, trained: Trained
     assert any(line.startswith("|- 0001_pls:1:0") for line in result.lines)
 
 
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LC_ALL": "", "LC_CTYPE": "", "LANG": "C"}])
+def test_ascii_where_the_locale_is_c_though_python_writes_utf_8(
+    locale: dict[str, str], executable: Cli, trained: Trained
+) -> None:
+    at = ("-w", trained.path, "-d", "corn", "artifacts")
+    env = {**locale, "PYTHONUTF8": "", "PYTHONIOENCODING": "", "PYTHONCOERCECLOCALE": ""}
+    for words in ("graph 0002_stack", "show 0001_pls:1:0", "find --help", "stats"):
+        assert executable(*at, *words.split(), env=env).ok().stdout.isascii(), words
+    assert "├─" in executable(*at, "graph", "0002_stack", env={"LC_ALL": "C.UTF-8"}).ok().out
+
+
+def test_a_name_stays_whole_where_the_locale_is_c(executable: Cli, own: SmallStore) -> None:
+    at, env = ("--store", own.path), {"LC_ALL": "C", "PYTHONUTF8": "", "PYTHONIOENCODING": ""}
+    executable(*at, "update-ref", "refs/tags/für→dich", own.pipeline, env=env).ok()
+    assert "refs/tags/für→dich" in executable(*at, "show-ref", env=env).ok().out
+
+
+def test_a_table_is_no_wider_than_its_terminal_in_ascii_too(
+    executable: Cli, trained: Trained
+) -> None:
+    result = executable(
+        "-w", trained.path, "-d", "corn", "artifacts", "find",
+        env={"LC_ALL": "C", "PYTHONUTF8": "", "PYTHONIOENCODING": "", "COLUMNS": "60"},
+    ).ok()  # fmt: skip
+    assert any("..." in line for line in result.lines)
+    assert max(map(len, result.lines)) <= 60
+
+
 def complete(words: str, index: int) -> list[str]:
     """What bash would offer for the word at `index`."""
     env = CLEAN | {

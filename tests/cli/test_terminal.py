@@ -14,6 +14,7 @@ from n4a_store.cli.terminal import (
     human_count,
     human_size,
     safe,
+    wants_ascii,
     width,
 )
 
@@ -74,6 +75,31 @@ def test_ascii_terminals_get_ascii() -> None:
     assert encodable("12 → 3 … Δ", "ascii") == "12 -> 3 ... d"
     assert encodable("für", "ascii") == "f\\xfcr"
     assert encodable("für", "utf-8") == "für"
+
+
+@pytest.mark.parametrize(
+    ("environ", "encoding", "ascii_only"),
+    [
+        ({}, "utf-8", False),
+        ({"LANG": "de_DE.UTF-8"}, "utf-8", False),
+        ({"LANG": "de_DE"}, "utf-8", False),
+        ({"LC_ALL": "C"}, "utf-8", True),
+        ({"LC_ALL": "", "LANG": "POSIX"}, "utf-8", True),
+        ({"LC_ALL": "C.utf8", "LANG": "C"}, "utf-8", False),
+        ({"LC_ALL": "de_DE.ISO-8859-1", "LANG": "de_DE.UTF-8"}, "utf-8", True),
+        ({"LC_CTYPE": "en_US.UTF-8", "LANG": "C"}, "utf-8", False),
+        ({"LC_CTYPE": "C.UTF-8", "LANG": "C"}, "utf-8", True),  # Python did that to LANG=C
+        ({"LC_CTYPE": "C.UTF-8"}, "utf-8", False),
+        ({"LC_ALL": "C", "PYTHONUTF8": "1"}, "utf-8", False),
+        ({"LC_ALL": "C", "PYTHONIOENCODING": "utf-8:strict"}, "utf-8", False),
+        ({"LC_ALL": "C", "PYTHONIOENCODING": ":strict"}, "utf-8", True),
+        ({"LANG": "de_DE.UTF-8"}, "ascii", True),
+    ],
+)
+def test_the_locale_says_what_the_terminal_is(
+    environ: dict[str, str], encoding: str, ascii_only: bool
+) -> None:
+    assert wants_ascii(environ, encoding) is ascii_only
 
 
 @pytest.mark.parametrize(
