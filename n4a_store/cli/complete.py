@@ -59,6 +59,7 @@ def _app(ctx: click.Context) -> App:
         chain.append(level)
         level = level.parent
     app = App()
+    app.silent = True
     for level in reversed(chain):
         given = {name: level.params.get(name) for name in ("workspace", "dataset", "store")}
         app.update(Options(**given))
@@ -71,7 +72,8 @@ def _datasets(app: App) -> Iterator[str]:
 
 def _refs(app: App) -> Iterator[str]:
     for dataset in app.datasets():
-        yield from (ref.name for ref in dataset.store.refs())
+        with app.attempt(dataset.name):
+            yield from (ref.name for ref in dataset.store.refs())
 
 
 def _names(app: App, incomplete: str) -> Iterator[str]:
@@ -79,15 +81,16 @@ def _names(app: App, incomplete: str) -> Iterator[str]:
 
     pipeline, colon, _ = incomplete.partition(":")
     for dataset in app.datasets():
-        store = dataset.store
-        if colon:
-            keys = store.get_tree(store.resolve(f"{pipeline}:artifacts")).entries
-            yield from (f"{pipeline}:{key}" for key in keys)
-            continue
-        yield from (short_ref(ref.name) for ref in store.refs())
-        if incomplete.startswith("refs/"):
-            yield from (ref.name for ref in store.refs())
-        yield from _ids(store, incomplete)
+        with app.attempt(dataset.name):
+            store = dataset.store
+            if colon:
+                keys = store.get_tree(store.resolve(f"{pipeline}:artifacts")).entries
+                yield from (f"{pipeline}:{key}" for key in keys)
+                continue
+            yield from (short_ref(ref.name) for ref in store.refs())
+            if incomplete.startswith("refs/"):
+                yield from (ref.name for ref in store.refs())
+            yield from _ids(store, incomplete)
 
 
 def _ids(store: Store, incomplete: str) -> Iterator[str]:

@@ -2,6 +2,9 @@
 
 Queries never create anything: a workspace, dataset or store that is not there is an error
 (exit 10) that says how to get one.
+
+What happens to one dataset keeps no command from the others: where a command goes over all of
+them, one that fails is reported, the others are done, and the exit code is 3.
 """
 
 from __future__ import annotations
@@ -9,11 +12,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from n4a_store import errors
+from n4a_store.cli.exit_codes import ExitCode, exit_code_for
 from n4a_store.cli.render import Output
 
 if TYPE_CHECKING:
@@ -62,7 +67,10 @@ class App:
         self.options = Options()
         self.out = Output()
         self.exit_code = 0
+        self.silent = False  # about damaged datasets, while somebody types
         self._open = ExitStack()
+        self._opened: dict[str, Dataset | None] = {}  # of all datasets; None where that failed
+        self._failed: dict[str, ExitCode] = {}
 
     def update(self, options: Options) -> None:
         """Fold in the options given at one level of the command line."""
@@ -175,14 +183,62 @@ class App:
         return self._named(workspace, names[0])
 
     def datasets(self) -> list[Dataset]:
-        """The datasets that porcelain works on: the one `-d` names, else all, by name."""
+        """The datasets that porcelain works on: the one `-d` names, else all, by name.
+
+        Of several, one that cannot be opened is reported and left out.
+        """
         if self.options.store is not None or self.options.dataset is not None:
             return [self.dataset()]
-        workspace = self.workspace()
-        names = workspace.datasets()
-        if not names:
-            raise _empty(workspace)
-        return [self._named(workspace, name) for name in names]
+        if not self._opened:
+            workspace = self.workspace()
+            self._opened = dict.fromkeys(workspace.datasets())
+            for name in self._opened:
+                with self.attempt(name):
+                    self._opened[name] = self._named(workspace, name)
+            if not self._opened:
+                raise _empty(workspace)
+        found = self._opened.items()
+        return [held for name, held in found if held is not None and name not in self._failed]
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[None]:
+        """Work on one of several datasets: what goes wrong is reported, and the others go on.
+
+        Where there is no other, it is an error like any; a mistake in what was asked always is.
+        """
+        try:
+            yield
+        except errors.InvalidInputError:
+            raise
+        except errors.StoreError as error:
+            if len(self._opened) <= 1:
+                raise
+            self.report(name, error)
+
+    def report(self, name: str, error: errors.StoreError) -> None:
+        """Say what is wrong with one of several datasets, and remember it for the exit code."""
+        self._failed[name] = exit_code_for(error)
+        hint = self.located(error.hint, name) if error.hint else None
+        if not self.silent:
+            self.out.failed(name, error.message, hint)
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """The datasets on which something has failed."""
+        return frozenset(self._failed)
+
+    def code(self) -> int:
+        """The exit code: the command's own, else what became of the datasets."""
+        if self.exit_code or not self._failed:
+            return self.exit_code
+        if len(self._failed) < len(self._opened):
+            return ExitCode.PARTIAL
+        return next(iter(self._failed.values()))
+
+    def find_damage(self) -> None:
+        """A dataset that is too damaged to be looked at is a finding too (exit 4)."""
+        if ExitCode.FINDINGS in self._failed.values():
+            self.exit_code = ExitCode.FINDINGS
 
     def named_dataset(self, name: str) -> Dataset:
         """A dataset of the workspace by its name."""

@@ -68,7 +68,7 @@ def run(argv: Sequence[str]) -> int:
         if debug:
             raise
         return report(error, app)
-    return code or app.exit_code
+    return code or app.code()
 
 
 def report(error: BaseException, app: App) -> int:

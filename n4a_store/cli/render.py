@@ -66,6 +66,7 @@ class Output:
         self.stderr: IO[str] = sys.stderr
         self.quiet = quiet
         self._color = color
+        self._failures: list[dict[str, object]] = []
 
     def line(self, *parts: Part) -> None:
         """One line of data on stdout."""
@@ -100,6 +101,11 @@ class Output:
         if hint:
             self._tell(Span("hint:", "cyan"), " " + hint)
 
+    def failed(self, dataset: str, message: str, hint: str | None) -> None:
+        """An error that concerns one dataset and ends nothing; JSON lists it under `errors`."""
+        self.error(f"dataset '{dataset}': {message}", hint)
+        self._failures.append({"dataset": dataset, "message": message, "hint": hint})
+
     def warning(self, message: str, hint: str | None = None) -> None:
         """`warning: …` on stderr; shown even under `--quiet`."""
         self._tell(Span("warning:", "yellow"), " " + message)
@@ -115,7 +121,9 @@ class Output:
         """One JSON object on stdout: the envelope, then the command's own fields."""
         import json
 
-        envelope = {"schema": JSON_SCHEMA, "command": command}
+        envelope: dict[str, object] = {"schema": JSON_SCHEMA, "command": command}
+        if self._failures:
+            envelope["errors"] = self._failures
         # ASCII only: JSON's own escapes keep every name harmless on a terminal.
         document = json.dumps(envelope | plain_fields(payload), indent=2, ensure_ascii=True)
         self.stdout.write(document + "\n")

@@ -27,3 +27,10 @@ def test_refusals_leave_everything_as_it_was(cli: Cli, tmp_path: Path) -> None:
     cli("init", tmp_path / "store").failed(2, "already")
     cli("init", cwd=tmp_path).failed(2, "say where")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "store"]
+
+
+def test_a_dataset_makes_its_workspace(executable: Cli, cli: Cli, tmp_path: Path) -> None:
+    at = ("-w", tmp_path / "new", "-d", "corn")
+    executable(*at, "init").ok()
+    assert cli(*at, "show-ref").ok().out == ""
+    cli(*at, "init").failed(2, "already has the dataset 'corn'")

@@ -64,6 +64,27 @@ def test_a_reader_that_leaves_ends_us_quietly(small: SmallStore) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "closed", "code", "said"),
+    [
+        ("artifacts log", ">&-", 0, ""),
+        ("cat-file --batch-check", "<&-", 0, ""),
+        ("artifacts purge --force", "<&-", 2, "not a terminal"),
+        ("artifacts log", "<&- >&- 2>&-", 0, ""),
+    ],
+)
+def test_a_closed_stream_is_empty_or_unheard(
+    words: str, closed: str, code: int, said: str, trained: Trained
+) -> None:
+    script = f"'{EXECUTABLE}' -w '{trained.path}' -d corn {words} {closed}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env=CLEAN, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert bool(done.stderr) == bool(said)
+
+
 def test_narration_stands_where_it_was_said_when_both_go_into_one_pipe(trained: Trained) -> None:
     done = subprocess.run(
         [EXECUTABLE, "-w", trained.path, "-d", "corn", "artifacts", "rm", "0002_stack"],

@@ -34,10 +34,11 @@ def command(app: App, full: bool) -> None:
 
     reports: dict[str, FsckReport] = {}
     for dataset in app.datasets():
-        with progress(app, f"checking {dataset.name}") as report:
+        with app.attempt(dataset.name), progress(app, f"checking {dataset.name}") as report:
             reports[dataset.name] = fsck(dataset.store, full=full, progress=report)
     if not all(checked.ok for checked in reports.values()):
         app.exit_code = ExitCode.FINDINGS
+    app.find_damage()
     if app.json:
         rows = [{"dataset": name, "ok": r.ok, "report": r} for name, r in reports.items()]
         app.out.json("fsck", {"datasets": rows})

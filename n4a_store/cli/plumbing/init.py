@@ -47,7 +47,7 @@ def _dataset(app: App) -> Path:
     assert app.options.dataset is not None
     workspace = Workspace(app.workspace_path())
     name = app.options.dataset
-    if name in workspace.datasets():
+    if workspace.path.is_dir() and name in workspace.datasets():
         raise errors.InvalidInputError(
             f"the workspace '{workspace.path}' already has the dataset '{name}'",
             hint=f"'n4a-store -w {workspace.path} -d {name} count-objects' looks at it",

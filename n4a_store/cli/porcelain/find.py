@@ -16,7 +16,7 @@ from n4a_store.cli.suggest import closest
 from n4a_store.cli.terminal import human_size
 
 if TYPE_CHECKING:
-    from n4a_store.artifacts.find import Query
+    from n4a_store.artifacts.find import Match, Query
 
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -61,14 +61,13 @@ def command(
         min_size=_size(min_size),
         max_size=_size(max_size),
     )
-    datasets = app.datasets()
     if query.run is not None:
-        _check_run(datasets, query.run)
-    found = [
-        (dataset.name, match)
-        for dataset in datasets
-        for match in find_artifacts(dataset.store, query)
-    ]
+        _check_run(app, query.run)
+    datasets = app.datasets()
+    found: list[tuple[str, Match]] = []
+    for dataset in datasets:
+        with app.attempt(dataset.name):
+            found += [(dataset.name, match) for match in find_artifacts(dataset.store, query)]
     if app.json:
         rows = [
             {
@@ -83,7 +82,7 @@ def command(
         return
     if not found:
         app.out.note("no artifact fits")
-        for line in _meant(datasets, query):
+        for line in _meant(app.datasets(), query):
             app.out.note(line)
         return
     several = len(datasets) > 1  # else the room is for the ids, which are what one wants
@@ -111,12 +110,16 @@ def command(
     )
 
 
-def _check_run(datasets: list[Dataset], run: str) -> None:
+def _check_run(app: App, run: str) -> None:
     """Tell a run that holds nothing of the kind from one that does not exist."""
     from n4a_store.cli.resolve import resolve
 
-    if not any(dataset.store.find_ref(f"refs/runs/{run}") for dataset in datasets):
-        resolve(datasets[0].store, f"refs/runs/{run}")
+    for dataset in app.datasets():
+        with app.attempt(dataset.name):
+            if dataset.store.find_ref(f"refs/runs/{run}"):
+                return
+    if not app.failed:
+        resolve(app.datasets()[0].store, f"refs/runs/{run}")
 
 
 def _meant(datasets: list[Dataset], query: Query) -> Iterator[str]:

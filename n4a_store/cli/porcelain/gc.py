@@ -27,27 +27,28 @@ def command(app: App, force: bool, now: bool) -> None:
     rows: list[dict[str, object]] = []
     datasets = app.datasets()
     for dataset in datasets:
-        store = dataset.store
-        orphans = None
-        if not force:
-            with marking(app, dataset.name) as marked:
-                orphans = find_orphans(store, expire_now=now, progress=marked)
-        with (
-            marking(app, dataset.name) as marked,
-            progress(app, f"collecting {dataset.name}") as shown,
-        ):
-            report = collect(
-                store, dry_run=not force, expire_now=now, progress=shown, marking=marked
-            )
-        if app.json:
-            rows.append({"dataset": dataset.name, "report": report, "orphans": orphans})
-            continue
-        if len(datasets) > 1:
-            app.out.line(Span(dataset.name, "bold"))
-        if orphans is None:
-            show_done(app, report)
-        else:
-            show_preview(app, dataset, report, orphans)
+        with app.attempt(dataset.name):
+            store = dataset.store
+            orphans = None
+            if not force:
+                with marking(app, dataset.name) as marked:
+                    orphans = find_orphans(store, expire_now=now, progress=marked)
+            with (
+                marking(app, dataset.name) as marked,
+                progress(app, f"collecting {dataset.name}") as shown,
+            ):
+                report = collect(
+                    store, dry_run=not force, expire_now=now, progress=shown, marking=marked
+                )
+            if app.json:
+                rows.append({"dataset": dataset.name, "report": report, "orphans": orphans})
+                continue
+            if len(datasets) > 1 or app.failed:
+                app.out.line(Span(dataset.name, "bold"))
+            if orphans is None:
+                show_done(app, report)
+            else:
+                show_preview(app, dataset, report, orphans)
     if app.json:
         app.out.json("artifacts gc", {"dry_run": not force, "datasets": rows})
     elif not force:

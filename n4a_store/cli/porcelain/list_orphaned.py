@@ -19,7 +19,7 @@ def command(app: App) -> None:
 
     reports = {}
     for dataset in app.datasets():
-        with marking(app, dataset.name) as marked:
+        with app.attempt(dataset.name), marking(app, dataset.name) as marked:
             reports[dataset.name] = find_orphans(dataset.store, progress=marked)
     if app.json:
         rows = [{"dataset": name, "orphans": report} for name, report in reports.items()]
@@ -38,6 +38,9 @@ def command(app: App) -> None:
         for name, report in reports.items()
         for orphan in report.artifacts
     ]
+    if not table and app.failed:
+        app.out.note("no orphaned artifacts in the other datasets")
+        return
     if not table:
         app.out.note("no orphaned artifacts")
         return

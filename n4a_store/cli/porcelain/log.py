@@ -41,21 +41,24 @@ def command(app: App, count: int | None, pipeline: str | None) -> None:
     datasets = app.datasets()
     found: list[tuple[Dataset, list[RunSummary]]] = []
     for dataset in datasets:
-        summaries = [
-            summary
-            for summary in summarize_runs(dataset.store)
-            if pipeline is None or dataset.store.get_entry(summary.entry.run.pipelines, pipeline)
-        ]
-        found.append((dataset, summaries[:count]))
+        with app.attempt(dataset.name):
+            summaries = [
+                summary
+                for summary in summarize_runs(dataset.store)
+                if pipeline is None
+                or dataset.store.get_entry(summary.entry.run.pipelines, pipeline)
+            ]
+            found.append((dataset, summaries[:count]))
     if app.json:
         rows = [_fields(dataset, summary) for dataset, held in found for summary in held]
         app.out.json("artifacts log", {"runs": rows})
         return
     shown = [(dataset, held) for dataset, held in found if held]
     if not shown:
-        app.out.note("no runs yet" if pipeline is None else _no_run(datasets, pipeline))
+        whole = [dataset for dataset, _ in found]
+        app.out.note("no runs yet" if pipeline is None else _no_run(whole, pipeline))
     for number, (dataset, held) in enumerate(shown):
-        if len(datasets) > 1:
+        if len(datasets) > 1 or app.failed:
             if number:
                 app.out.line("")
             app.out.line(Span(dataset.name, "bold"))

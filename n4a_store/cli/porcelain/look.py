@@ -43,6 +43,7 @@ def subject_of(app: App, name: str, run: str | None = None) -> tuple[Dataset, Su
 
     found: list[tuple[Dataset, Subject]] = []
     failure: errors.StoreError | None = None
+    damaged: list[tuple[str, errors.StoreError]] = []
     for dataset in app.datasets():
         store = dataset.store
         try:
@@ -59,6 +60,12 @@ def subject_of(app: App, name: str, run: str | None = None) -> tuple[Dataset, Su
             # A dataset with a suggestion explains more than one without.
             if failure is None or "did you mean" in (error.hint or ""):
                 failure = error
+        except errors.StoreError as error:
+            damaged.append((dataset.name, error))
+    if not found and damaged:
+        raise damaged[0][1]  # what was asked for may be just there
+    for damaged_name, why in damaged:
+        app.report(damaged_name, why)
     if len(found) > 1:
         names = ", ".join(dataset.name for dataset, _ in found)
         raise errors.AmbiguousNameError(
@@ -67,6 +74,8 @@ def subject_of(app: App, name: str, run: str | None = None) -> tuple[Dataset, Su
             hint="choose one with -d NAME",
         )
     if not found:
-        assert failure is not None
-        raise failure
+        # There may be no dataset left that could be asked.
+        raise failure or errors.RefNotFoundError(
+            f"no dataset could be asked for '{name}'", hint="'n4a-store fsck' says what is wrong"
+        )
     return found[0]

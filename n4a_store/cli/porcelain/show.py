@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         PipelineSubject,
         RunSubject,
     )
+    from n4a_store.repo.history import RunEntry
 
 _SHOWN_ARRAYS = 12
 
@@ -54,7 +55,14 @@ def command(app: App, run: str | None, name: str | None) -> None:
 def _newest_run(app: App) -> str:
     from n4a_store.repo.history import list_runs
 
-    runs = [entry for dataset in app.datasets() for entry in list_runs(dataset.store)]
+    runs: list[RunEntry] = []
+    for dataset in app.datasets():
+        with app.attempt(dataset.name):
+            runs += list_runs(dataset.store)
+    if not runs and app.failed:
+        raise errors.RefNotFoundError(
+            "no dataset that can be read holds a run", hint="'n4a-store fsck' says what is wrong"
+        )
     if not runs:
         raise errors.RefNotFoundError(
             "there are no runs yet", hint="'n4a-store demo' makes some to explore"

@@ -36,18 +36,21 @@ def command(app: App, deep: bool) -> None:
     from n4a_store.artifacts.overview import artifact_stats
 
     rows: list[dict[str, object]] = []
-    for number, dataset in enumerate(app.datasets()):
-        stats = artifact_stats(dataset.store)
-        garbage = _mark(app, dataset) if deep else None
-        if app.json:
-            rows.append({"dataset": dataset.name, "stats": stats, "garbage": garbage})
-            continue
-        if number:
-            app.out.line("")
-        app.out.line(Span(dataset.name, "bold"))
-        _show(app, stats, garbage)
-        _show_types(app, stats)
-        _show_runs(app, stats)
+    shown = False
+    for dataset in app.datasets():
+        with app.attempt(dataset.name):
+            stats = artifact_stats(dataset.store)
+            garbage = _mark(app, dataset) if deep else None
+            if app.json:
+                rows.append({"dataset": dataset.name, "stats": stats, "garbage": garbage})
+                continue
+            if shown:
+                app.out.line("")
+            shown = True
+            app.out.line(Span(dataset.name, "bold"))
+            _show(app, stats, garbage)
+            _show_types(app, stats)
+            _show_runs(app, stats)
     if app.json:
         app.out.json("artifacts stats", {"datasets": rows})
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from n4a_store.cli.choices import HintedUsageError, Number
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.complete import names
-from n4a_store.cli.context import App
+from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.porcelain.look import shown_time
 from n4a_store.cli.render import Column
 from n4a_store.cli.resolve import hinted
+
+if TYPE_CHECKING:
+    from n4a_store.refs.refs import Ref, ReflogEntry
+    from n4a_store.repo.store import Store
 
 
 @porcelain("tag")
@@ -65,34 +71,21 @@ def command(
 
 def _list(app: App) -> None:
     from n4a_store.cli.resolve import short_ref
-    from n4a_store.repo.tags import list_tags
 
     rows: list[dict[str, object]] = []
     table: list[list[str]] = []
+    found: list[tuple[Dataset, Ref, list[ReflogEntry]]] = []
     for dataset in app.datasets():
-        for ref in list_tags(dataset.store):
-            moves = dataset.store.reflog(ref.name)
-            at = moves[0].at.isoformat(timespec="seconds") if moves else ""
-            names_it = moves[0].message.partition(" -> ")[2] if moves else ""
-            rows.append(
-                {
-                    "tag": short_ref(ref.name),
-                    "dataset": dataset.name,
-                    "ref": ref,
-                    "set_at": at,
-                    "target": names_it,
-                }
-            )
-            table.append(
-                [
-                    short_ref(ref.name),
-                    dataset.name,
-                    ref.kind.label,
-                    ref.oid.short(),
-                    shown_time(at),
-                    names_it,
-                ]
-            )
+        with app.attempt(dataset.name):
+            found += [(dataset, ref, moves) for ref, moves in _tags_of(dataset.store)]
+    for dataset, ref, moves in found:
+        at = moves[0].at.isoformat(timespec="seconds") if moves else ""
+        names_it = moves[0].message.partition(" -> ")[2] if moves else ""
+        name = short_ref(ref.name)
+        facts = {"tag": name, "dataset": dataset.name, "ref": ref, "set_at": at}
+        rows.append(facts | {"target": names_it})
+        kept = [ref.kind.label, ref.oid.short(), shown_time(at)]
+        table.append([name, dataset.name, *kept, names_it])
     if app.json:
         app.out.json("artifacts tag", {"tags": rows})
     elif not table:
@@ -107,6 +100,12 @@ def _list(app: App) -> None:
             Column("TO", flexible=True),
         ]
         app.out.table(columns, table)
+
+
+def _tags_of(store: Store) -> list[tuple[Ref, list[ReflogEntry]]]:
+    from n4a_store.repo.tags import list_tags
+
+    return [(ref, store.reflog(ref.name)) for ref in list_tags(store)]
 
 
 def _history(app: App, tag: str) -> None:

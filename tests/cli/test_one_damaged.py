@@ -1,0 +1,97 @@
+"""One damaged dataset hides no other: the others are answered for, and the exit code tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from n4a_store.storage.layout import StoreLayout
+from tests.cli.conftest import Cli, Trained
+from tests.cli.test_manners import complete
+
+OVER_ALL = ("stats", "log", "gc", "list-orphaned", "tag", "find", "show", "verify")
+
+
+def lose_the_catalog(trained: Trained) -> Path:
+    """`corn` without its catalog; the other dataset is as it was."""
+    for path in StoreLayout(trained.path / "binaries" / "corn").catalog.parent.glob("catalog.db*"):
+        path.unlink()
+    return trained.path
+
+
+def damage_the_objects(trained: Trained) -> Path:
+    """`corn` with every pack's bytes turned, its catalog whole."""
+    layout = StoreLayout(trained.path / "binaries" / "corn")
+    for pack in layout.packs.iterdir():
+        data = pack.read_bytes()
+        pack.write_bytes(data[:64] + bytes(byte ^ 0xFF for byte in data[64:]))
+    return trained.path
+
+
+@pytest.mark.parametrize("command", OVER_ALL)
+@pytest.mark.parametrize("damage", [lose_the_catalog, damage_the_objects])
+def test_the_others_are_answered_for(
+    command: str, damage: object, cli: Cli, trained_own: Trained
+) -> None:
+    assert callable(damage)
+    at = ("-w", damage(trained_own))
+    if command == "tag":
+        cli(*at, "-d", "fermentation", "artifacts", "tag", "best", "0001_pls").ok()
+    code = 4 if command == "verify" else 3
+    told = cli(*at, "artifacts", command)
+    if command == "tag" and damage is damage_the_objects:
+        assert told.code == 0, told.err  # tags are read from the catalog
+        return
+    if command == "verify" and damage is damage_the_objects:
+        assert told.code == 4
+        assert "fermentation: ok" in told.out
+        return
+    told.failed(code, "error: dataset 'corn': ", "hint: ")
+    held = told.out or told.err  # that there is nothing is no data
+    assert any(word in held for word in ("fermentation", trained_own.other, "other datasets"))
+    asked = cli(*at, "--json", "artifacts", command)
+    assert asked.code == code
+    assert [error["dataset"] for error in asked.json["errors"]] == ["corn"]
+    assert asked.json["errors"][0]["message"]
+    assert trained_own.other in asked.out or '"dataset": "fermentation"' in asked.out
+
+
+def test_fsck_goes_on_and_finds(executable: Cli, trained_own: Trained) -> None:
+    at = ("-w", lose_the_catalog(trained_own))
+    told = executable(*at, "fsck").failed(4, "catalog.db is missing", "hint: ")
+    assert told.out == "fermentation: ok\n"
+    asked = executable(*at, "fsck", "--json")
+    assert asked.code == 4
+    assert [row["dataset"] for row in asked.json["datasets"]] == ["fermentation"]
+    assert asked.json["errors"][0]["dataset"] == "corn"
+
+
+def test_gc_collects_the_others(executable: Cli, trained_own: Trained) -> None:
+    at = ("-w", lose_the_catalog(trained_own), "artifacts")
+    executable(*at, "rm", "0002_stack", "-d", "fermentation", "--force").ok()
+    told = executable(*at, "gc", "--force", "--now").failed(3, "dataset 'corn'")
+    assert "fermentation" in told.out
+    assert executable(*at, "gc", "--now", "-d", "fermentation").ok().out.count(" 0 objects") == 2
+
+
+def test_what_only_the_damaged_one_could_hold_is_no_success(cli: Cli, trained_own: Trained) -> None:
+    at = ("-w", lose_the_catalog(trained_own), "artifacts")
+    cli(*at, "show", trained_own.runs[0]).failed(13, "dataset 'corn'", trained_own.runs[0])
+    cli(*at, "show", "-d", "corn").failed(4, "catalog.db is missing")
+    cli(*at, "manifest", "0001_pls").failed(3, "dataset 'corn'")  # fermentation's
+    cli(*at, "find", "--run", "20200101_000000").failed(3, "dataset 'corn'")
+
+
+def test_all_damaged_is_what_they_are(cli: Cli, trained_own: Trained) -> None:
+    path = lose_the_catalog(trained_own)
+    for file in (path / "binaries" / "fermentation").glob("catalog.db*"):
+        file.unlink()
+    result = cli("-w", path, "artifacts", "stats").failed(4, "'corn'", "'fermentation'")
+    assert result.out == ""
+    cli("-w", path, "artifacts", "show", "0001_pls").failed(13, "'corn'", "'fermentation'")
+
+
+def test_completion_says_nothing_of_it(trained_own: Trained) -> None:
+    at = f"n4a-store -w {lose_the_catalog(trained_own)}"
+    assert complete(f"{at} artifacts show 0002", 5) == ["0002_stack"]
