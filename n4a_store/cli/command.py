@@ -12,13 +12,16 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from n4a_store.cli.choices import HintedUsageError, OneOf
 from n4a_store.cli.context import App, Options
 from n4a_store.cli.terminal import plain_glyphs, wants_ascii
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,14 @@ def _complete_datasets(ctx: click.Context, param: click.Parameter, incomplete: s
     return datasets(ctx, param, incomplete)
 
 
+def _complete_folders(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from n4a_store.cli.complete import folders
+
+    return folders(ctx, param, incomplete)
+
+
 def global_options(*, store: bool) -> list[click.Option]:
     """The options every command takes, fresh for each command."""
     options = [
@@ -47,6 +58,7 @@ def global_options(*, store: bool) -> list[click.Option]:
             ["-w", "--workspace"],
             metavar="PATH",
             help="Workspace folder [default: $N4A_WORKSPACE, else walk up, else ./workspace].",
+            shell_complete=_complete_folders,
         ),
         click.Option(
             ["-d", "--dataset"],
@@ -64,7 +76,12 @@ def global_options(*, store: bool) -> list[click.Option]:
         ),
     ]
     if store:
-        option = click.Option(["--store"], metavar="PATH", help="A store's own folder.")
+        option = click.Option(
+            ["--store"],
+            metavar="PATH",
+            help="A store's own folder.",
+            shell_complete=_complete_folders,
+        )
         options.insert(2, option)
     return options
 

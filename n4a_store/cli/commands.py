@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from n4a_store.cli.command import Entry
 
+COMPLETE_VARIABLE = "_N4A_STORE_COMPLETE"  # set by a shell that asks what to offer
+
 
 def _entry(package: str, name: str, summary: str) -> Entry:
     module = name.replace("-", "_") + "_" * (name == "import")  # a keyword names no module

@@ -16,6 +16,8 @@ from n4a_store.cli.context import App, Options
 from n4a_store.cli.terminal import safe
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from n4a_store.repo.store import Store
 
 Completer = Callable[[click.Context, click.Parameter, str], list[str]]
@@ -37,10 +39,48 @@ def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[s
     return _offered(_names(_app(ctx), incomplete), incomplete)
 
 
+def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Ids of runs."""
+    return _offered(_below(_app(ctx), "refs/runs/"), incomplete)
+
+
+def pipelines(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Ids of pipelines."""
+    return _offered(_below(_app(ctx), "refs/pipelines/"), incomplete)
+
+
+def types(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Types of artifacts."""
+    from n4a_store.artifacts.types import ArtifactType
+
+    return _offered(iter([str(type_) for type_ in ArtifactType]), incomplete)
+
+
+def classes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Classes of artifacts that are stored."""
+    return _offered(_classes(_app(ctx)), incomplete)
+
+
+def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """What the shell itself offers for a file."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def folders(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """What the shell itself offers for a folder."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="dir")]
+
+
 def _offered(found: Iterator[str], incomplete: str) -> list[str]:
     offered: list[str] = []
     try:
         for name in found:
+            if name in offered:
+                continue  # two datasets have it
             # A name that needs escaping cannot be completed safely: it has to be typed.
             if name.startswith(incomplete) and safe(name) == name:
                 offered.append(name)
@@ -74,6 +114,21 @@ def _refs(app: App) -> Iterator[str]:
     for dataset in app.datasets():
         with app.attempt(dataset.name):
             yield from (ref.name for ref in dataset.store.refs())
+
+
+def _below(app: App, prefix: str) -> Iterator[str]:
+    for dataset in app.datasets():
+        with app.attempt(dataset.name):
+            yield from (ref.name.removeprefix(prefix) for ref in dataset.store.refs(prefix))
+
+
+def _classes(app: App) -> Iterator[str]:
+    from n4a_store.artifacts.find import Query, find_artifacts
+
+    for dataset in app.datasets():
+        with app.attempt(dataset.name):
+            found = {match.record.class_name for match in find_artifacts(dataset.store, Query())}
+            yield from sorted(found)
 
 
 def _names(app: App, incomplete: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ import click
 
 from n4a_store import errors
 from n4a_store.cli.command import CONTEXT, LazyGroup, Stopped
-from n4a_store.cli.commands import ELSEWHERE, PORCELAIN, TOP
+from n4a_store.cli.commands import COMPLETE_VARIABLE, ELSEWHERE, PORCELAIN, TOP
 from n4a_store.cli.context import App
 from n4a_store.cli.exit_codes import ExitCode, exit_code_for
 
@@ -57,6 +57,10 @@ def run(argv: Sequence[str]) -> int:
     # The library reads every N4A_STORE_ variable as a setting; this one is the program's.
     debug = os.environ.pop("N4A_STORE_DEBUG", "") == "1"
     app = App()
+    if COMPLETE_VARIABLE in os.environ:
+        from n4a_store.cli.bash import register
+
+        register()
     try:
         try:
             # click returns the code of a `ctx.exit()` here; commands themselves return None.

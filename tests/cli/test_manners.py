@@ -164,17 +164,14 @@ def test_a_table_is_no_wider_than_its_terminal_in_ascii_too(
 
 
 def complete(words: str, index: int) -> list[str]:
-    """What bash would offer for the word at `index`."""
-    env = CLEAN | {
-        "_N4A_STORE_COMPLETE": "bash_complete",
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(index),
-    }
+    """What our program offers in bash for the word at `index`, with the line ending there."""
+    line = " ".join([*words.split(" ")[:index], *words.split(" ")[index : index + 1]])
+    env = CLEAN | {"_N4A_STORE_COMPLETE": "bash_complete", "COMP_LINE": line}
     done = subprocess.run(
         [EXECUTABLE], capture_output=True, text=True, env=env, check=True, timeout=60
     )
     assert done.stderr == ""
-    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+    return [line.partition("\t")[2] for line in done.stdout.splitlines() if line]
 
 
 def test_completion_knows_commands_datasets_refs_and_ids(trained: Trained) -> None:

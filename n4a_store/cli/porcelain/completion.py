@@ -6,9 +6,8 @@ import click
 
 from n4a_store.cli.choices import OneOf
 from n4a_store.cli.command import porcelain
+from n4a_store.cli.commands import COMPLETE_VARIABLE
 from n4a_store.cli.context import App
-
-COMPLETE_VARIABLE = "_N4A_STORE_COMPLETE"
 
 
 @porcelain("completion")
@@ -16,7 +15,7 @@ COMPLETE_VARIABLE = "_N4A_STORE_COMPLETE"
 def command(app: App, shell: str) -> None:
     """Print the script for completion in a shell.
 
-    Commands, options, refs, datasets and ids are completed.
+    Commands, options, files, datasets, refs, artifact ids and object ids are completed.
 
     \b
     ~/.bashrc                    eval "$(n4a-store completion bash)"
@@ -25,8 +24,10 @@ def command(app: App, shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
+    from n4a_store.cli.bash import register
     from n4a_store.cli.program import program
 
+    register()
     completion = get_completion_class(shell)
     assert completion is not None
     script = completion(program, {}, "n4a-store", COMPLETE_VARIABLE).source()

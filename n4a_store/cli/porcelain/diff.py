@@ -8,7 +8,7 @@ import click
 
 from n4a_store import errors
 from n4a_store.cli.command import porcelain
-from n4a_store.cli.complete import names
+from n4a_store.cli.complete import files, names
 from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.exit_codes import ExitCode
 from n4a_store.cli.porcelain.look import subject_of
@@ -23,7 +23,12 @@ _FEW = 6
 
 
 @porcelain("diff")
-@click.option("--probe", metavar="X.npy", help="Predict on these rows with both and compare.")
+@click.option(
+    "--probe",
+    metavar="X.npy",
+    help="Predict on these rows with both and compare.",
+    shell_complete=files,
+)
 @click.option("--trust", is_flag=True, help="Let --probe load what was imported from elsewhere.")
 @click.option("--exit-code", is_flag=True, help="Exit with 4 when there are differences.")
 @click.argument("old", shell_complete=names)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from n4a_store import errors
+from n4a_store.cli import complete
 from n4a_store.cli.choices import HintedUsageError
 from n4a_store.cli.command import porcelain
-from n4a_store.cli.complete import names as complete_names
 from n4a_store.cli.context import App
 from n4a_store.cli.porcelain.look import subject_of
 from n4a_store.cli.progress import progress
@@ -24,10 +24,19 @@ if TYPE_CHECKING:
 
 
 @porcelain("export")
-@click.option("-o", "--output", metavar="FILE", help="The bundle to write.")
-@click.option("--files", metavar="FOLDER", help="Write one readable file an artifact instead.")
-@click.option("--run", metavar="RUN", help="NAMEs as they were in this run.")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete_names)
+@click.option(
+    "-o", "--output", metavar="FILE", help="The bundle to write.", shell_complete=complete.files
+)
+@click.option(
+    "--files",
+    metavar="FOLDER",
+    help="Write one readable file an artifact instead.",
+    shell_complete=complete.folders,
+)
+@click.option(
+    "--run", metavar="RUN", help="NAMEs as they were in this run.", shell_complete=complete.runs
+)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete.names)
 def command(
     app: App, output: str | None, files: str | None, run: str | None, names: tuple[str, ...]
 ) -> None:

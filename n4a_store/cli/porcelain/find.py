@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from n4a_store import errors
+from n4a_store.cli import complete
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.render import Column
@@ -22,11 +23,28 @@ _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
 @porcelain("find")
-@click.option("--class", "class_name", metavar="NAME", help="Class; '*' stands for anything.")
-@click.option("--type", "type_", metavar="TYPE", help="model, transformer, splitter, ….")
+@click.option(
+    "--class",
+    "class_name",
+    metavar="NAME",
+    help="Class; '*' stands for anything.",
+    shell_complete=complete.classes,
+)
+@click.option(
+    "--type",
+    "type_",
+    metavar="TYPE",
+    help="model, transformer, splitter, ….",
+    shell_complete=complete.types,
+)
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter.")
-@click.option("--run", metavar="RUN", help="Held by this run.")
-@click.option("--pipeline", metavar="ID", help="Of this pipeline; '*' stands for anything.")
+@click.option("--run", metavar="RUN", help="Held by this run.", shell_complete=complete.runs)
+@click.option(
+    "--pipeline",
+    metavar="ID",
+    help="Of this pipeline; '*' stands for anything.",
+    shell_complete=complete.pipelines,
+)
 @click.option("--since", metavar="DATE", help="Made at or after this time (UTC).")
 @click.option("--until", metavar="DATE", help="Made at or before this time (UTC).")
 @click.option("--min-size", metavar="SIZE", help="At least so large: 500, 10K, 2M.")

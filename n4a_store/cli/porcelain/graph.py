@@ -9,7 +9,7 @@ import click
 from n4a_store import errors
 from n4a_store.cli.choices import OneOf
 from n4a_store.cli.command import porcelain
-from n4a_store.cli.complete import names
+from n4a_store.cli.complete import names, runs
 from n4a_store.cli.context import App
 from n4a_store.cli.porcelain.look import subject_of
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     default="text",
     help="How to draw it [default: text].",
 )
-@click.option("--run", metavar="RUN", help="As it was in this run.")
+@click.option("--run", metavar="RUN", help="As it was in this run.", shell_complete=runs)
 @click.argument("name", shell_complete=names)
 def command(app: App, format_: str, run: str | None, name: str) -> None:
     """Draw what a result was made from.

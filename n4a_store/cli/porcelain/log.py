@@ -8,6 +8,7 @@ import click
 
 from n4a_store.cli.choices import Number
 from n4a_store.cli.command import porcelain
+from n4a_store.cli.complete import pipelines
 from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.porcelain.look import shown_time
 from n4a_store.cli.render import Column, Span
@@ -29,7 +30,9 @@ _COLUMNS = (
 
 @porcelain("log")
 @click.option("-n", "count", type=Number(0), metavar="N", help="Show the newest N runs.")
-@click.option("--pipeline", metavar="ID", help="Only runs that hold this pipeline.")
+@click.option(
+    "--pipeline", metavar="ID", help="Only runs that hold this pipeline.", shell_complete=pipelines
+)
 def command(app: App, count: int | None, pipeline: str | None) -> None:
     """List runs, newest first.
 

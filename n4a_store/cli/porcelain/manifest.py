@@ -6,13 +6,13 @@ import click
 
 from n4a_store import errors
 from n4a_store.cli.command import porcelain
-from n4a_store.cli.complete import names
+from n4a_store.cli.complete import names, runs
 from n4a_store.cli.context import App
 from n4a_store.cli.porcelain.look import subject_of
 
 
 @porcelain("manifest")
-@click.option("--run", metavar="RUN", help="As it was in this run.")
+@click.option("--run", metavar="RUN", help="As it was in this run.", shell_complete=runs)
 @click.argument("name", metavar="PIPELINE", shell_complete=names)
 def command(app: App, run: str | None, name: str) -> None:
     """Print a pipeline's manifest as YAML.

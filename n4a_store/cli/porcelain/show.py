@@ -8,7 +8,7 @@ import click
 
 from n4a_store import errors
 from n4a_store.cli.command import porcelain
-from n4a_store.cli.complete import names
+from n4a_store.cli.complete import names, runs
 from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.porcelain.look import shown_fields, shown_time, subject_of
 from n4a_store.cli.render import Column, Span
@@ -28,7 +28,9 @@ _SHOWN_ARRAYS = 12
 
 
 @porcelain("show")
-@click.option("--run", metavar="RUN", help="Look at NAME as it was in this run.")
+@click.option(
+    "--run", metavar="RUN", help="Look at NAME as it was in this run.", shell_complete=runs
+)
 @click.argument("name", required=False, shell_complete=names)
 def command(app: App, run: str | None, name: str | None) -> None:
     """Show a run, a pipeline, an artifact or any object.
