@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SourceModelRef,
         register_artifact_type,
     )
+    from n4a_store.artifacts.workers import Handover, WorkerRegistry, WorkerTicket
     from n4a_store.artifacts.workspace import Workspace
     from n4a_store.errors import (
         AmbiguousNameError,
@@ -80,6 +81,7 @@ _HOMES = {
         "SourceModelRef",
         "register_artifact_type",
     ),
+    "n4a_store.artifacts.workers": ("Handover", "WorkerRegistry", "WorkerTicket"),
     "n4a_store.artifacts.workspace": ("Workspace",),
     "n4a_store.errors": (
         "AmbiguousNameError",
@@ -136,6 +138,7 @@ __all__ = [
     "DependencyNotFoundError",
     "Durability",
     "ExecutionPath",
+    "Handover",
     "InvalidInputError",
     "InvalidNameError",
     "Kind",
@@ -173,6 +176,8 @@ __all__ = [
     "UnsupportedFormatError",
     "UntrustedError",
     "VersionMismatchWarning",
+    "WorkerRegistry",
+    "WorkerTicket",
     "Workspace",
     "__version__",
     "generate_artifact_id",

@@ -20,7 +20,7 @@ from n4a_store.artifacts.orphans import Orphan, find_orphans
 from n4a_store.artifacts.removal import remove_everything, remove_pipeline
 from n4a_store.artifacts.runs import OpenRun, current_manifest
 from n4a_store.artifacts.serializers.table import extension_of
-from n4a_store.artifacts.types import short_hash
+from n4a_store.artifacts.types import export_name
 from n4a_store.errors import ArtifactNotFoundError, InvalidInputError, ObjectNotFoundError
 from n4a_store.objects.model import RunStatus
 from n4a_store.repo.gc import collect
@@ -106,8 +106,8 @@ def delete_orphans(store: Store, *, dry_run: bool, expire: str | None) -> Delete
 
 def _name(store: Store, orphan: Orphan) -> str:
     blob = StoredArtifact.read(store, orphan.tree, orphan.tree.short()).blob
-    digest = short_hash(store.node(orphan.tree).entries[PAYLOAD].oid.hex)
-    return f"{blob.type}_{blob.class_name}_{digest}.{extension_of(blob.format)}"
+    content = store.node(orphan.tree).entries[PAYLOAD].oid.hex
+    return export_name(blob.type, blob.class_name, content, extension_of(blob.format))
 
 
 def delete_pipeline(store: Store, pipeline_id: str) -> int:
@@ -142,12 +142,16 @@ def purge(store: Store, *, expire: str | None) -> Purged:
     for ref in store.refs(PIPELINES):
         pipeline_id = ref.name.removeprefix(PIPELINES)
         names += len(PipelineManifest.read(store, pipeline_id, ref.oid).artifacts)
-    if not store.refs():
+    size = 0
+    if store.refs():
+        size = remove_everything(store, dry_run=False).freed_bytes
+    elif not now:
         return Purged(0, 0)
-    removal = remove_everything(store, dry_run=False)
-    collect(store, expire_now=now, thorough=True)
-    log.info("%s: purged %d artifacts, %d bytes", store.path, names, removal.freed_bytes)
-    return Purged(names, removal.freed_bytes)
+    # What was taken away before may still wait for the undo window, which "now" gives up.
+    collected = collect(store, expire_now=now, thorough=True)
+    size = max(size, collected.bytes_freed)
+    log.info("%s: purged %d artifacts, %d bytes", store.path, names, size)
+    return Purged(names, size)
 
 
 def drop_completed(run: OpenRun) -> int:

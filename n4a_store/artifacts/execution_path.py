@@ -19,16 +19,18 @@ from __future__ import annotations
 
 import functools
 import operator
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, NoReturn, SupportsIndex
 
 from n4a_store.errors import InvalidInputError, InvalidNameError
-from n4a_store.refs.names import check_name_component
+from n4a_store.refs.names import MAX_COMPONENT_BYTES, check_name_component
 
 __all__ = [
     "MAX_NUMBER",
     "BranchPath",
     "ExecutionPath",
+    "check_branch_name",
     "check_index",
     "generate_artifact_id",
     "parse_artifact_id",
@@ -143,6 +145,32 @@ def check_pipeline_id(pipeline_id: str) -> str:
     if type(pipeline_id) is str:
         return _checked_pipeline_id(pipeline_id)
     return check_name_component(pipeline_id, what="pipeline id")
+
+
+def check_branch_name(name: str) -> str:
+    """The name of a branch in the form that is stored: text for people, one line of it.
+
+    It stands in manifests and results and never in a ref or a path, so it may hold blanks and
+    most signs: "first derivative", "SNV + PLS".
+
+    Raises:
+        InvalidNameError: It is empty or too long, or holds "/", ":" or what cannot be printed.
+    """
+    if not isinstance(name, str):
+        raise InvalidNameError(f"a branch name is text, not {type(name).__name__}")
+    stored = unicodedata.normalize("NFC", name)
+    problem = None
+    if not stored.strip():
+        problem = "it is empty"
+    elif stored != stored.strip():
+        problem = "it begins or ends with a blank"
+    elif not stored.isprintable() or set(stored) & set("/:"):
+        problem = "it holds '/', ':' or a character that cannot be printed"
+    elif len(stored.encode("utf-8")) > MAX_COMPONENT_BYTES:
+        problem = f"it is longer than {MAX_COMPONENT_BYTES} bytes"
+    if problem is not None:
+        raise InvalidNameError(f"{name!a:.80} cannot be a branch name: {problem}")
+    return stored
 
 
 @functools.lru_cache(maxsize=4096)

@@ -22,6 +22,7 @@ from n4a_store.artifacts.incoming import artifact_ids
 from n4a_store.artifacts.loading import load_payload
 from n4a_store.artifacts.manifest_tree import StoredArtifact
 from n4a_store.artifacts.queries import Found, StoredPipeline, View
+from n4a_store.artifacts.run_handle import RunName, run_id_of
 from n4a_store.artifacts.selection import fold_models, for_step
 from n4a_store.artifacts.serializers.table import SerializerTable, default_table
 from n4a_store.artifacts.types import ArtifactRecord, ArtifactType, as_artifact_types
@@ -32,8 +33,6 @@ from n4a_store.refs.names import check_name_component
 from n4a_store.repo.store import Store
 
 __all__ = ["ArtifactLoader"]
-
-_DEFAULT_BYTES = 256 * 1024 * 1024
 
 
 class ArtifactLoader:
@@ -58,20 +57,19 @@ class ArtifactLoader:
         dataset: str,
         cache_size: int = 100,
         *,
-        run: str | None = None,
+        run: RunName | None = None,
         mmap: bool = False,
         trust: bool = False,
         table: SerializerTable | None = None,
     ) -> None:
         self.workspace = Workspace(workspace)
         self.dataset = check_name_component(dataset, what="dataset")
-        self.run = run
+        self.run = None if run is None else run_id_of(run)
         self.mmap = mmap
         self.trust = trust
         self._table = table
-        settings = self.workspace.settings
-        max_bytes = _DEFAULT_BYTES if settings is None else settings.cache_bytes
-        self._cache = ObjectCache(cache_size, max_bytes)
+        settings = self.workspace.settings_of(self.dataset)
+        self._cache = ObjectCache(cache_size, settings.cache_bytes)
         self._mutex = threading.RLock()
         self._store: Store | None = None
         self._pipeline_id: str | None = None
@@ -96,11 +94,13 @@ class ArtifactLoader:
             results_dir: The workspace, or any folder in it; needed when ``manifest`` is no path.
 
         Raises:
-            InvalidInputError: The manifest is malformed, or nothing says where the store is.
+            InvalidInputError: The manifest is malformed, or lists other artifacts than the tree
+                that it names; or nothing says where the store is.
             UnsupportedFormatError: It is of another schema.
             StoreNotFoundError: There is no workspace around ``results_dir``.
         """
         from n4a_store.artifacts.manifest import (
+            check_against,
             check_manifest,
             find_workspace,
             read_manifest_file,
@@ -115,6 +115,7 @@ class ArtifactLoader:
         if where is None:
             raise InvalidInputError("from_manifest: results_dir says where the workspace is")
         loader = cls(find_workspace(where), checked.dataset, cache_size, trust=trust)
+        check_against(loader.store, checked)
         loader.run = checked.run_id
         loader._pipeline_id = checked.pipeline_id
         return loader

@@ -9,7 +9,7 @@ the way out. Nothing in a manifest is ever used as a path.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,24 @@ from typing import Any
 import yaml
 
 from n4a_store.artifacts.execution_path import check_pipeline_id
-from n4a_store.artifacts.rendition import SCHEMA_VERSION
+from n4a_store.artifacts.manifest_tree import PipelineManifest
+from n4a_store.artifacts.rendition import SCHEMA_VERSION, render
 from n4a_store.artifacts.types import ArtifactRecord
 from n4a_store.errors import (
     BackendError,
+    CorruptionError,
     InvalidInputError,
     StoreError,
     StoreNotFoundError,
     UnsupportedFormatError,
 )
+from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.refs.names import check_name_component
+from n4a_store.repo.store import Store
 
 __all__ = [
     "CheckedManifest",
+    "check_against",
     "check_manifest",
     "check_schema",
     "find_workspace",
@@ -56,6 +61,7 @@ class CheckedManifest:
     Args:
         run_id: The run it belongs to; None when it does not say.
         pipeline_id: The pipeline; None when its items are of several.
+        manifest: The tree that it shows, when it says so.
     """
 
     dataset: str
@@ -63,6 +69,7 @@ class CheckedManifest:
     pipeline_id: str | None
     created_at: str
     records: tuple[ArtifactRecord, ...]
+    manifest: ObjectId | None = None
 
 
 def load_yaml(text: str, what: str) -> Any:
@@ -199,7 +206,9 @@ def check_manifest(document: Any, what: str = "manifest") -> CheckedManifest:
         raise InvalidInputError(f"{what}: items is a list")
     if len(items) > MAX_ITEMS:
         raise InvalidInputError(f"{what} has {len(items)} items; at most {MAX_ITEMS} are read")
-    dataset = check_name_component(document.get("dataset", ""), what="dataset")
+    if "dataset" not in document:
+        raise InvalidInputError(f"{what} names no dataset")
+    dataset = check_name_component(document["dataset"], what="dataset")
     run_id = document.get("run_id")
     if run_id is not None:
         run_id = check_name_component(run_id, what="run id")
@@ -218,7 +227,43 @@ def check_manifest(document: Any, what: str = "manifest") -> CheckedManifest:
     elif len(pipelines) == 1:
         stated = pipelines.pop()
     created_at = document.get("created_at", "")
-    return CheckedManifest(dataset, run_id, stated, str(created_at), records)
+    shown = document.get("manifest")
+    oid = None if shown is None else ObjectId.from_hex(shown)
+    return CheckedManifest(dataset, run_id, stated, str(created_at), records, oid)
+
+
+def check_against(store: Store, checked: CheckedManifest) -> None:
+    """Refuse a manifest that lists other artifacts than the tree that it says it shows.
+
+    A tree that the store no longer has proves nothing either way.
+
+    Raises:
+        InvalidInputError: It was cut short or edited, or the tree is no manifest.
+    """
+    if checked.manifest is None or checked.pipeline_id is None or not store.has(checked.manifest):
+        return
+    what = f"the manifest of pipeline {checked.pipeline_id}"
+    if store.kind(checked.manifest) is not Kind.TREE:
+        raise InvalidInputError(f"{what} says that it shows {checked.manifest.short(12)}, no tree")
+    try:
+        stored = PipelineManifest.read(store, checked.pipeline_id, checked.manifest)
+    except CorruptionError as error:
+        raise InvalidInputError(f"{what} shows what is no manifest: {error}") from error
+    held = _as_text(stored.record(store, path.key) for path in stored.paths())
+    listed = _as_text(checked.records)
+    if held != listed:
+        differ = sorted(name for name in held.keys() | listed if held.get(name) != listed.get(name))
+        raise InvalidInputError(
+            f"{what} does not list what {checked.manifest.short(12)} holds: {differ[0]}"
+            + (f" and {len(differ) - 1} more" if len(differ) > 1 else ""),
+            hint="it was torn or edited: 'n4a-store artifacts manifest' prints it again; without "
+            "its line 'manifest:' it stands for itself",
+        )
+
+
+def _as_text(records: Iterable[ArtifactRecord]) -> dict[str, str]:
+    """Records by id as a file shows them, where a NaN is a NaN and bytes are text."""
+    return {at.artifact_id: render({"items": [at.to_dict()]}) for at in records}
 
 
 def _item(item: Any, place: int, what: str) -> ArtifactRecord:

@@ -24,8 +24,8 @@ from n4a_store.artifacts.types import (
     Ids,
     MetaModelConfig,
     SourceModelRef,
+    export_name,
     register_artifact_type,
-    short_hash,
 )
 from n4a_store.errors import CorruptionError, ObjectNotFoundError, UnsupportedFormatError
 from n4a_store.objects.model import Tree, TreeEntry
@@ -240,7 +240,7 @@ def make_record(
     return ArtifactRecord(
         artifact_id=path.artifact_id,
         content_hash=content_hash,
-        path=f"{artifact_type}_{blob.class_name}_{short_hash(content_hash)}.{extension}",
+        path=export_name(artifact_type, blob.class_name, content_hash, extension),
         pipeline_id=path.pipeline_id,
         branch_path=path.branch_path,
         step_index=path.step_index,

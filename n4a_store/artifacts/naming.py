@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from n4a_store.artifacts.execution_path import parse_artifact_id
-from n4a_store.artifacts.manifest import check_manifest, read_manifest_file
+from n4a_store.artifacts.manifest import check_against, check_manifest, read_manifest_file
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, RUNS, PipelineManifest
 from n4a_store.artifacts.runs import OpenRun
 from n4a_store.artifacts.types import ArtifactRecord
@@ -54,6 +54,7 @@ def name_again(
         raise InvalidInputError(
             f"the manifest is of dataset {checked.dataset!r}, this is {dataset!r}"
         )
+    check_against(store, checked)
     with store.session():
         held = _index(store, {record.content_hash for record in checked.records})
         found = [(record, _match(record, held)) for record in checked.records]

@@ -19,10 +19,10 @@ from n4a_store.artifacts.manifest_tree import (
     measures_of,
 )
 from n4a_store.errors import CorruptionError
+from n4a_store.objects.html import size_text, table_html
 from n4a_store.objects.model import Tree
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.history import RunEntry, list_runs
-from n4a_store.repo.html import size_text, table_html
 from n4a_store.repo.stats import StoreStats, store_stats
 from n4a_store.repo.store import Store
 

@@ -22,11 +22,11 @@ from n4a_store.artifacts.manifest_tree import (
     make_record,
 )
 from n4a_store.artifacts.payload import ObjectReader
+from n4a_store.artifacts.run_handle import RunName, run_id_of
 from n4a_store.artifacts.runs import OpenRun
 from n4a_store.artifacts.types import ArtifactRecord
 from n4a_store.errors import ArtifactNotFoundError, RefNotFoundError
 from n4a_store.objects.oid import Kind, ObjectId
-from n4a_store.refs.names import check_name_component
 from n4a_store.repo.store import Store
 
 __all__ = ["Found", "StoredPipeline", "View", "unknown_artifact"]
@@ -165,7 +165,7 @@ class View:
     # --- pipelines ----------------------------------------------------------------------------
 
     def pipeline(
-        self, pipeline_id: str, run: str | None = None
+        self, pipeline_id: str, run: RunName | None = None
     ) -> PipelineDraft | StoredPipeline | None:
         """A pipeline in the open run, else the last completed one; or the one of run ``run``.
 
@@ -201,7 +201,8 @@ class View:
         del run.completed[pipeline_id]
         return False
 
-    def _of_run(self, run: str, pipeline_id: str) -> PipelineDraft | StoredPipeline | None:
+    def _of_run(self, run: RunName, pipeline_id: str) -> PipelineDraft | StoredPipeline | None:
+        run = run_id_of(run)
         going_on = self._open_run()
         if going_on is not None and run == going_on.id:
             draft = going_on.open_draft(pipeline_id)
@@ -211,9 +212,9 @@ class View:
         entry = store.get_entry(self._run_tree(run), pipeline_id)
         return None if entry is None else self._read(pipeline_id, entry.oid)
 
-    def _run_tree(self, run: str) -> ObjectId:
+    def _run_tree(self, run: RunName) -> ObjectId:
         store = self._store()
-        ref = store.find_ref(RUNS + check_name_component(run, what="run id"))
+        ref = store.find_ref(RUNS + run_id_of(run))
         if ref is None or ref.kind is not Kind.RUN:
             raise RefNotFoundError(f"there is no run {run!r}", hint="n4a-store artifacts log")
         return store.get_run(ref.oid).pipelines
@@ -236,7 +237,7 @@ class View:
         self._manifests.clear()
 
     def pipelines(
-        self, pipeline_id: str | None = None, run: str | None = None
+        self, pipeline_id: str | None = None, run: RunName | None = None
     ) -> list[PipelineDraft | StoredPipeline]:
         """All pipelines that can be seen, or the one called ``pipeline_id``, sorted by id.
 
@@ -252,6 +253,7 @@ class View:
                 )
             return [found]
         if run is not None:
+            run = run_id_of(run)
             names = set(self._store().get_tree(self._run_tree(run)))
         else:
             names = {ref.name.removeprefix(PIPELINES) for ref in self._store().refs(PIPELINES)}
@@ -262,7 +264,7 @@ class View:
 
     # --- artifacts ----------------------------------------------------------------------------
 
-    def find(self, artifact_id: str, run: str | None = None) -> Found | None:
+    def find(self, artifact_id: str, run: RunName | None = None) -> Found | None:
         """An artifact, or None when no artifact has this id.
 
         Raises:
@@ -282,7 +284,7 @@ class View:
         ref = self._store().known_ref(PIPELINES + pipeline_id)
         return None if ref is None else self._read(pipeline_id, ref.oid)
 
-    def get(self, artifact_id: str, run: str | None = None) -> Found:
+    def get(self, artifact_id: str, run: RunName | None = None) -> Found:
         """An artifact that has to be there.
 
         Raises:
@@ -294,7 +296,7 @@ class View:
         return found
 
     def records(
-        self, pipeline_id: str | None = None, run: str | None = None
+        self, pipeline_id: str | None = None, run: RunName | None = None
     ) -> list[ArtifactRecord]:
         """All records, by pipeline and in order of execution."""
         return [

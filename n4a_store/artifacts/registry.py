@@ -18,6 +18,7 @@ from typing import Any, SupportsIndex
 from n4a_store.artifacts.closures import copy_closure
 from n4a_store.artifacts.draft import NewArtifact, PipelineDraft
 from n4a_store.artifacts.execution_path import (
+    check_branch_name,
     check_pipeline_id,
     generate_artifact_id,
     parse_artifact_id,
@@ -44,7 +45,6 @@ from n4a_store.errors import (
     StoreNotFoundError,
 )
 from n4a_store.objects.model import RunStatus
-from n4a_store.refs.names import check_name_component
 from n4a_store.settings import CommitEach
 
 __all__ = ["ArtifactRegistry", "DependencyNotFoundError", "RegistryStats", "RunHandle"]
@@ -188,7 +188,7 @@ class ArtifactRegistry(RegistryRuns):
             InvalidInputError: No run is open, or the name or the path is malformed.
         """
         branch = generate_artifact_id(pipeline_id, branch_path, 0).split(":")[1:-2]
-        text = check_name_component(name, what="branch name")
+        text = check_branch_name(name)
         with self._mutex:
             draft = self._need_run("name_branch").draft(check_pipeline_id(pipeline_id))
             draft.branches[":".join(branch)] = text

@@ -10,6 +10,7 @@ from typing import Any, Self, SupportsIndex
 from n4a_store.artifacts.execution_path import check_pipeline_id, parse_artifact_id
 from n4a_store.artifacts.loading import load_record
 from n4a_store.artifacts.queries import View
+from n4a_store.artifacts.run_handle import RunName
 from n4a_store.artifacts.runs import OpenRun
 from n4a_store.artifacts.selection import fold_models, for_step
 from n4a_store.artifacts.serializers.table import SerializerTable, default_table
@@ -53,6 +54,19 @@ class RegistryQueries:
 
     def __repr__(self) -> str:
         return f"ArtifactRegistry({str(self.workspace.path)!r}, {self.dataset!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the dataset by itself; what is open here stays here.
+
+        Raises:
+            InvalidInputError: A run is open.
+        """
+        if self._run is not None:
+            raise InvalidInputError(
+                f"run {self._run.id} is open in this process and cannot be sent to another",
+                hint="send run.worker_ticket(); there, with WorkerRegistry(ticket) as registry: …",
+            )
+        return (_reopened, (type(self), self.workspace, self.dataset, self._table))
 
     # --- the store ----------------------------------------------------------------------------
 
@@ -103,12 +117,13 @@ class RegistryQueries:
 
     # --- asking -------------------------------------------------------------------------------
 
-    def resolve(self, artifact_id: str, run: str | None = None) -> ArtifactRecord | None:
+    def resolve(self, artifact_id: str, run: RunName | None = None) -> ArtifactRecord | None:
         """The record of an artifact, None when no artifact has this id.
 
         Args:
             artifact_id: The id.
-            run: A run to look in; None looks in the open run and then among what is completed.
+            run: A run to look in, by id or as :meth:`run` gave it; None looks in the open run and
+                then among what is completed.
 
         Raises:
             InvalidInputError: The id is malformed.
@@ -118,7 +133,7 @@ class RegistryQueries:
             found = self._view.find(artifact_id, run)
             return None if found is None else found.record
 
-    def get_notes(self, artifact_id: str, run: str | None = None) -> dict[str, str]:
+    def get_notes(self, artifact_id: str, run: RunName | None = None) -> dict[str, str]:
         """What the runner noted about an artifact; empty when nothing.
 
         Raises:
@@ -147,7 +162,7 @@ class RegistryQueries:
         return [record for record in self.get_all_records() if record.content_hash == wanted]
 
     def get_all_records(
-        self, pipeline_id: str | None = None, run: str | None = None
+        self, pipeline_id: str | None = None, run: RunName | None = None
     ) -> list[ArtifactRecord]:
         """All records, sorted by pipeline and in order of execution.
 
@@ -254,3 +269,9 @@ class RegistryQueries:
         with self._mutex:
             reader, origin = whence(self._view, self.store, record)
             return load_record(reader, record, self.table, origin=origin, mmap=mmap, trust=trust)
+
+
+def _reopened(
+    kind: type[RegistryQueries], workspace: Workspace, dataset: str, table: SerializerTable | None
+) -> RegistryQueries:
+    return kind(workspace, dataset, table=table)

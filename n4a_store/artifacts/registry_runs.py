@@ -191,8 +191,8 @@ class RegistryRuns(RegistryUpkeep):
 
     def _settings(self) -> Settings:
         with self._mutex:
-            settings = self._store.settings if self._store is not None else None
-        return settings or self.workspace.settings or Settings()
+            store = self._store
+        return self.workspace.settings_of(self.dataset) if store is None else store.settings
 
     def _commit_each(self, wanted: CommitEach | str | None) -> CommitEach:
         if wanted is None:

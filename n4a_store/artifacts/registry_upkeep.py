@@ -12,6 +12,7 @@ from n4a_store.artifacts.keyed import Keyed
 from n4a_store.artifacts.manifest_files import forget_pipeline, forget_runs
 from n4a_store.artifacts.registry_queries import RegistryQueries
 from n4a_store.artifacts.rendition import manifest_document
+from n4a_store.artifacts.run_handle import RunName, run_id_of
 from n4a_store.artifacts.types import ArtifactRecord
 from n4a_store.errors import InvalidInputError
 
@@ -53,6 +54,27 @@ class RegistryStats(Keyed):
         """The names of the values."""
         return (*Keyed.keys(self), "deduplication_ratio")
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from n4a_store.objects.html import facts_html, size_text
+
+        facts: list[tuple[str, object]] = [
+            ("runs", self.runs),
+            ("pipelines", self.pipelines),
+            ("artifacts", self.artifacts),
+            ("names in all runs", self.references),
+            ("different artifacts", self.unique_artifacts),
+            ("as files, one a name", size_text(self.logical_bytes)),
+            ("as files, each once", size_text(self.unique_bytes)),
+            ("stored", size_text(self.stored_bytes)),
+            *self.by_type.items(),
+        ]
+        return facts_html("Artifacts", facts)
+
+
+def _stated(run: RunName | None) -> str | None:
+    return None if run is None else run_id_of(run)
+
 
 class RegistryUpkeep(RegistryQueries):
     """The half of a registry that looks after what is there."""
@@ -84,7 +106,7 @@ class RegistryUpkeep(RegistryQueries):
     # --- manifests ----------------------------------------------------------------------------
 
     def export_to_manifest(
-        self, pipeline_id: str | None = None, run: str | None = None
+        self, pipeline_id: str | None = None, run: RunName | None = None
     ) -> dict[str, Any]:
         """The manifest of a pipeline, or of all, as plain values of schema 2.0.
 
@@ -98,7 +120,7 @@ class RegistryUpkeep(RegistryQueries):
             one = pipelines[0] if len(pipelines) == 1 else None
             return manifest_document(
                 dataset=self.dataset,
-                run_id=run if one is None else one.run_id,
+                run_id=_stated(run) if one is None else one.run_id,
                 pipeline_id=None if one is None else one.pipeline_id,
                 created_at=None if one is None else one.created_at,
                 manifest=None if one is None or one.oid is None else one.oid.hex,
@@ -169,22 +191,28 @@ class RegistryUpkeep(RegistryQueries):
 
         return delete_orphans(self.store, dry_run=dry_run, expire=expire)
 
-    def delete_pipeline_artifacts(self, pipeline_id: str) -> int:
+    def delete_pipeline_artifacts(self, pipeline_id: str, expire: str | None = None) -> int:
         """Take a pipeline away, out of every run that holds it, in one commit.
 
         What other pipelines share or depend on stays. Undo brings it back until the undo window
         has passed.
+
+        Args:
+            pipeline_id: Which.
+            expire: ``"now"`` gives up the undo window of the whole dataset and frees the space at
+                once.
 
         Returns:
             The number of its artifacts.
 
         Raises:
             ArtifactNotFoundError: There is no such pipeline.
-            InvalidInputError: The open run is training it.
+            InvalidInputError: The open run is training it, or ``expire`` is not known.
         """
-        from n4a_store.artifacts.cleanup import delete_pipeline
+        from n4a_store.artifacts.cleanup import check_expire, delete_orphans, delete_pipeline
 
         name = check_pipeline_id(pipeline_id)
+        now = check_expire(expire)
         with self._mutex:
             if self._run is not None and self._run.open_draft(name) is not None:
                 raise InvalidInputError(
@@ -195,6 +223,8 @@ class RegistryUpkeep(RegistryQueries):
             forget_pipeline(self.workspace.layout, self.dataset, name)
             if self._run is not None:
                 self._run.completed.pop(name, None)
+            if now:
+                delete_orphans(self.store, dry_run=False, expire=expire)
             return deleted
 
     def purge_dataset_artifacts(

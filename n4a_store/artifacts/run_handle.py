@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from n4a_store.artifacts.manifest_files import write_renditions
+from n4a_store.artifacts.manifest_tree import RUNS
 from n4a_store.artifacts.runs import OpenRun
 from n4a_store.artifacts.types import ArtifactRecord
+from n4a_store.errors import InvalidInputError
+from n4a_store.refs.names import check_name_component
 
 if TYPE_CHECKING:
     from n4a_store.artifacts.registry import ArtifactRegistry
+    from n4a_store.artifacts.workers import Handover, WorkerTicket
 
-__all__ = ["RunHandle"]
+__all__ = ["RunHandle", "RunName", "run_id_of"]
 
 
 class RunHandle:
@@ -41,6 +45,35 @@ class RunHandle:
     def completed(self) -> list[str]:
         """The pipelines that it has completed, in that order."""
         return list(dict.fromkeys((*self._run.completed, *self._run.waiting)))
+
+    def __enter__(self) -> RunHandle:
+        """For a run that :meth:`ArtifactRegistry.start_run` began; ends as ``run()`` does."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self.is_open:
+            return
+        if kind is None:
+            self._registry.end_run()
+        else:
+            self._registry.cleanup_failed_run()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from n4a_store.objects.html import facts_html
+
+        facts: list[tuple[str, object]] = [
+            ("state", "open" if self.is_open else "ended"),
+            ("began", self.created_at),
+            *(("completed", pipeline) for pipeline in self.completed),
+        ]
+        return facts_html(f"Run {self.id}", facts)
+
+    def __reduce__(self) -> NoReturn:
+        raise InvalidInputError(
+            f"run {self.id} is open in this process and cannot be sent to another",
+            hint="send run.worker_ticket(); there, with WorkerRegistry(ticket) as registry: …",
+        )
 
     def __repr__(self) -> str:
         return f"<run {self.id}, {'open' if self.is_open else 'ended'}>"
@@ -71,6 +104,41 @@ class RunHandle:
         manifests = {name: pipelines[name].oid for name in wanted}
         write_renditions(kept.workspace.layout, kept.dataset, store, self.id, manifests)
 
+    def worker_ticket(self) -> WorkerTicket:
+        """What another process needs to register into this run.
+
+        ::
+
+            def train(ticket, at):
+                with WorkerRegistry(ticket) as registry:
+                    registry.register(fit(at), f"p{at}:0:all", "model")
+                    return registry.hand_over()
+
+            with registry.run() as run:
+                ticket = run.worker_ticket()
+                for made in Parallel(n_jobs=2)(delayed(train)(ticket, at) for at in range(20)):
+                    run.adopt(made)
+
+        Raises:
+            TransactionClosedError: The run has ended.
+        """
+        from n4a_store.artifacts.workers import worker_ticket
+
+        self._run.check_open()
+        return worker_ticket(self._registry)
+
+    def adopt(self, handovers: Iterable[Handover]) -> None:
+        """Complete, in one commit, the pipelines that workers of this run have handed over.
+
+        Raises:
+            ObjectNotFoundError: A manifest was not made by a worker of this run.
+            TransactionClosedError: The run has ended.
+        """
+        from n4a_store.artifacts.workers import adopt_handovers
+
+        self._run.check_open()
+        adopt_handovers(self._registry, handovers)
+
     def note(self, details: Mapping[str, Any]) -> None:
         """Add canonical values to the run object's details, kept from the next commit on.
 
@@ -96,3 +164,19 @@ class RunHandle:
         """
         self._run.check_open()
         self._registry.complete_pipeline(pipeline_id)
+
+
+RunName = str | RunHandle
+"""A run: by its id, by its ref, or as a registry gave it."""
+
+
+def run_id_of(run: RunName) -> str:
+    """The id of a run.
+
+    Raises:
+        InvalidNameError: It cannot be one.
+    """
+    text = run.id if isinstance(run, RunHandle) else run
+    if isinstance(text, str):
+        text = text.removeprefix(RUNS)
+    return check_name_component(text, what="run id")

@@ -11,6 +11,7 @@ array, a plain value, or the qualified name of a class.
 from __future__ import annotations
 
 import io
+import logging
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -21,6 +22,8 @@ from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import BytesLike
 
 __all__ = ["Leaf", "skim", "skim_array"]
+
+log = logging.getLogger(__name__)
 
 Leaf = "np.ndarray[Any, Any] | None | bool | int | float | complex | str | bytes"
 """What stands at the end of a path."""
@@ -47,6 +50,9 @@ class _StandIn:
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         pass
+
+    def __call__(self, *args: object, **kwargs: object) -> _StandIn:
+        return _StandIn(self, *args, **kwargs)
 
     def __setstate__(self, state: object) -> None:
         self.state = state
@@ -88,6 +94,12 @@ class _ShapelessArray:
             self.array = _from_buffer(data, dtype, shape, "F" if fortran else "C")
         else:
             self.contents = data  # an array of objects: its items are looked at one by one
+
+
+def _make_type(*args: object) -> type[_StandIn]:
+    """What cloudpickle calls to make a class, which the pickle then makes objects of."""
+    name = next((arg for arg in args if isinstance(arg, str)), "class")
+    return type(name, (_StandIn,), {"qualified": name})
 
 
 def _from_buffer(
@@ -153,6 +165,9 @@ _REBUILT: dict[tuple[str, str], Callable[..., object]] = {
     ("builtins", "complex"): complex,
     ("builtins", "bytearray"): bytearray,
     ("collections", "OrderedDict"): dict,
+    **{(f"cloudpickle.{part}", name): _make_type
+       for part in ("cloudpickle", "cloudpickle_fast")
+       for name in ("_builtin_type", "_make_skeleton_class", "_make_skeleton_enum")},
 }  # fmt: skip
 
 
@@ -168,18 +183,18 @@ class _Skimmer(pickle.Unpickler):
 def skim(skeleton: BytesLike, buffers: Sequence[BytesLike]) -> dict[str, Any]:
     """The leaves of a pickled object by path; at most `MAX_LEAVES` of them.
 
+    Empty for one that asks for what no stand-in can do: it is sound, and can only be loaded.
+
     Args:
         skeleton: A pickle, whose bytes have been verified.
         buffers: Its out-of-band buffers, in order.
-
-    Raises:
-        CorruptionError: It cannot be read as a pickle.
     """
     try:
         root = _Skimmer(io.BytesIO(bytes(skeleton)), buffers=list(buffers)).load()
-    except Exception as error:
-        # Whatever pickle or numpy says about it, this payload is not one that we can read.
-        raise CorruptionError(f"not a pickle that can be skimmed: {error!r}") from error
+    except Exception as error:  # noqa: BLE001 - whatever pickle or numpy says about it
+        # The bytes have been verified: it is these stand-ins that were not enough.
+        log.info("a pickle that cannot be looked into: %r", error)
+        return {}
     leaves: dict[str, Any] = {}
     _flatten(root, "", leaves, set(), 0)
     return leaves

@@ -35,6 +35,7 @@ __all__ = [
     "all_manifests",
     "identify",
     "in_run",
+    "pipeline_named",
 ]
 
 
@@ -47,7 +48,7 @@ class RunSubject:
 
 @dataclass(frozen=True, slots=True)
 class PipelineSubject:
-    """A pipeline's manifest; `manifest.pipeline_id` is empty when nothing names it any more."""
+    """A pipeline's manifest."""
 
     manifest: PipelineManifest
 
@@ -103,7 +104,7 @@ def identify(store: Store, entry: TreeEntry, name: str = "") -> Subject:
         if entry.kind is Kind.TREE:
             tree = store.get_tree(entry.oid)
             if set(tree) == {ARTIFACTS, LINKS} and "serial" in tree.attrs:
-                pipeline = _pipeline_named(store, entry.oid, name)
+                pipeline = pipeline_named(store, entry.oid, name)
                 return PipelineSubject(PipelineManifest.read(store, pipeline, entry.oid))
             if RECORD in tree and PAYLOAD in tree:
                 return _artifact(store, entry.oid, name)
@@ -158,14 +159,25 @@ def _run_entry(store: Store, oid: ObjectId) -> RunEntry:
     return RunEntry(oid.short(), "", oid, run, gone)
 
 
-def _pipeline_named(store: Store, oid: ObjectId, name: str) -> str:
-    """The pipeline whose manifest this is: by the name used, then wherever it stands."""
+def pipeline_named(store: Store, oid: ObjectId, name: str = "") -> str:
+    """The pipeline whose manifest this is: by the name used, then wherever it stands or stood.
+
+    When even the reflog has forgotten it, and only a tag or an id leads to it, it is called after
+    its object.
+    """
     for candidate in (name.removeprefix(PIPELINES), name.rpartition(":")[2]):
         if not candidate or "/" in candidate or ":" in candidate or "@" in candidate:
             continue
         if any(pipeline == candidate and at == oid for pipeline, at, _ in all_manifests(store)):
             return candidate
-    return next((pipeline for pipeline, at, _ in all_manifests(store) if at == oid), "")
+    for pipeline, at, _ in all_manifests(store):
+        if at == oid:
+            return pipeline
+    for change in store.reflog():
+        sides = (change.new, change.old)
+        if change.name.startswith(PIPELINES) and any(side and side.oid == oid for side in sides):
+            return change.name.removeprefix(PIPELINES)
+    return f"unnamed-{oid.short()}"
 
 
 def _artifact(store: Store, tree: ObjectId, name: str) -> ArtifactSubject:

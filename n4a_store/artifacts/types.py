@@ -16,12 +16,12 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 
 from n4a_store.artifacts.execution_path import BranchPath, make_branch_path, parse_artifact_id
 from n4a_store.artifacts.keyed import Keyed
 from n4a_store.errors import InvalidInputError
+from n4a_store.objects.frozen import FrozenMap
 
 __all__ = [
     "ArtifactRecord",
@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 HASH_PREFIX = "blake3:"
+_UNSAFE = re.compile(r"[^\w.+-]|^\.")
 _TYPE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _SHORT_HASH = 8
 _added: dict[str, ArtifactType] = {}
@@ -162,7 +163,7 @@ class MetaModelConfig(Keyed):
     def __post_init__(self) -> None:
         object.__setattr__(self, "source_models", tuple(self.source_models))
         object.__setattr__(self, "feature_columns", Ids(self.feature_columns))
-        object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))
+        object.__setattr__(self, "extra", FrozenMap.of(self.extra))
 
     def __hash__(self) -> int:
         return hash((self.source_models, self.feature_columns))
@@ -195,6 +196,10 @@ class MetaModelConfig(Keyed):
         """
         if not isinstance(data, Mapping):
             raise InvalidInputError(f"meta_config is a map, not {type(data).__name__}")
+        if "source_model_ids" in data:  # as register_meta_model calls them
+            if "source_models" in data:
+                raise InvalidInputError("meta_config: source_models and source_model_ids are one")
+            data = {("source_models" if k == "source_model_ids" else k): v for k, v in data.items()}
         sources = _listed(data.get("source_models", ()), "meta_config.source_models")
         columns = _listed(data.get("feature_columns", ()), "meta_config.feature_columns")
         if not all(isinstance(column, str) for column in columns):
@@ -292,18 +297,18 @@ class ArtifactRecord:
         set_field(self, "branch_path", path.branch_path)
         set_field(self, "artifact_type", as_artifact_type(self.artifact_type))
         set_field(self, "depends_on", Ids(self.depends_on))
-        set_field(self, "params", MappingProxyType(dict(self.params)))
+        set_field(self, "params", FrozenMap.of(self.params))
 
     def __hash__(self) -> int:
         return hash((self.artifact_id, self.content_hash, self.version))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A mapping proxy cannot be pickled, and workers send records to their parent.
+        # Workers send records to their parent: as plain values, checked on arrival.
         return (ArtifactRecord.from_dict, (self.to_dict(),))
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from n4a_store.repo.html import facts_html, size_text
+        from n4a_store.objects.html import facts_html, size_text
 
         facts: list[tuple[str, object]] = [
             ("type", self.artifact_type),
@@ -359,6 +364,15 @@ class ArtifactRecord:
         from n4a_store.artifacts.record_fields import check_fields
 
         return cls(**check_fields(data))
+
+
+def export_name(artifact_type: str, class_name: str, content_hash: str, extension: str) -> str:
+    """The name of the file that an artifact would be exported to.
+
+    A class may have any name in Python; what a file's name should not hold is written as "_".
+    """
+    safe = _UNSAFE.sub("_", class_name)
+    return f"{artifact_type}_{safe}_{short_hash(content_hash)}.{extension}"
 
 
 def short_hash(content_hash: str) -> str:

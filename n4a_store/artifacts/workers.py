@@ -112,6 +112,11 @@ class WorkerRegistry(ArtifactRegistry):
         super().__init__(ticket.workspace, ticket.dataset, table=table)
         self._run = _WorkerRun(self._created_store, ticket)
 
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close. What was not handed over by then is garbage."""
+        del kind
+        self.close()
+
     def hand_over(self) -> list[Handover]:
         """Commit what is unfinished, for the run to adopt; everything finished so far."""
         run = self._need_run("hand_over")

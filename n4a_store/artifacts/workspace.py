@@ -11,6 +11,7 @@ from pathlib import Path
 
 from n4a_store.errors import InvalidInputError, InvalidNameError, StoreNotFoundError
 from n4a_store.refs.names import check_name_component
+from n4a_store.repo.format import read_config
 from n4a_store.repo.store import Store
 from n4a_store.settings import Settings
 from n4a_store.storage.layout import StoreLayout, WorkspaceLayout
@@ -74,6 +75,18 @@ class Workspace:
                 hint=f"it has {known}" if known else "it has no datasets yet",
             )
         return Store.open(folder, settings=self.settings)
+
+    def settings_of(self, dataset: str) -> Settings:
+        """The settings that the store of a dataset has, or will have when it is created.
+
+        Raises:
+            InvalidNameError: That cannot be the name of a dataset.
+            InvalidInputError: Its ``config`` or the environment holds what is not allowed.
+        """
+        if self.settings is not None:
+            return self.settings
+        layout = StoreLayout(self.layout.store(check_name_component(dataset, what="dataset")))
+        return Settings.load(read_config(layout), os.environ)
 
     def create(self, dataset: str) -> Store:
         """Open the store of a dataset, and create it, with the workspace, when there is none.

@@ -21,13 +21,13 @@ from n4a_store.demo.damage import Damage, damage_a_copy
 from n4a_store.demo.sweeps import SWEEPS, Sweep
 from n4a_store.demo.undoing import BEST, Undoing, delete_and_undo, tag_best
 from n4a_store.errors import StoreError
+from n4a_store.objects.html import size_text
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.pipeline.fingerprint import data_id
 from n4a_store.pipeline.predictor import Predictor
 from n4a_store.pipeline.run_result import RunResult
 from n4a_store.pipeline.runner import PipelineRunner
 from n4a_store.repo.history import reach
-from n4a_store.repo.html import size_text
 
 __all__ = ["DemoReport", "DemoRun", "run_demo"]
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TypeAlias
 
 from n4a_store.errors import InvalidInputError
+from n4a_store.objects.frozen import FrozenMap
 from n4a_store.objects.oid import Kind, ObjectId
 
 __all__ = ["Blob", "Object", "Run", "RunStatus", "Tree", "TreeEntry", "Value"]
@@ -56,8 +56,8 @@ class Tree:
     def __post_init__(self) -> None:
         # Python orders text by code point, which is the order of its UTF-8 bytes.
         ordered = {name: self.entries[name] for name in sorted(self.entries)}
-        object.__setattr__(self, "entries", MappingProxyType(ordered))
-        object.__setattr__(self, "attrs", MappingProxyType(dict(self.attrs)))
+        object.__setattr__(self, "entries", FrozenMap.of(ordered))
+        object.__setattr__(self, "attrs", FrozenMap.of(self.attrs))
 
     def __getitem__(self, name: str) -> TreeEntry:
         return self.entries[name]
@@ -127,11 +127,25 @@ class Run:
                 "a run is not stored as interrupted", hint="store it as running or failed"
             )
         object.__setattr__(self, "parents", tuple(self.parents))
-        object.__setattr__(self, "environment", MappingProxyType(dict(self.environment)))
-        object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
+        object.__setattr__(self, "environment", FrozenMap.of(self.environment))
+        object.__setattr__(self, "details", FrozenMap.of(self.details))
 
     def __hash__(self) -> int:
         return hash((self.pipelines, self.dataset, self.created_at, self.status))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from n4a_store.objects.html import facts_html
+
+        facts: list[tuple[str, object]] = [
+            ("dataset", self.dataset),
+            ("status", self.status),
+            ("created", self.created_at),
+            ("message", self.message),
+            ("pipelines", self.pipelines),
+            *(("parent", parent) for parent in self.parents),
+        ]
+        return facts_html("Run", facts)
 
     def __reduce__(self) -> tuple[object, ...]:
         fields = (

@@ -99,7 +99,13 @@ def params_of(obj: Any) -> dict[str, Any] | None:
     get_params = getattr(obj, "get_params", None)
     if not callable(get_params):
         return None
-    params = get_params(deep=False)
+    try:
+        params = get_params(deep=False)
+    except Exception as error:
+        raise InvalidInputError(
+            f"{class_name(obj)} cannot tell its parameters: {type(error).__name__}: {error}",
+            hint="an estimator keeps each argument of __init__ as an attribute of that name",
+        ) from error
     return dict(params) if isinstance(params, Mapping) else None
 
 

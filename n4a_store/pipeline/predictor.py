@@ -25,7 +25,7 @@ from n4a_store.pipeline.data import as_table
 from n4a_store.pipeline.graph import ModelGraph
 from n4a_store.pipeline.predictions import Prediction
 from n4a_store.pipeline.results import REGRESSION
-from n4a_store.pipeline.selection import Choice, Wish, choose
+from n4a_store.pipeline.selection import Choice, Reference, Wish, choose
 
 __all__ = ["Averaging", "Predictor"]
 
@@ -87,8 +87,8 @@ class Predictor:
 
     def predict(
         self,
-        ref: str | None,
-        X: Any,
+        ref: Reference = None,
+        X: Any = None,
         *,
         pipeline: str | None = None,
         branch: Sequence[int | str] | None = None,
@@ -99,9 +99,9 @@ class Predictor:
         """What a model says about the rows of ``X``, in the units of the training targets.
 
         Args:
-            ref: A tag, a run, a pipeline or an artifact id. None means the best pipeline of the
-                newest run: lowest mean validation RMSE, or highest accuracy of a classifier;
-                ties go to the earliest.
+            ref: A tag, a run, a pipeline or an artifact id; or the run, or the score of a model,
+                that a training gave back. None means the best pipeline of the newest run: lowest
+                mean validation RMSE, or highest accuracy of a classifier; ties go to the earliest.
             X: Features (n, p), as many as in training.
             pipeline, branch, model, fold: Which model, where the ref leaves several; without
                 them the best. A branch is indices or names, outermost first.
@@ -120,8 +120,8 @@ class Predictor:
 
     def predict_proba(
         self,
-        ref: str | None,
-        X: Any,
+        ref: Reference = None,
+        X: Any = None,
         *,
         pipeline: str | None = None,
         branch: Sequence[int | str] | None = None,
@@ -141,7 +141,7 @@ class Predictor:
 
     def select(
         self,
-        ref: str | None = None,
+        ref: Reference = None,
         *,
         pipeline: str | None = None,
         branch: Sequence[int | str] | None = None,
@@ -154,7 +154,7 @@ class Predictor:
 
     def stored(
         self,
-        ref: str | None = None,
+        ref: Reference = None,
         *,
         partition: str = "val",
         pipeline: str | None = None,
@@ -185,7 +185,7 @@ class Predictor:
             stored = StoredArtifact.read(self._store, tree, name)
             return np.asarray(self._load_new(stored, name, choice))
 
-    def _predict(self, ref: str | None, X: Any, wish: Wish, average: str) -> Prediction:
+    def _predict(self, ref: Reference, X: Any, wish: Wish, average: str) -> Prediction:
         try:
             averaging = Averaging(average)
         except ValueError:

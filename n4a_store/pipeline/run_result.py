@@ -13,6 +13,9 @@ from n4a_store.pipeline.results import ModelScore, Results, rank_models
 __all__ = ["Outcome", "PipelineOutcome", "RunResult"]
 
 
+_SHOWN = 10
+
+
 class Outcome(StrEnum):
     """How one pipeline of a run ended."""
 
@@ -71,6 +74,27 @@ class RunResult:
     def failures(self) -> Mapping[str, str]:
         """Why each failed pipeline failed."""
         return {o.pipeline_id: o.error for o in self.outcomes if o.outcome is Outcome.FAILED}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the best models, and what failed."""
+        from n4a_store.objects.html import facts_html, table_html
+
+        facts: list[tuple[str, object]] = [
+            ("dataset", self.dataset),
+            ("complete", len(self.pipelines)),
+            ("seconds", f"{self.seconds:.1f}"),
+            *((f"failed: {pipeline}", why) for pipeline, why in self.failures.items()),
+        ]
+        try:
+            ranked = self.ranking()[:_SHOWN]
+        except InvalidInputError:  # regressors and classifiers: nothing says which is better
+            ranked = []
+        best = [
+            (at.pipeline_id, "/".join(map(str, at.branch_path)), at.model, f"{at.score:.4g}")
+            for at in ranked
+        ]
+        head = ("pipeline", "branch", "model", "score")
+        return facts_html(f"Run {self.run_id}", facts) + table_html("Best models", head, best)
 
     def ranking(self) -> list[ModelScore]:
         """All models, best first."""

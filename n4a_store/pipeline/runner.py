@@ -77,6 +77,7 @@ class PipelineRunner:
         name: str | None = None,
         message: str = "",
         resume: bool = False,
+        n_jobs: int | None = None,
     ) -> RunResult:
         """Train every pipeline that the definition stands for.
 
@@ -90,11 +91,13 @@ class PipelineRunner:
             message: A text to keep with the run.
             resume: Take what earlier runs of this sweep have completed on the same data, and
                 train the rest. The new run holds both.
+            n_jobs: As for the runner itself, for this run only; None as the runner has it.
 
         Raises:
             InvalidInputError: The definition or the data cannot work; nothing was fitted.
             StoreError: The store failed. Completed pipelines are kept.
         """
+        workers = self._workers if n_jobs is None else count_workers(n_jobs)
         data = check_data(X, y, X_test, y_test, groups)
         plans = plan_pipelines(pipeline, name, self._controllers)
         with (
@@ -104,7 +107,7 @@ class PipelineRunner:
             sweep = Sweep(registry, run, data, self._controllers, reuse_fits=self._reuse_fits)
             sweep.train(
                 plans,
-                self._workers,
+                workers,
                 self._progress or terminal_bar(),
                 resume=resume,
             )

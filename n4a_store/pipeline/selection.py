@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from n4a_store.artifacts.execution_path import parse_key
 from n4a_store.artifacts.manifest_tree import PIPELINES, PipelineManifest
+from n4a_store.artifacts.subject import pipeline_named
 from n4a_store.artifacts.types import ArtifactRecord, ArtifactType
 from n4a_store.errors import (
     AmbiguousNameError,
@@ -23,11 +24,25 @@ from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.pipeline.model_facts import ModelFacts
 from n4a_store.pipeline.orchestrator import PREDICTIONS
-from n4a_store.pipeline.results import ResultRow, rank_models
-from n4a_store.repo.history import list_runs
+from n4a_store.pipeline.results import ModelScore, ResultRow, rank_models
+from n4a_store.pipeline.run_result import RunResult
+from n4a_store.repo.history import RUN_REFS, list_runs
+from n4a_store.repo.revision import expand_ref
 from n4a_store.repo.store import Store
 
-__all__ = ["Choice", "Head", "Wish", "choose", "find_facts", "find_heads", "manifests_of"]
+__all__ = [
+    "Choice",
+    "Head",
+    "Reference",
+    "Wish",
+    "choose",
+    "find_facts",
+    "find_heads",
+    "manifests_of",
+]
+
+Reference = str | RunResult | ModelScore | None
+"""How a model is named; see :func:`choose`."""
 
 _MODELS = (ArtifactType.MODEL, ArtifactType.META_MODEL)
 
@@ -128,21 +143,23 @@ class Choice:
         )
 
 
-def choose(store: Store, ref: str | None, wish: Wish) -> Choice:
+def choose(store: Store, ref: Reference, wish: Wish) -> Choice:
     """The models that a name means.
 
     Args:
         ref: A tag, a run, a pipeline, an artifact id, any name that the store resolves to a run
-            or a pipeline's manifest; None for the newest run.
+            or a pipeline's manifest; what a training gave back; None for the newest run.
 
     Raises:
         NotFoundError: There is no such thing, or nothing in it that fits the wish.
         AmbiguousNameError: Several models fit, and no scores tell them apart.
-        InvalidInputError: The name means something that cannot predict.
+        InvalidInputError: The name means something that cannot predict, or is no name.
     """
+    ref, wish = _spelled(ref, wish)
     if ref is not None and ":" in ref:
         base, _, key = ref.partition(":")
-        if not key.startswith("artifacts/"):
+        named = _names_a_pipeline(store, base, key)
+        if not named and not key.startswith("artifacts/"):
             return _artifact(store, base, key)
     manifests = [
         manifest
@@ -158,12 +175,43 @@ def choose(store: Store, ref: str | None, wish: Wish) -> Choice:
         for head in _fitting(find_heads(store, manifest), wish)
     ]
     if not fitting:
+        said = _said(wish)
         raise ArtifactNotFoundError(
-            f"{ref or 'the newest run'} has no model that fits: {_said(wish)}",
-            hint="without branch=, model= and fold= the best one predicts",
+            f"{ref or 'the newest run'} has no model" + (f" that fits: {said}" if said else ""),
+            hint="without branch=, model= and fold= the best one predicts"
+            if said
+            else "'n4a-store artifacts show' lists what it holds: none is of type model",
         )
     manifest, head = _best(fitting)
     return Choice(manifest, head.keys(wish.fold), head, manifest.run_id)
+
+
+def _spelled(ref: Reference, wish: Wish) -> tuple[str | None, Wish]:
+    """What a training gave back, as the name and the wish that mean the same."""
+    if isinstance(ref, RunResult):
+        return RUN_REFS + ref.run_id, wish
+    if isinstance(ref, ModelScore):
+        step = wish if wish.branch is not None else replace(wish, branch=ref.branch_path)
+        if step.model is None:
+            step = replace(step, model=ref.model)
+        return PIPELINES + ref.pipeline_id, step
+    if ref is None or isinstance(ref, str):
+        return ref, wish
+    raise InvalidInputError(
+        f"a model is named by text, not {type(ref).__name__}",
+        hint="a tag, a run, a pipeline, an artifact id, or what PipelineRunner.run gave back",
+    )
+
+
+def _names_a_pipeline(store: Store, base: str, path: str) -> bool:
+    """Whether ``base:path`` leads from a run to one of its pipelines."""
+    full = expand_ref(store, base)
+    if full is None:
+        return False
+    entry = store.ref(full).entry
+    if entry.kind is not Kind.RUN:
+        return False
+    return store.get_entry(store.get_run(entry.oid).pipelines, path) is not None
 
 
 def _artifact(store: Store, base: str, key: str) -> Choice:
@@ -209,23 +257,7 @@ def _manifest(store: Store, ref: str, entry: TreeEntry) -> PipelineManifest:
             f"{ref} is a {entry.kind.label} that cannot predict",
             hint="name a run, a pipeline, a tag on either, or an artifact id",
         )
-    return PipelineManifest.read(store, _pipeline_id(store, entry.oid), entry.oid)
-
-
-def _pipeline_id(store: Store, oid: ObjectId) -> str:
-    """The name under which a manifest stands: a tag knows only its object."""
-    for ref in store.refs(PIPELINES):
-        if ref.oid == oid:
-            return ref.name.removeprefix(PIPELINES)
-    run_id = str(store.get_tree(oid).attrs["run"])
-    for run in list_runs(store):
-        if run.run_id == run_id:
-            pipelines = store.get_tree(run.run.pipelines)
-            for name in pipelines:
-                if pipelines[name].oid == oid:
-                    return name
-    # Both are gone and only a tag holds it: its parts are found by content all the same.
-    return "pipeline"
+    return PipelineManifest.read(store, pipeline_named(store, entry.oid, ref), entry.oid)
 
 
 def find_heads(store: Store, manifest: PipelineManifest) -> list[Head]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from n4a_store.objects.html import facts_html
 from n4a_store.objects.model import Run, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
-from n4a_store.repo.html import facts_html
 from n4a_store.repo.store import Store
 
 __all__ = ["RUN_REFS", "ReachedObject", "RunEntry", "list_runs", "reach", "runs_back_from"]

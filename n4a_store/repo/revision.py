@@ -1,7 +1,8 @@
 """What a name stands for.
 
-In this order: a full object id; the exact name of a ref; ``refs/tags/``, ``refs/pipelines/`` or
-``refs/runs/`` and the name; an object id cut short to at least 4 hex digits. Then suffixes:
+In this order: a full object id; the exact name of a ref; ``refs/`` and the name; ``refs/tags/``,
+``refs/pipelines/`` or ``refs/runs/`` and the name; an object id cut short to at least 4 hex
+digits. Then suffixes:
 
 ``name@{n}``
     what the ref held n changes ago (0: now)
@@ -18,6 +19,8 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -31,7 +34,7 @@ from n4a_store.errors import (
 )
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
-from n4a_store.refs.names import check_ref_name
+from n4a_store.refs.names import REF_ROOT, check_ref_name
 
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
@@ -87,14 +90,19 @@ def _resolve_base(store: Store, base: str) -> TreeEntry:
 
 def expand_ref(store: Store, name: str) -> str | None:
     """The full name of the ref that ``name`` is short for, or None."""
-    for candidate in (name, *(space + name for space in NAMESPACES)):
+    for candidate in _candidates(name):
+        if store.find_ref(candidate) is not None:
+            return candidate
+    return None
+
+
+def _candidates(name: str) -> Iterator[str]:
+    """The refs that ``name`` may be short for, the whole name first, as git has it."""
+    for candidate in (name, f"{REF_ROOT}/{name}", *(space + name for space in NAMESPACES)):
         try:
-            checked = check_ref_name(candidate)
+            yield check_ref_name(candidate)
         except InvalidNameError:
             continue
-        if store.find_ref(checked) is not None:
-            return checked
-    return None
 
 
 def _resolve_short(store: Store, digits: str) -> TreeEntry:
@@ -147,14 +155,7 @@ def _resolve_at(store: Store, base: str, when: str) -> TreeEntry:
 
 def _deleted_ref(store: Store, base: str) -> str | None:
     """The full name of a ref that is gone but that the reflog remembers."""
-    for candidate in (base, *(space + base for space in NAMESPACES)):
-        try:
-            checked = check_ref_name(candidate)
-        except InvalidNameError:
-            continue
-        if store.reflog(checked):
-            return checked
-    return None
+    return next((name for name in _candidates(base) if store.reflog(name)), None)
 
 
 def _parse_moment(text: str) -> datetime:
@@ -184,7 +185,7 @@ def _walk(store: Store, entry: TreeEntry, path: str, name: str) -> TreeEntry:
 
 def _step(store: Store, entry: TreeEntry, path: str) -> TreeEntry | None:
     """Walk ``path`` down from ``entry``; an empty path is the entry itself."""
-    for part in (part for part in path.split("/") if part):
+    for part in (part for part in unicodedata.normalize("NFC", path).split("/") if part):
         if entry.kind is Kind.RUN:
             entry = TreeEntry(Kind.TREE, store.get_run(entry.oid).pipelines)
         if entry.kind is not Kind.TREE:

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from n4a_store.objects.html import facts_html, size_text
 from n4a_store.repo.gc_record import GcRecord, read_gc_record
-from n4a_store.repo.html import facts_html, size_text
 from n4a_store.repo.store import Store
 from n4a_store.storage.files import list_folder
 from n4a_store.storage.layout import PACK_SUFFIX

@@ -277,3 +277,46 @@ def test_a_deleted_pipeline_comes_back_from_its_manifest_while_its_content_is_na
         registry.import_from_manifest(document)
     with pytest.raises(InvalidInputError, match="dataset 'wheat'"):
         registry.import_from_manifest({**document, "dataset": "wheat"})
+
+
+def test_a_manifest_that_was_torn_or_edited_is_refused(
+    registry: ArtifactRegistry, workspace: Workspace, train: Trainer
+) -> None:
+    """The tree that it names says what it has to list."""
+    path = manifest_path(workspace, train(registry))
+    whole = yaml.safe_load(path.read_text())
+    lines = path.read_text().splitlines(keepends=True)
+    refused = 0
+    for cut in range(1, len(lines)):
+        path.write_text("".join(lines[:cut]))
+        try:
+            ArtifactLoader.from_manifest(path).close()
+        except (InvalidInputError, UnsupportedFormatError) as error:
+            refused += "does not list what" in str(error)
+        else:  # only fields were lost whose values are what a missing field means
+            assert read_manifest_file(path).records == check_manifest(whole).records
+    assert refused > len(whole["items"])
+    path.write_text("".join(lines))
+    ArtifactLoader.from_manifest(path).close()
+
+    changed = [dict(item) for item in whole["items"]]
+    changed[1]["content_hash"] = "blake3:" + "0" * 64
+    for items in (whole["items"][:-1], changed):
+        edited = {**whole, "items": items}
+        with pytest.raises(InvalidInputError, match="does not list what") as caught:
+            ArtifactLoader.from_manifest(edited, workspace.path)
+        assert "manifest:" in str(caught.value.hint)
+        with pytest.raises(InvalidInputError, match="does not list what"):
+            registry.import_from_manifest(edited)
+    run = registry.store.resolve(whole["run_id"])
+    artifacts = registry.store.resolve("0001_pls:artifacts")
+    for oid, said in (("0" * 63, "object id"), (run.hex, "no tree"), (artifacts.hex, "manifest")):
+        with pytest.raises(InvalidInputError, match=said):
+            ArtifactLoader.from_manifest({**whole, "manifest": oid}, workspace.path)
+    without = {name: value for name, value in whole.items() if name != "manifest"}
+    ArtifactLoader.from_manifest({**without, "items": whole["items"][:-1]}, workspace.path).close()
+
+
+def test_a_manifest_without_a_dataset_says_so() -> None:
+    with pytest.raises(InvalidInputError, match="names no dataset"):
+        check_manifest({"schema_version": "2.0", "items": []})

@@ -32,7 +32,11 @@ def workspace(tmp_path: Path) -> Path:
 
 def call(host: argparse.ArgumentParser, *argv: str) -> int:
     args = host.parse_args(["artifacts", *argv])
-    code = args.func(args)
+    try:
+        code = args.func(args)
+    except SystemExit as ended:
+        code = ended.code
+        assert code  # success returns, as a host expects that goes on
     assert isinstance(code, int)
     return code
 
@@ -54,6 +58,45 @@ def test_a_host_runs_our_commands_with_the_flags_it_knows(
     assert "encoder" in capsys.readouterr().out
     assert call(host, "cleanup", *at, "-f", "--now") == 0
     assert "deleted 1 artifact, " in capsys.readouterr().out
+
+
+def test_every_command_of_a_host_does_what_ours_does(
+    host: argparse.ArgumentParser, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ("-w", str(workspace), "-d", "corn")
+    bundle, files = workspace.parent / "0001.n4b", workspace.parent / "files"
+
+    def said(command: str, *argv: str) -> str:
+        assert call(host, command, *at, *argv) == 0
+        return capsys.readouterr().out
+
+    assert "0001:0:all" in said("find", "--type", "encoder", "--class", "dict")
+    assert "0001:0:all" not in said("find", "--type", "model")
+    assert said("manifest", "0001").startswith('schema_version: "2.0"')
+    said("tag", "best", "0001")
+    assert "best" in said("tag")
+    assert "same" in said("diff", "0001", "best") or "no difference" in said("diff", "0001", "best")
+    assert "dict" in said("graph", "0001:0:all", "--format", "mermaid")
+    assert "refs/tags/best" in said("why", json.loads(said("show", "best", "--json"))["oid"])
+    assert "0001" in said("du")
+    said("export", "0001", "-o", str(bundle))
+    said("export", "0001", "--files", str(files))
+    assert len(list(files.iterdir())) == 1
+    said("tag", "best", "--delete")
+    assert "would" in said("rm", "0001")
+    said("rm", "0001", "--force")
+    said("undo")
+    assert call(host, "import", "-w", str(workspace), "-d", "other", "--create", str(bundle)) == 0
+    said("verify")
+
+
+def test_a_host_that_looks_at_no_result_fails_all_the_same(
+    host: argparse.ArgumentParser, workspace: Path
+) -> None:
+    args = host.parse_args(["artifacts", "show", "-w", str(workspace), "-d", "corn", "nothing"])
+    with pytest.raises(SystemExit) as ended:
+        args.func(args)
+    assert ended.value.code == 13
 
 
 def test_errors_come_out_as_exit_codes(

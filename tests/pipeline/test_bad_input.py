@@ -208,3 +208,14 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_is_complete(workspace: Any, jobs: st
         assert 3 <= len(store.get_tree(run.pipelines)) < 30
         assert fsck(store, full=True).ok
     assert _is_over(process.pid)
+
+
+def test_an_estimator_that_cannot_tell_its_parameters_is_named(
+    train: Any, fermentation: Any
+) -> None:
+    class Broken(Ridge):
+        def get_params(self, deep: bool = True) -> dict[str, Any]:
+            raise AttributeError("no attribute 's'")
+
+    with pytest.raises(InvalidInputError, match=r"Broken cannot tell its parameters.*no attribute"):
+        train([{"_or_": [Ridge(), Broken()]}], fermentation)

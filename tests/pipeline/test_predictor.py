@@ -16,6 +16,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
+from n4a_store.artifacts.registry import ArtifactRegistry
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import (
     ArtifactNotFoundError,
@@ -231,3 +232,44 @@ def test_another_version_of_a_library_is_warned_of_once(
     assert len(told) == 1
     predictor.predict(None, fermentation.X, branch="scaled")
     predictor.close()
+
+
+def test_what_a_training_gave_back_names_its_models(
+    train: Any, open_predictor: Any, fermentation: Any
+) -> None:
+    """A run's result, a model's score, a pipeline of a run; and the rows alone for the best."""
+    model = {"model": PLSRegression(2), "name": "pls"}
+    run = train([FOLDS, {"branch": BRANCHES}, model], fermentation)
+    predictor, X = open_predictor(), fermentation.X
+    best = predictor.predict(run.id, X)
+    for ref in (run, run.best, f"{run.id}:{run.pipelines[0]}", f"runs/{run.id}"):
+        assert np.array_equal(predictor.predict(ref, X), best)
+    assert np.array_equal(predictor.predict(X=X), best)
+    worst = run.ranking()[-1]
+    assert np.array_equal(
+        predictor.predict(worst, X), predictor.predict(run.id, X, branch=worst.branch_path)
+    )
+    for wrong in (5, b"x", ["a"], run.results):
+        with pytest.raises(InvalidInputError, match="named by text"):
+            predictor.predict(wrong, X)
+    with pytest.raises(InvalidInputError, match="X"):
+        predictor.predict(run)
+    assert "pls" in run._repr_html_()
+
+
+def test_a_run_without_a_model_says_so(workspace: Workspace, fermentation: Any) -> None:
+    registry = ArtifactRegistry(workspace, DATASET)
+    registry.register(StandardScaler().fit(fermentation.X), "p:0:all", "transformer")
+    with pytest.raises(ArtifactNotFoundError, match=r"the newest run has no model$"):
+        Predictor(workspace, DATASET).predict(None, fermentation.X)
+
+
+def test_branches_may_have_names_with_blanks(
+    train: Any, open_predictor: Any, fermentation: Any
+) -> None:
+    branches = {"first derivative": [StandardScaler()], "SNV + PLS": [StandardNormalVariate()]}
+    run = train([FOLDS, {"branch": branches}, {"model": PLSRegression(2)}], fermentation)
+    assert {row.branch_names for row in run.results} == {("first derivative",), ("SNV + PLS",)}
+    predictor = open_predictor()
+    by_name = predictor.predict(run, fermentation.X, branch=["SNV + PLS"])
+    assert np.array_equal(by_name, predictor.predict(run, fermentation.X, branch=[1]))

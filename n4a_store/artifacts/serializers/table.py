@@ -88,7 +88,7 @@ class SerializerTable:
         if not serializer.handles(obj):
             raise InvalidInputError(
                 f"format {format_hint!r} does not handle a {type(obj).__qualname__}",
-                hint="leave format_hint out and the table chooses",
+                hint=f"leave format_hint out and the table chooses; formats: {known}",
             )
         return serializer
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from n4a_store.artifacts.execution_path import check_branch_name
 from n4a_store.errors import InvalidNameError
 from n4a_store.pipeline.controllers.base import Controller
 from n4a_store.pipeline.data import PathState
 from n4a_store.pipeline.rehearsal import Outlook, Rehearsal
 from n4a_store.pipeline.steps import Branch, Place, Step
-from n4a_store.refs.names import check_name_component
 
 if TYPE_CHECKING:
     from n4a_store.pipeline.orchestrator import Orchestrator
@@ -50,7 +50,7 @@ class BranchController(Controller):
                     'put it into a branch: {"branch": [[{"_or_": [...]}], ...]}',
                 )
             try:
-                check_name_component(name, what="branch name")
+                check_branch_name(name)
             except InvalidNameError as error:
                 raise place.fail(str(error), error.hint) from error
         branches = tuple(Branch(name, place.parse_inner(steps, name)[0]) for name, steps in named)

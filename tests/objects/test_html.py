@@ -10,8 +10,8 @@ import pytest
 from n4a_store.artifacts.overview import artifact_stats
 from n4a_store.artifacts.registry import ArtifactRegistry
 from n4a_store.artifacts.types import ArtifactType
+from n4a_store.objects.html import facts_html, size_text, table_html
 from n4a_store.repo.history import list_runs
-from n4a_store.repo.html import facts_html, size_text, table_html
 
 
 def test_everything_is_escaped_and_nothing_can_reorder() -> None:

@@ -1,0 +1,44 @@
+"""Maps in frozen values: a dict to read, never to change."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+
+import pytest
+
+from n4a_store.objects.frozen import FrozenMap
+
+VALUE = FrozenMap({"b": [1, 2], "a": {"c": None}})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda at: at.update(a=1),
+        lambda at: at.pop("a"),
+        lambda at: at.popitem(),
+        lambda at: at.clear(),
+        lambda at: at.setdefault("d", 1),
+        lambda at: at.__setitem__("a", 1),
+        lambda at: at.__delitem__("a"),
+        lambda at: at.__ior__({"a": 1}),
+    ],
+)
+def test_nothing_changes_it(change: Callable[[FrozenMap[str, object]], object]) -> None:
+    with pytest.raises(TypeError, match="frozen"):
+        change(VALUE)
+    assert VALUE == {"b": [1, 2], "a": {"c": None}}
+
+
+def test_it_goes_where_a_dict_goes() -> None:
+    assert json.loads(json.dumps(VALUE)) == VALUE
+    assert pickle.loads(pickle.dumps(VALUE)) == VALUE
+    copied = copy.deepcopy(VALUE)
+    assert (copied, type(copied)) == (VALUE, FrozenMap)
+    assert copied["b"] is not VALUE["b"]
+    assert type(VALUE.copy()) is dict
+    assert type(VALUE | {"d": 1}) is dict
+    assert FrozenMap.of(VALUE) is VALUE
