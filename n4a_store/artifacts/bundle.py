@@ -110,7 +110,7 @@ class Imported:
 
     Args:
         refs: The refs that were set or were there already.
-        trusted: Whether loading it will ask for trust.
+        trusted: Whether all of it loads without asking for trust.
     """
 
     refs: tuple[str, ...]
@@ -331,23 +331,28 @@ def import_bundle(
     """
     bundle = open_bundle(path)
     origin = "" if trusted else f"bundle {path.name}"
+    taken: list[str] = []
 
     def finish(txn: Transaction) -> None:
         marked: dict[ObjectId, TreeEntry] = {}
         # Tags last: they follow what they name to its marked form.
         for name, entry in sorted(bundle.refs.items(), key=lambda item: item[0].startswith(TAGS)):
+            now_at = store.find_ref(name)
+            if now_at is not None and now_at.oid == entry.oid:
+                marked[entry.oid] = entry  # it stands here as it is, and is trusted as it was
+                continue
             target = marked.get(entry.oid) or _mark(txn, name, entry, origin)
             marked[entry.oid] = target
-            now_at = store.find_ref(name)
             if now_at is not None and now_at.oid != target.oid and not replace_refs:
                 raise InvalidInputError(
                     f"{name} exists already, at another object; no ref was set",
                     hint="--force replaces it, and undo brings it back",
                 )
             txn.set_ref(name, target, expect=None if now_at is None else now_at.oid)
+            taken.append(name)
 
     received = receive_pack(store, bundle.pack, path.name, finish, progress)
-    return Imported(tuple(bundle.refs), received, trusted)
+    return Imported(tuple(bundle.refs), received, trusted or not taken)
 
 
 def _mark(txn: Transaction, ref: str, entry: TreeEntry, origin: str) -> TreeEntry:

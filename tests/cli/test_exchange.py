@@ -51,13 +51,43 @@ def test_runs_and_tags_travel_and_an_import_can_be_repeated(
     assert again["imported"]["received"]["added"] == 0
     assert f"run {trained_own.runs[0]}" in cli(*theirs, "show", "paper").ok().out
     assert ArtifactLoader(tmp_path / "theirs", "corn").load_by_id("0001_pls:1:0").n_components == 2
-    # Marked as coming from elsewhere it is another manifest, which must not replace this one.
-    cli(*theirs, "import", bundle).failed(2, "exists already", "--force")
-    cli(*theirs, "import", bundle, "--force").ok()
+    # What stands here already, under its own id, is trusted as it was: nothing is to be taken.
+    before = cli("-w", tmp_path / "theirs", "show-ref").ok().out
+    assert "asks for trust" not in cli(*theirs, "import", bundle).ok().err
+    assert cli("-w", tmp_path / "theirs", "show-ref").ok().out == before
+    ArtifactLoader(tmp_path / "theirs", "corn").load_by_id("0001_pls:1:0")
+
+
+def test_an_import_into_where_it_came_from_changes_nothing(
+    cli: Cli, trained_own: Trained, tmp_path: Path
+) -> None:
+    at, bundle = corn(trained_own), tmp_path / "run.n4b"
+    cli(*at, "artifacts", "tag", "paper", "0002_stack").ok()
+    cli(*at, "artifacts", "export", "paper", "0001_pls", "-o", bundle).ok()
+    refs = cli(*at, "show-ref").ok().out
+    cli(*at, "artifacts", "import", bundle).ok()
+    assert cli(*at, "show-ref").ok().out == refs
+    # A ref that has gone comes back marked: it is not known any more to have been made here.
+    cli(*at, "artifacts", "rm", "0001_pls", "--force").ok()
+    cli(*at, "artifacts", "import", bundle).ok()
+    ArtifactLoader(trained_own.path, "corn").load_by_id("0002_stack:0:all")
+    with pytest.raises(UntrustedError):
+        ArtifactLoader(trained_own.path, "corn").load_by_id("0001_pls:1:0")
+
+
+def test_another_object_under_the_same_name_is_not_replaced_unasked(
+    cli: Cli, trained_own: Trained, tmp_path: Path
+) -> None:
+    at, bundle = corn(trained_own), tmp_path / "run.n4b"
+    cli(*at, "artifacts", "export", "0001_pls", "-o", bundle).ok()
+    theirs = ("-w", tmp_path / "theirs", "artifacts")
+    cli(*theirs, "import", bundle, "--create").ok()
+    cli(*theirs, "import", bundle, "--trust").failed(2, "exists already", "--force")
+    cli(*theirs, "import", bundle, "--trust", "--force").ok()
+    ArtifactLoader(tmp_path / "theirs", "corn").load_by_id("0001_pls:1:0")
+    cli(*theirs, "undo").ok()
     with pytest.raises(UntrustedError):
         ArtifactLoader(tmp_path / "theirs", "corn").load_by_id("0001_pls:1:0")
-    cli(*theirs, "undo").ok()
-    ArtifactLoader(tmp_path / "theirs", "corn").load_by_id("0001_pls:1:0")
 
 
 @pytest.mark.parametrize("place", [3, 20, 90, -400, -3])

@@ -47,7 +47,7 @@ def command(app: App, force: bool, trust: bool, create: bool, file: str) -> None
         f"{received.objects} objects read, {received.added} added, "
         f"{human_size(received.size)} verified, into {dataset}"
     )
-    if not trust:
+    if not done.trusted:
         app.out.note("loading what was imported asks for trust")
 
 
