@@ -84,11 +84,13 @@ class GcReport:
         condemned: Packs taken out of use.
         dropped: Packs removed from the disk.
         rewritten: Packs that were partly garbage and have been rewritten.
-        bytes_freed: Bytes removed from the disk, less those written anew.
+        bytes_freed: By how much the packs on the disk have shrunk; 0 where copies outweigh for now.
         pending: Packs out of use that stay until the leases below are gone.
         held_by: The living leases that pin them.
         tidied: Files of dead writers that were removed.
         expired: Reflog entries that passed the undo window.
+        bytes_written: Bytes of the copies of what lives in rewritten packs.
+        bytes_pending: Bytes of the pending packs: freed when the leases are gone.
     """
 
     dry_run: bool
@@ -104,6 +106,8 @@ class GcReport:
     held_by: tuple[Held, ...] = ()
     tidied: tuple[str, ...] = ()
     expired: int = 0
+    bytes_written: int = 0
+    bytes_pending: int = 0
 
 
 @dataclass(slots=True)
@@ -115,7 +119,8 @@ class _Done:
     rewritten: list[str] = field(default_factory=list)
     tidied: list[str] = field(default_factory=list)
     written: int = 0
-    freed: int = 0
+    written_bytes: int = 0
+    dropped_bytes: int = 0
     expired: int = 0
 
 
@@ -174,7 +179,7 @@ class _Collector:
         self._store = store
         self._expire_now = expire_now
         self._thorough = thorough
-        self._progress = progress or (lambda _done, _total: None)
+        self._progress = progress or (lambda *_: None)
         self._marking = marking
         self._done = _Done()
 
@@ -200,10 +205,10 @@ class _Collector:
                 reachable=found.living.marked,
                 orphans=undoable.objects,
                 orphan_bytes=undoable.stored_bytes,
-                bytes_freed=done.freed,
+                bytes_freed=max(0, done.dropped_bytes - done.written_bytes),
             )
         with store.catalog.read() as reader:
-            pending = tuple(row.id for row in reader.packs((PackState.CONDEMNED,)))
+            pending = list(reader.packs((PackState.CONDEMNED,)))
         return GcReport(
             False,
             found.roots,
@@ -213,14 +218,14 @@ class _Collector:
             tuple(done.condemned),
             tuple(done.dropped),
             tuple(done.rewritten),
-            done.freed,
-            pending,
+            max(0, done.dropped_bytes - done.written_bytes),
+            tuple(row.id for row in pending),
             lease_floor(store).held_by if pending else (),
             tuple(done.tidied),
             done.expired,
+            done.written_bytes,
+            sum(row.stored_bytes for row in pending),
         )
-
-    # --- mark ---------------------------------------------------------------------------------
 
     def _mark(self) -> tuple[Reachability, int]:
         """Expire the reflog, then mark at the sequence number of that very commit."""
@@ -264,8 +269,6 @@ class _Collector:
         store.odb.add(fresh)
         found.kept.add_packs((row.id, store.odb.reader(row.id)) for row in fresh)
         mark_held(found.kept, store, [row for row in fresh if row.state is PackState.HELD])
-
-    # --- sweep --------------------------------------------------------------------------------
 
     def _sweep(self, found: Reachability, sequence: int, own: Lease) -> None:
         """Condemn what is dead, then rewrite what is partly dead, batch by batch."""
@@ -366,14 +369,14 @@ class _Collector:
                 writer.next_op("gc", f"condemned {len(gone)} packs")
             sequence = writer.sequence()
         done.condemned += [row.id for row in gone]
-        done.freed -= sum(row.stored_bytes for row in rows)
+        done.written_bytes += sum(row.stored_bytes for row in rows)
         store.odb.add(rows)
         return sequence
 
     def _drop(self, rows: list[PackRow]) -> None:
         dropped = drop_condemned(self._store)
         self._done.dropped += [row.id for row in dropped]
-        self._done.freed += sum(row.stored_bytes for row in dropped)
+        self._done.dropped_bytes += sum(row.stored_bytes for row in dropped)
         if rows:
             log.info("gc rewrote %d packs into %d", len(self._done.rewritten), len(rows))
 

@@ -14,7 +14,8 @@ import pytest
 
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import BackendError
-from tests.cli.conftest import EXECUTABLE, Cli, Trained
+from n4a_store.repo.store import Store
+from tests.cli.conftest import EXECUTABLE, Cli, SmallStore, Trained
 
 
 def manifests(trained: Trained, dataset: str = "corn") -> list[str]:
@@ -389,6 +390,22 @@ def test_prune_and_repack(executable: Cli, cli: Cli, corn: tuple[str]) -> None:
     assert cli(*at, "repack", "--json").ok().json["report"]["packs_after"] == 1
     cli(*at, "repack", "--compact").ok()
     cli(*at, "fsck", "--full").ok()
+
+
+def test_what_a_lease_keeps_is_no_negative_number(cli: Cli, own: SmallStore) -> None:
+    at = ("--store", own.path)
+    with Store.open(own.path) as store, store.transaction() as txn:
+        sparse = txn.put_blob(os.urandom(100_000))
+        txn.put_blob(os.urandom(100_000))
+        txn.set_ref("refs/tags/sparse", sparse)
+    with Store.open(own.path) as store, store.transaction():
+        told = cli(*at, "artifacts", "gc", "--force").ok()
+        assert "; 0 B freed" in told.out
+        assert re.search(r"rewrote 1 pack without garbage, as 9\d\.\d KiB", told.err)
+        assert re.search(r"19\d\.\d KiB in 1 pack wait; .*\n  writer of process \d+", told.err)
+        rows = dict(line.split(": ") for line in cli(*at, "prune").ok().lines)
+        assert int(rows["size-pending"]) > 200_000
+    assert re.search(r"; 19\d\.\d KiB freed", cli(*at, "artifacts", "gc", "--force").ok().out)
 
 
 def test_reclaiming_an_empty_store(cli: Cli, empty: Path) -> None:

@@ -70,6 +70,24 @@ def test_garbage_beside_living_objects_in_one_pack_gives_its_bytes_back(store: S
     assert fsck(store, full=True).problems == ()
 
 
+def test_what_was_copied_beside_an_open_transaction_is_freed_later(store: Store) -> None:
+    with store.transaction() as txn:
+        kept = txn.put_blob(os.urandom(200_000))
+        txn.put_blob(os.urandom(300_000))
+        txn.set_ref("refs/tags/kept", txn.put_tree({"kept": kept}))
+    before = pack_bytes(store)
+    with store.transaction():
+        report = collect(store)
+        assert report.rewritten
+        assert report.bytes_freed == 0
+        assert report.bytes_pending == before
+        assert pack_bytes(store) == before + report.bytes_written
+    later = collect(store)
+    assert later.bytes_freed == report.bytes_pending
+    assert (later.bytes_written, later.bytes_pending) == (0, 0)
+    assert pack_bytes(store) == report.bytes_written
+
+
 def test_undo_keeps_what_was_deleted_until_it_is_told_otherwise(store: Store) -> None:
     data = tag(store, "gone")
     oid = store.resolve("gone:data")

@@ -49,6 +49,8 @@ def command(app: App, dry_run: bool, now: bool, thorough: bool) -> None:
         "packs-dropped": len(report.dropped),
         "packs-pending": len(report.pending),
         "size-freed": report.bytes_freed,
+        "size-written": report.bytes_written,
+        "size-pending": report.bytes_pending,
         "reflog-expired": report.expired,
     }
     for key, value in rows.items():

@@ -9,6 +9,7 @@ import click
 from n4a_store import errors
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App
+from n4a_store.cli.porcelain.reclaim import note_pending
 from n4a_store.cli.porcelain.removing import remove_found, renditions, show_removal
 from n4a_store.cli.terminal import safe
 
@@ -46,6 +47,8 @@ def command(app: App, force: bool, yes: bool, now: bool) -> None:
         return
     freed = report.bytes_freed if report else None
     show_removal(app, dataset, removal, found, done=force, freed_now=freed)
+    if report is not None:
+        note_pending(app, report)
 
 
 def _ask(app: App, dataset: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.render import Column
-from n4a_store.cli.terminal import human_count, human_size
+from n4a_store.cli.terminal import counted, human_count, human_size
 
 if TYPE_CHECKING:
     from n4a_store.artifacts.orphans import Orphan, OrphanReport
@@ -74,13 +74,23 @@ def show_done(app: App, report: GcReport) -> None:
     app.out.line(f"dropped {_amount(report.unreachable)}; {human_size(report.bytes_freed)} freed")
     app.out.line(f"kept    {_amount(report.undoable)} for undo")
     if report.rewritten:
-        app.out.note(f"rewrote {len(report.rewritten)} packs without their garbage")
+        written = human_size(report.bytes_written)
+        packs = counted(len(report.rewritten), "packs")
+        app.out.note(f"rewrote {packs} without garbage, as {written}")
+    note_pending(app, report)
+
+
+def note_pending(app: App, report: GcReport) -> None:
+    """What a gc took out of use and could not remove yet, and who keeps it."""
+    if report.pending:
+        size = human_size(report.bytes_pending)
+        app.out.note(
+            f"{size} in {counted(len(report.pending), 'packs')} wait; "
+            "the first gc after these have ended frees that:"
+        )
     for held in report.held_by:
         age = "" if held.age_seconds is None else f" for {held.age_seconds / 60:.0f} min"
-        app.out.note(
-            f"{len(report.pending)} packs wait for a {held.role}, process {held.pid}{age}; "
-            "a later gc drops them"
-        )
+        app.out.note(f"  {held.role} of process {held.pid or 'unknown'}{age}")
 
 
 def _amount(garbage: Garbage) -> str:
