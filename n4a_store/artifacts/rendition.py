@@ -22,10 +22,12 @@ from n4a_store.artifacts.types import ArtifactRecord
 __all__ = ["SCHEMA_VERSION", "manifest_document", "render"]
 
 SCHEMA_VERSION = "2.0"
-# What YAML 1.1 does not count as printable, and what it would fold as a line break.
+_SIXTEEN_BITS = 0xFFFF
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 _PLAIN = re.compile(r"[ !#-\[\]-~]*")
-_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_BEYOND_ASCII = re.compile("[^ -~]")
+# Letters by category, yet drawn as nothing: they would make two names look alike.
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 
 def manifest_document(
@@ -81,12 +83,21 @@ def _flow(value: Any) -> str:
 def _text(value: str) -> str:
     if _PLAIN.fullmatch(value):
         return f'"{value}"'
-    # JSON's escapes are YAML's; characters beyond 16 bits stay themselves, because YAML would
-    # read a pair of surrogates as two characters.
-    text = _quote(value)
-    if text.isascii() and "\x7f" not in text:
-        return text
-    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    # JSON's escapes are YAML's, except beyond 16 bits, where YAML has one of its own.
+    return _BEYOND_ASCII.sub(_visible, _quote(value))
+
+
+def _visible(match: re.Match[str]) -> str:
+    """A character as itself, or as an escape where a reader would not see what it does.
+
+    What orders text anew or shows nothing is escaped, because people read this file, and so is
+    what YAML does not count as printable or would fold as a line break.
+    """
+    character = match[0]
+    if character.isprintable() and character not in _INVISIBLE:
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= _SIXTEEN_BITS else f"\\U{code:08x}"
 
 
 def _number(value: float) -> str:
