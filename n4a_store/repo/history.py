@@ -93,16 +93,21 @@ def runs_back_from(store: Store, roots: Iterable[ObjectId]) -> Iterator[ObjectId
                     waiting[parent] = store.get_run(parent)
 
 
-def reach(store: Store, roots: Iterable[TreeEntry]) -> Iterator[ReachedObject]:
+def reach(
+    store: Store, roots: Iterable[TreeEntry], *, without: ObjectId | None = None
+) -> Iterator[ReachedObject]:
     """Everything that `roots` reach, each object once, parents before children.
 
     A large tree's shards are objects too; they bear the path of their tree.
+
+    Args:
+        without: Walk as if this object were not there.
 
     Raises:
         ObjectNotFoundError: Something is missing.
         CorruptionError: A tree or run is damaged. Blobs are not read.
     """
-    seen: set[bytes] = set()
+    seen: set[bytes] = set() if without is None else {without.raw}
     stack = [ReachedObject(root.oid, root.kind, "") for root in reversed(list(roots))]
     with store.session():
         while stack:

@@ -13,7 +13,7 @@ from n4a_store.objects.model import TreeEntry
 from n4a_store.repo.history import reach
 from n4a_store.repo.store import Store
 
-__all__ = ["Usage", "usage"]
+__all__ = ["Usage", "usage", "usage_of"]
 
 _SHARED = ""
 
@@ -32,6 +32,20 @@ class Usage:
     stored_bytes: int
     own_objects: int
     own_bytes: int
+
+
+def usage_of(store: Store, name: str, entry: TreeEntry) -> Usage:
+    """What one object costs: what would go if it went from everywhere.
+
+    Raises:
+        ObjectNotFoundError: Something reachable is missing.
+        CorruptionError: A tree or run is damaged.
+    """
+    with store.session():
+        sizes = {r.oid.raw: store.info(r.oid).stored_size for r in reach(store, [entry])}
+        roots = [ref.entry for ref in store.refs()]
+        own = sizes.keys() - {r.oid.raw for r in reach(store, roots, without=entry.oid)}
+    return Usage(name, len(sizes), sum(sizes.values()), len(own), sum(sizes[raw] for raw in own))
 
 
 def usage(

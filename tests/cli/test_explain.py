@@ -96,8 +96,8 @@ def test_a_lineage_in_other_formats(cli: Cli, corn: tuple[str]) -> None:
     assert {node["type"] for node in graph["nodes"]} == {"transformer", "model", "meta_model"}
 
 
-def test_a_lineage_of_something_else(cli: Cli, corn: tuple[str], trained: Trained) -> None:
-    cli(*corn, "graph", trained.runs[0]).failed(2, "neither a pipeline nor an artifact")
+def test_a_lineage_of_something_else(cli: Cli, corn: tuple[str]) -> None:
+    cli(*corn, "graph", "refs/pipelines/0001_pls:links").failed(2, "neither a run, a pipeline nor")
     cli(*corn, "graph", "0002_stak").failed(13, "did you mean '0002_stack'?")
 
 
@@ -194,3 +194,34 @@ def test_manifest_is_yaml(executable: Cli, cli: Cli, corn: tuple[str], trained: 
     earlier = cli(*corn, "manifest", "0001_pls", "--run", trained.runs[0], "--json").ok().json
     assert earlier["manifest"]["run_id"] == trained.runs[0]
     cli(*corn, "manifest", trained.runs[0]).failed(2, "is not a pipeline")
+
+
+def test_du_of_what_is_no_ref(cli: Cli, corn: tuple[str], trained_own: Trained) -> None:
+    at = ("-w", trained_own.path, "-d", "corn", "artifacts")
+    cli(*at, "tag", "prod", "0001_pls").ok()
+    cli(*at, "tag", "prod", "0002_stack", "--force").ok()
+    oid = cli(*at[:-1], "rev-parse", "0001_pls:1:0").ok().out.strip()
+    names = ("0001_pls:1:0", oid, "prod@{1}")
+    rows = {row.pop("name"): row for row in cli(*at, "du", *names, "--json").ok().json["usage"]}
+    assert rows.keys() == set(names)
+    assert rows[oid] == rows["0001_pls:1:0"]
+    # A model shares its scaler with that of the other fold; a pipeline, its models with the stack.
+    artifact, before = rows[oid], rows["prod@{1}"]
+    assert 0 < artifact["own_bytes"] < artifact["stored_bytes"] < before["stored_bytes"]
+    assert 0 < before["own_bytes"] < artifact["own_bytes"]
+    table = cli(*at, "du", "0001_pls:1:0").ok()
+    assert table.lines[1].split()[0] == "0001_pls:1:0"
+    cli(*at, "du", "0001_pls:1:9").failed(13, "hint: ")
+    cli(*at, "du", "prod@{9}").failed(13, "reflog")
+
+
+def test_the_newest_run_is_drawn_whole(cli: Cli, corn: tuple[str], trained: Trained) -> None:
+    drawn = cli(*corn, "graph").ok()
+    assert drawn.out == cli(*corn, "graph", trained.runs[2]).ok().out
+    assert drawn.out == cli(*corn, "graph", "--run", trained.runs[2]).ok().out
+    (top,) = [line for line in drawn.lines if line[0] not in "├└│ "]
+    assert top.startswith("0002_stack:0:all  meta_model Ridge")
+    assert drawn.out.count("(shared)") == 1  # the scaler, under the second fold
+    nodes = cli(*corn, "graph", "--json").ok().json["nodes"]
+    assert sorted(node["used_by"] for node in nodes) == [0, 1, 1, 2]
+    cli(*corn, "graph", "20200101_000000").failed(13)

@@ -392,6 +392,46 @@ def test_prune_and_repack(executable: Cli, cli: Cli, corn: tuple[str]) -> None:
     cli(*at, "fsck", "--full").ok()
 
 
+@pytest.mark.parametrize("command", ["gc", "cleanup", "purge", "rm 0002_stack"])
+def test_a_dry_run_is_the_preview_that_it_is_anyway(
+    command: str, cli: Cli, corn: tuple[str]
+) -> None:
+    before = refs(cli, corn)
+    preview = cli(*corn, *command.split()).ok()
+    assert cli(*corn, *command.split(), "-n").ok() == preview
+    assert cli(*corn, *command.split(), "--dry-run").ok() == preview
+    both = cli(*corn, *command.split(), "-n", "--force")
+    both.failed(2, "--dry-run and --force contradict each other", "hint: ")
+    assert refs(cli, corn) == before
+
+
+@pytest.mark.parametrize("option", ["--delete", "--rollback", "--history"])
+def test_a_tag_option_without_its_tag_is_no_listing(
+    option: str, cli: Cli, corn: tuple[str]
+) -> None:
+    result = cli(*corn, "tag", option).failed(2, f"{option} needs a TAG", "hint: ")
+    assert result.out == ""
+
+
+def test_listing_tags_by_its_option(cli: Cli, corn: tuple[str]) -> None:
+    cli(*corn, "tag", "best", "0001_pls").ok()
+    listed = cli(*corn, "tag").ok().out
+    assert listed
+    assert cli(*corn, "tag", "-l").ok().out == cli(*corn, "tag", "--list").ok().out == listed
+    cli(*corn, "tag", "--list", "best").failed(2, "too much at once")
+    cli(*corn, "tag", "best", "--steps", "2").failed(2, "--steps is for --rollback")
+    cli(*corn, "tag", "best", "0002_stack", "--steps", "1").failed(2, "--steps")
+
+
+def test_what_cannot_be_removed_is_called_what_it_is(cli: Cli, corn: tuple[str]) -> None:
+    oid = cli(*corn[:-1], "rev-parse", "0001_pls:1:0").ok().out.strip()
+    told = cli(*corn, "rm", "0001_pls:1:0", "--force").failed(2, "a part of '0001_pls'")
+    assert "artifacts rm 0001_pls'" in told.err.replace(f"-w {corn[1]} -d corn ", "")
+    told = cli(*corn, "rm", oid).failed(2, f"'{oid}' is no run, pipeline or tag, but a tree")
+    assert "artifacts why" in told.err.replace(f"-w {corn[1]} -d corn ", "")
+    cli(*corn, "rm", "0001_pls:1:77").failed(13, "hint: ")
+
+
 def test_what_a_lease_keeps_is_no_negative_number(cli: Cli, own: SmallStore) -> None:
     at = ("--store", own.path)
     with Store.open(own.path) as store, store.transaction() as txn:

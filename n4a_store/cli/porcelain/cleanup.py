@@ -6,15 +6,21 @@ import click
 
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App
-from n4a_store.cli.porcelain.reclaim import NOTHING_CHANGED, list_orphans
+from n4a_store.cli.porcelain.reclaim import (
+    NOTHING_CHANGED,
+    dry_run_option,
+    list_orphans,
+    refuse_both,
+)
 from n4a_store.cli.progress import marking, progress
 from n4a_store.cli.terminal import counted, human_size
 
 
 @porcelain("cleanup")
 @click.option("-f", "--force", is_flag=True, help="Do it; without this, only preview.")
+@dry_run_option
 @click.option("--now", is_flag=True, help="Delete what undo could bring back, too.")
-def command(app: App, force: bool, now: bool) -> None:
+def command(app: App, force: bool, dry_run: bool, now: bool) -> None:
     """Delete the orphaned artifacts of a dataset.
 
     The same as gc for the dataset that -d names (or the only one), with every artifact that
@@ -23,6 +29,7 @@ def command(app: App, force: bool, now: bool) -> None:
     from n4a_store.artifacts.orphans import find_orphans
     from n4a_store.repo.gc import collect
 
+    refuse_both(force=force, dry_run=dry_run)
     dataset = app.dataset()
     with marking(app, dataset.name) as marked:
         found = find_orphans(dataset.store, expire_now=now, progress=marked)

@@ -10,7 +10,7 @@ from n4a_store.cli.command import porcelain
 from n4a_store.cli.complete import names as complete_names
 from n4a_store.cli.context import App
 from n4a_store.cli.render import Column
-from n4a_store.cli.resolve import hinted
+from n4a_store.cli.resolve import resolve_entry
 from n4a_store.cli.terminal import human_count, human_size
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def command(app: App, by_run: bool, names: tuple[str, ...]) -> None:
 
     Without a NAME, each pipeline is listed with all its manifests in all runs. TAKES is all
     that it reaches; FREES is what nothing else reaches, which is what 'rm' and a later gc give
-    back. Bytes are those on disk, after compression.
+    back. Of an artifact or any other object, FREES is what would go if it went from everywhere.
+    Bytes are those on disk, after compression.
     """
     dataset = app.dataset()
     store = dataset.store
@@ -66,12 +67,15 @@ def _listed(store: Store, *, by_run: bool) -> list[Usage]:
 
 def _named(store: Store, names: tuple[str, ...]) -> list[Usage]:
     from n4a_store.artifacts.removal import remove
-    from n4a_store.repo.usage import Usage
+    from n4a_store.repo.revision import expand_ref
+    from n4a_store.repo.usage import Usage, usage_of
 
     found: list[Usage] = []
     for name in names:
-        with hinted(store, name):
-            removal = remove(store, [name], dry_run=True)
+        if expand_ref(store, name) is None:
+            found.append(usage_of(store, name, resolve_entry(store, name)))
+            continue
+        removal = remove(store, [name], dry_run=True)
         found.append(
             Usage(
                 name,

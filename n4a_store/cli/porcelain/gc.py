@@ -6,15 +6,22 @@ import click
 
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App
-from n4a_store.cli.porcelain.reclaim import NOTHING_CHANGED, show_done, show_preview
+from n4a_store.cli.porcelain.reclaim import (
+    NOTHING_CHANGED,
+    dry_run_option,
+    refuse_both,
+    show_done,
+    show_preview,
+)
 from n4a_store.cli.progress import marking, progress
 from n4a_store.cli.render import Span
 
 
 @porcelain("gc")
 @click.option("-f", "--force", is_flag=True, help="Do it; without this, only preview.")
+@dry_run_option
 @click.option("--now", is_flag=True, help="Drop what undo could bring back, too.")
-def command(app: App, force: bool, now: bool) -> None:
+def command(app: App, force: bool, dry_run: bool, now: bool) -> None:
     """Drop what nothing reaches any more.
 
     Safe beside running writers and readers. What undo can still bring back is kept for the
@@ -24,6 +31,7 @@ def command(app: App, force: bool, now: bool) -> None:
     from n4a_store.artifacts.orphans import find_orphans
     from n4a_store.repo.gc import collect
 
+    refuse_both(force=force, dry_run=dry_run)
     rows: list[dict[str, object]] = []
     datasets = app.datasets()
     for dataset in datasets:

@@ -12,6 +12,7 @@ from n4a_store.cli.render import Output, Span
 
 if TYPE_CHECKING:
     from n4a_store.artifacts.subject import Subject
+    from n4a_store.repo.history import RunEntry
 
 
 def shown_time(text: str) -> str:
@@ -79,3 +80,26 @@ def subject_of(app: App, name: str, run: str | None = None) -> tuple[Dataset, Su
             f"no dataset could be asked for '{name}'", hint="'n4a-store fsck' says what is wrong"
         )
     return found[0]
+
+
+def newest_run(app: App) -> str:
+    """The ref of the newest run of all datasets.
+
+    Raises:
+        RefNotFoundError: There is none.
+    """
+    from n4a_store.repo.history import list_runs
+
+    runs: list[RunEntry] = []
+    for dataset in app.datasets():
+        with app.attempt(dataset.name):
+            runs += list_runs(dataset.store)
+    if not runs and app.failed:
+        raise errors.RefNotFoundError(
+            "no dataset that can be read holds a run", hint="'n4a-store fsck' says what is wrong"
+        )
+    if not runs:
+        raise errors.RefNotFoundError(
+            "there are no runs yet", hint="'n4a-store demo' makes some to explore"
+        )
+    return max(runs, key=lambda entry: (entry.run.created_at, entry.run_id)).ref

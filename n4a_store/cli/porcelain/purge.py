@@ -9,16 +9,17 @@ import click
 from n4a_store import errors
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App
-from n4a_store.cli.porcelain.reclaim import note_pending
+from n4a_store.cli.porcelain.reclaim import dry_run_option, note_pending, refuse_both
 from n4a_store.cli.porcelain.removing import remove_found, renditions, show_removal
 from n4a_store.cli.terminal import safe
 
 
 @porcelain("purge")
 @click.option("-f", "--force", is_flag=True, help="Do it; without this, only preview.")
+@dry_run_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--now", is_flag=True, help="Free the space at once; undo cannot take it back.")
-def command(app: App, force: bool, yes: bool, now: bool) -> None:
+def command(app: App, force: bool, dry_run: bool, yes: bool, now: bool) -> None:
     """Remove all runs, pipelines and tags of one dataset.
 
     The dataset must be named with -d. No other dataset is touched. Until the undo window has
@@ -28,6 +29,7 @@ def command(app: App, force: bool, yes: bool, now: bool) -> None:
     from n4a_store.artifacts.removal import remove_everything
     from n4a_store.repo.gc import collect
 
+    refuse_both(force=force, dry_run=dry_run)
     if app.options.dataset is None and app.options.store is None:
         raise errors.InvalidInputError(
             "purge needs the dataset by name", hint="pass -d NAME; 'artifacts stats' lists them"

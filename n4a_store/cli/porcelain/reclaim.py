@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import click
+
+from n4a_store.cli.choices import HintedUsageError
 from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.render import Column
 from n4a_store.cli.terminal import counted, human_count, human_size
@@ -14,8 +17,21 @@ if TYPE_CHECKING:
     from n4a_store.repo.gc import GcReport
     from n4a_store.repo.reachability import Garbage
 
+dry_run_option = click.option(
+    "-n", "--dry-run", is_flag=True, help="Only preview, as without --force."
+)
 NOTHING_CHANGED = "Nothing was changed. Run again with --force."
 _FEW = 5
+
+
+def refuse_both(*, force: bool, dry_run: bool) -> None:
+    """Refuse --force beside --dry-run.
+
+    Raises:
+        HintedUsageError: Both were given.
+    """
+    if force and dry_run:
+        raise HintedUsageError("--dry-run and --force contradict each other", "leave one out")
 
 
 def show_orphans(app: App, orphans: list[Orphan]) -> None:

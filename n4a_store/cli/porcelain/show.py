@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from n4a_store import errors
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.complete import names, runs
 from n4a_store.cli.context import App, Dataset
-from n4a_store.cli.porcelain.look import shown_fields, shown_time, subject_of
+from n4a_store.cli.porcelain.look import newest_run, shown_fields, shown_time, subject_of
 from n4a_store.cli.render import Column, Span
 from n4a_store.cli.terminal import human_size
 from n4a_store.cli.values import scalar
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
         PipelineSubject,
         RunSubject,
     )
-    from n4a_store.repo.history import RunEntry
 
 _SHOWN_ARRAYS = 12
 
@@ -43,7 +41,7 @@ def command(app: App, run: str | None, name: str | None) -> None:
 
     if name is None and run is not None:
         name, run = run, None
-    dataset, subject = subject_of(app, _newest_run(app) if name is None else name, run)
+    dataset, subject = subject_of(app, newest_run(app) if name is None else name, run)
     if isinstance(subject, RunSubject):
         _show_run(app, dataset, subject)
     elif isinstance(subject, PipelineSubject):
@@ -52,24 +50,6 @@ def command(app: App, run: str | None, name: str | None) -> None:
         _show_artifact(app, dataset, subject)
     else:
         _show_object(app, dataset, subject)
-
-
-def _newest_run(app: App) -> str:
-    from n4a_store.repo.history import list_runs
-
-    runs: list[RunEntry] = []
-    for dataset in app.datasets():
-        with app.attempt(dataset.name):
-            runs += list_runs(dataset.store)
-    if not runs and app.failed:
-        raise errors.RefNotFoundError(
-            "no dataset that can be read holds a run", hint="'n4a-store fsck' says what is wrong"
-        )
-    if not runs:
-        raise errors.RefNotFoundError(
-            "there are no runs yet", hint="'n4a-store demo' makes some to explore"
-        )
-    return max(runs, key=lambda entry: (entry.run.created_at, entry.run_id)).ref
 
 
 def _show_run(app: App, dataset: Dataset, subject: RunSubject) -> None:

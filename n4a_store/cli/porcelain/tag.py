@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 
 @porcelain("tag")
 @click.option("-f", "--force", is_flag=True, help="Move a tag that exists.")
+@click.option("-l", "--list", "listing", is_flag=True, help="List tags, as without a TAG.")
 @click.option("--history", is_flag=True, help="List where TAG has pointed.")
 @click.option("--rollback", is_flag=True, help="Point TAG where it pointed before.")
-@click.option("--steps", type=Number(1), default=1, metavar="N", help="Moves to go back.")
+@click.option("--steps", type=Number(1), metavar="N", help="Moves to go back [default: 1].")
 @click.option("--delete", is_flag=True, help="Delete TAG; undo can bring it back.")
 @click.argument("tag", required=False, shell_complete=names)
 @click.argument("target", required=False, shell_complete=names)
 def command(
     app: App,
     force: bool,
+    listing: bool,
     history: bool,
     rollback: bool,
-    steps: int,
+    steps: int | None,
     delete: bool,
     tag: str | None,
     target: str | None,
@@ -44,8 +46,14 @@ def command(
     """
     from n4a_store.repo import tags
 
-    if sum((history, rollback, delete, target is not None)) > 1:
+    chosen = {"--history": history, "--rollback": rollback, "--delete": delete, "--list": listing}
+    given = [option for option, is_given in chosen.items() if is_given]
+    if len(given) + (target is not None) > 1 or (listing and tag is not None):
         raise HintedUsageError("too much at once", "pass TARGET or one option")
+    if steps is not None and not rollback:
+        raise HintedUsageError("--steps is for --rollback", "pass --rollback with it")
+    if tag is None and given and not listing:
+        raise HintedUsageError(f"{given[0]} needs a TAG", "'n4a-store artifacts tag' lists them")
     if tag is None:
         _list(app)
         return
@@ -56,7 +64,7 @@ def command(
         return
     with hinted(store, tag if target is None else target, tag=target is None):
         if rollback:
-            done, ref = "rolled back", tags.roll_back(store, tag, steps)
+            done, ref = "rolled back", tags.roll_back(store, tag, steps or 1)
         elif delete:
             done, ref = "deleted", tags.delete_tag(store, tag)
         elif target is not None:
