@@ -32,6 +32,14 @@ class OneOf(click.Choice[str]):
         hint = f"did you mean {meant}?" if meant else f"one of: {', '.join(self.choices)}"
         raise HintedUsageError(f"{_what(param)} cannot be '{value}'", hint)
 
+    def get_missing_message(
+        self,
+        param: click.Parameter,  # noqa: ARG002
+        ctx: click.Context | None = None,  # noqa: ARG002
+    ) -> str:
+        """Nothing: the parameter's name lists the words, and an error is one line."""
+        return ""
+
 
 class Number(click.IntRange):
     """A whole number, of at least `least` and at most `most`.

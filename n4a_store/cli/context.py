@@ -33,6 +33,12 @@ _ADVICE = re.compile(r"\bn4a-store (?=[a-z])(?!demo\b|init\b|completion\b)(?![^'
 _MAKE_ONE = "'n4a-store demo' makes one; -w PATH or $N4A_WORKSPACE names another"
 
 
+_FROM_BACKUP = (
+    "put it back from a backup (docs/howto/backup.md); "
+    "'n4a-store verify-pack FILE' tells whether a pack is whole"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The global options; None where an option was not given."""
@@ -182,18 +188,25 @@ class App:
             )
         return self._named(workspace, names[0])
 
-    def datasets(self) -> list[Dataset]:
+    def datasets(self, *, diagnose: bool = False) -> list[Dataset]:
         """The datasets that porcelain works on: the one `-d` names, else all, by name.
 
         Of several, one that cannot be opened is reported and left out.
+
+        Args:
+            diagnose: See `attempt`.
         """
-        if self.options.store is not None or self.options.dataset is not None:
-            return [self.dataset()]
+        named = self.options.dataset or self.options.store
+        if named is not None:
+            one: list[Dataset] = []
+            with self.attempt(named, diagnose=diagnose):
+                one.append(self.dataset())
+            return one
         if not self._opened:
             workspace = self.workspace()
             self._opened = dict.fromkeys(workspace.datasets())
             for name in self._opened:
-                with self.attempt(name):
+                with self.attempt(name, diagnose=diagnose):
                     self._opened[name] = self._named(workspace, name)
             if not self._opened:
                 raise _empty(workspace)
@@ -201,17 +214,23 @@ class App:
         return [held for name, held in found if held is not None and name not in self._failed]
 
     @contextmanager
-    def attempt(self, name: str) -> Iterator[None]:
+    def attempt(self, name: str, *, diagnose: bool = False) -> Iterator[None]:
         """Work on one of several datasets: what goes wrong is reported, and the others go on.
 
         Where there is no other, it is an error like any; a mistake in what was asked always is.
+
+        Args:
+            diagnose: Corruption is an answer, not an end, where there is no other either.
         """
         try:
             yield
         except errors.InvalidInputError:
             raise
         except errors.StoreError as error:
-            if len(self._opened) <= 1:
+            answers = diagnose and isinstance(error, errors.CorruptionError)
+            if answers and "n4a-store fsck" in (error.hint or ""):
+                error.hint = _FROM_BACKUP  # whoever asks fsck is not helped by its name
+            if len(self._opened) <= 1 and not answers:
                 raise
             self.report(name, error)
 
@@ -220,7 +239,8 @@ class App:
         self._failed[name] = exit_code_for(error)
         hint = self.located(error.hint, name) if error.hint else None
         if not self.silent:
-            self.out.failed(name, error.message, hint)
+            where = f"dataset '{name}': " if len(self._opened) > 1 else ""
+            self.out.failed(name, where, error.message, hint)
 
     @property
     def failed(self) -> frozenset[str]:

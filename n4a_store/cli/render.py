@@ -101,10 +101,10 @@ class Output:
         if hint:
             self._tell(Span("hint:", "cyan"), " " + hint)
 
-    def failed(self, dataset: str, message: str, hint: str | None) -> None:
+    def failed(self, dataset: str, where: str, message: str, hint: str | None) -> None:
         """An error that concerns one dataset and ends nothing; JSON lists it under `errors`."""
-        self.error(f"dataset '{dataset}': {message}", hint)
-        self._failures.append({"dataset": dataset, "message": message, "hint": hint})
+        self.error(where + message, hint)
+        self._failures.append({"dataset": dataset or None, "message": message, "hint": hint})
 
     def warning(self, message: str, hint: str | None = None) -> None:
         """`warning: …` on stderr; shown even under `--quiet`."""

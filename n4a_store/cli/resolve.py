@@ -115,6 +115,16 @@ def hinted(store: Store, name: str, *, tag: bool = False) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def advised(hint: str) -> Iterator[None]:
+    """`hint` for an error of the block that has none of its own."""
+    try:
+        yield
+    except errors.StoreError as error:
+        error.hint = error.hint or hint
+        raise
+
+
 def short_ref(name: str) -> str:
     """A ref's name as people type it: without `refs/tags/` and its like."""
     for prefix in NAMESPACES:

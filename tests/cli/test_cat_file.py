@@ -87,3 +87,12 @@ def test_an_empty_store(cli: Cli, empty: Path) -> None:
 )
 def test_bad_input(cli: Cli, small: SmallStore, argv: list[str], code: int, said: str) -> None:
     cli("cat-file", *argv, "--store", small.path).failed(code, said)
+
+
+def test_what_can_be_no_name_ends_no_batch(executable: Cli, small: SmallStore) -> None:
+    names = "\nproduction@{x}\nproduction\n:\na..b\n"
+    result = executable("--store", small.path, "cat-file", "--batch-check", stdin=names).ok()
+    missing, moved, found, *others = result.lines
+    assert (missing, moved) == (" missing", "production@{x} missing")
+    assert found.startswith(small.pipeline)
+    assert others == [": missing", "a..b missing"]

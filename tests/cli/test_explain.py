@@ -225,3 +225,12 @@ def test_the_newest_run_is_drawn_whole(cli: Cli, corn: tuple[str], trained: Trai
     nodes = cli(*corn, "graph", "--json").ok().json["nodes"]
     assert sorted(node["used_by"] for node in nodes) == [0, 1, 1, 2]
     cli(*corn, "graph", "20200101_000000").failed(13)
+
+
+def test_a_probe_of_what_does_not_predict_has_a_hint(
+    cli: Cli, corn: tuple[str], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "X.npy", np.zeros((2, 3)))
+    probe = ("--probe", tmp_path / "X.npy")
+    told = cli(*corn, "diff", "0001_pls:0:all", "0001_pls:1:0", *probe)
+    told.failed(2, "is a transformer", "hint: ", "find --type model")

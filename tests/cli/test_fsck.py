@@ -189,3 +189,15 @@ def test_an_empty_store_and_none(cli: Cli, empty: Path, tmp_path: Path) -> None:
     cli("fsck", "--store", tmp_path).failed(10)
     cli("fsck", "-w", tmp_path / "nowhere").failed(10, "no workspace")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_catalog_is_a_finding_in_json_too(cli: Cli, own: SmallStore) -> None:
+    (own.path / "catalog.db").write_bytes(b"no database at all")
+    at = ("--store", own.path, "fsck")
+    told = cli(*at).failed(4, "catalog.db is damaged", "hint: put it back from a backup")
+    assert "n4a-store fsck" not in told.err  # it has just been asked
+    assert told.out == ""
+    asked = cli(*at, "--json")
+    assert asked.code == 4
+    assert asked.json["datasets"] == []
+    assert "catalog.db is damaged" in asked.json["errors"][0]["message"]

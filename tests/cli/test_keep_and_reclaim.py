@@ -423,13 +423,14 @@ def test_listing_tags_by_its_option(cli: Cli, corn: tuple[str]) -> None:
     cli(*corn, "tag", "best", "0002_stack", "--steps", "1").failed(2, "--steps")
 
 
-def test_what_cannot_be_removed_is_called_what_it_is(cli: Cli, corn: tuple[str]) -> None:
-    oid = cli(*corn[:-1], "rev-parse", "0001_pls:1:0").ok().out.strip()
-    told = cli(*corn, "rm", "0001_pls:1:0", "--force").failed(2, "a part of '0001_pls'")
-    assert "artifacts rm 0001_pls'" in told.err.replace(f"-w {corn[1]} -d corn ", "")
-    told = cli(*corn, "rm", oid).failed(2, f"'{oid}' is no run, pipeline or tag, but a tree")
-    assert "artifacts why" in told.err.replace(f"-w {corn[1]} -d corn ", "")
-    cli(*corn, "rm", "0001_pls:1:77").failed(13, "hint: ")
+def test_what_cannot_be_removed_is_called_what_it_is(cli: Cli, trained: Trained) -> None:
+    corn = ("-w", trained.path, "-d", "corn")
+    oid = cli(*corn, "rev-parse", "0001_pls:1:0").ok().out.strip()
+    at = f"n4a-store -w {trained.path} -d corn artifacts"
+    rm = (*corn, "artifacts", "rm")
+    cli(*rm, "0001_pls:1:0", "--force").failed(2, "a part of '0001_pls'", f"'{at} rm 0001_pls'")
+    cli(*rm, oid).failed(2, f"'{oid}' is no run, pipeline or tag, but a tree", f"'{at} why {oid}'")
+    cli(*rm, "0001_pls:1:77").failed(13, "hint: ")
 
 
 def test_what_a_lease_keeps_is_no_negative_number(cli: Cli, own: SmallStore) -> None:

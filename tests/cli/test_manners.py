@@ -200,6 +200,8 @@ def test_completion_scripts(cli: Cli, shell: str, tmp_path: Path) -> None:
 
 def test_completion_of_an_unknown_shell(cli: Cli) -> None:
     cli("completion", "tcsh").failed(2, "bash", "zsh", "fish")
+    missing = cli("completion").failed(2, "missing argument '{bash|zsh|fish}'")
+    assert len(missing.err.splitlines()) == 2  # an error and its hint
 
 
 def test_options_stand_before_and_after_the_command(cli: Cli, trained: Trained) -> None:

@@ -99,3 +99,24 @@ def test_commit_run_records_what_it_is_told(cli: Cli, own: SmallStore) -> None:
     cli(*at, "commit-run", own.greeting).failed(2, "is a blob, not a tree")
     cli(*at, "commit-run", own.pipelines, "--created-at", "soon").failed(2, "'soon' is no time")
     cli(*at, "commit-run", "prodction").failed(13, "did you mean 'production'?")
+
+
+def test_many_trees_at_once(executable: Cli, cli: Cli, own: SmallStore) -> None:
+    at = ("--store", own.path, "mktree")
+    one, two = (f"blob {own.greeting}\t{name}\n" for name in ("one", "two"))
+    alone = [cli(*at, stdin=entries).ok().out for entries in (one, "", one + two)]
+    together = executable(*at, "--batch", stdin=f"{one}\n\n{one}{two}\n").ok().out
+    assert together == "".join(alone)
+    assert cli(*at, "--batch", stdin=f"{one}\n\n{one}{two}").ok().out == together
+    assert cli(*at, "--batch", stdin="").ok().out == ""
+    inner = alone[0].strip()
+    nested = f"{one}\ntree {inner}\tinner\n"
+    trees = cli(*at, "--batch", "--json", stdin=nested).ok().json["trees"]
+    assert [tree["entries"] for tree in trees] == [1, 1]
+    cli(*at, "--batch", stdin=f"{one}\njunk\n").failed(2, "line 3 is not an entry")
+
+
+def test_a_tree_that_cannot_be_has_a_hint(cli: Cli, own: SmallStore) -> None:
+    at = ("--store", own.path, "mktree")
+    cli(*at, stdin=f"tree {own.greeting}\tx\n").failed(2, "is a blob, not a tree", "hint: an entry")
+    cli(*at, stdin=f"blob {own.greeting}\ta/b\n").failed(2, "'a/b'", "hint: an entry reads")

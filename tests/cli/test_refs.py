@@ -159,3 +159,22 @@ def test_check_ref_format(executable: Cli, cli: Cli) -> None:
     assert cli("check-ref-format", "refs/tags/a", "--json").ok().json["ref"] == "refs/tags/a"
     for bad in ("production", "refs/tags/a..b", "refs/tags/con", "refs/tags/a\x07", "refs/tags/"):
         cli("check-ref-format", bad).failed(2, "hint: ")
+
+
+def test_one_ref_is_moved_once(cli: Cli, own: SmallStore) -> None:
+    at = ("--store", own.path)
+    for second in ("update refs/tags/a production", "verify refs/tags/a", "delete refs/tags/a"):
+        lines = f"create refs/tags/a {own.greeting}\n{second}\n"
+        cli(*at, "update-ref", "--stdin", stdin=lines).failed(2, "'refs/tags/a' is there twice")
+    assert "refs/tags/a" not in cli(*at, "show-ref").ok().out
+
+
+def test_a_field_that_is_never_closed(cli: Cli, small: SmallStore) -> None:
+    for template in ("%(refname", "%(refname) %(", "%(refname) %(objectname"):
+        cli("--store", small.path, "for-each-ref", "--format", template).failed(2, "never closed")
+    assert cli("--store", small.path, "for-each-ref", "--format", "%%(x)").ok().lines[0] == "%(x)"
+
+
+def test_sizes_are_numbers_in_json(cli: Cli, small: SmallStore) -> None:
+    rows = cli("--store", small.path, "for-each-ref", "--json").ok().json["refs"]
+    assert all(isinstance(row["objectsize"], int) and row["objectsize"] > 0 for row in rows)

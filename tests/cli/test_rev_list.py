@@ -36,3 +36,14 @@ def test_bad_input_and_nothing(cli: Cli, small: SmallStore, empty: Path) -> None
     cli("rev-list", "production", "--store", small.path).failed(2, "is a tree, not a run")
     cli("rev-list", "prod", "--store", small.path).failed(13)
     assert cli("rev-list", "--all", "--objects", "--store", empty).ok().out == ""
+
+
+def test_names_come_on_stdin_too(executable: Cli, cli: Cli, small: SmallStore) -> None:
+    at = ("--store", small.path, "rev-list")
+    both = executable(*at, "--stdin", "20261122_a1b2c3", stdin="20261123_d4e5f6\n\n").ok()
+    assert both.lines == [small.second, small.first]
+    named = cli(*at, "--objects", "production", "20261123_d4e5f6").ok()
+    read = cli(*at, "--objects", "--stdin", "-z", stdin="production\x0020261123_d4e5f6\0").ok()
+    assert read.out == named.out
+    assert cli(*at, "--stdin", stdin="").ok().out == ""
+    cli(*at, "--stdin", stdin="nowhere\n").failed(13, "nowhere")

@@ -41,3 +41,20 @@ def test_what_is_no_pack(cli: Cli, small: SmallStore, tmp_path: Path, empty: Pat
     cli("verify-pack", file).failed(4, "x.n4p")
     cli("verify-pack", "nowhere", "--store", small.path).failed(13, "no pack is called 'nowhere'")
     assert cli("verify-pack", "--store", empty).ok().out == ""
+
+
+def test_damage_has_a_way_out_and_json_says_it_all(cli: Cli, own: SmallStore) -> None:
+    file = next(f for f in (own.path / "packs").iterdir() if b"hello\n" in f.read_bytes())
+    file.write_bytes(file.read_bytes().replace(b"hello\n", b"hallo\n"))
+    at = ("--store", own.path, "verify-pack")
+    hint = f"hint: n4a-store --store {own.path} index-pack {file.stem} keeps what is whole"
+    result = cli(*at).failed(4, hint)
+    assert result.err.count("hint: ") == 1
+    sent = own.path.parent / "sent.n4p"
+    sent.write_bytes(file.read_bytes())
+    cli("verify-pack", sent).failed(4, f"hint: put '{sent}' back from a backup")
+    (own.path / "catalog.db").write_bytes(b"no database at all")
+    asked = cli(*at, "--json").failed(4, "catalog.db is damaged", "hint: put it back")
+    assert asked.json["packs"] == []
+    assert "catalog.db is damaged" in asked.json["errors"][0]["message"]
+    assert cli(*at, file).out == f"{file.name}: damaged\n"  # a file needs no catalog

@@ -46,8 +46,8 @@ def command(
     OBJECT is an id, a ref, 'ref@{n}', 'ref:path/in/tree' or an artifact id. The content of a
     blob is written as it is; a tree and a run as text.
 
-    In batch mode a name that leads nowhere gives the line '<name> missing', and the exit code
-    stays 0.
+    In batch mode a name that leads nowhere, or could never, gives the line '<name> missing',
+    and the exit code stays 0.
     """
     if mode is None:
         raise HintedUsageError("nothing to show", _MODES)
@@ -103,7 +103,7 @@ def _batch(out: Output, store: Store, names: Iterable[str], *, content: bool) ->
                 info = store.info(resolve_entry(store, name).oid)
             except errors.AmbiguousNameError:
                 out.fields(name, "ambiguous", separator=" ")
-            except (errors.NotFoundError, errors.InvalidNameError):
+            except (errors.NotFoundError, errors.InvalidInputError):
                 out.fields(name, "missing", separator=" ")
             else:
                 out.fields(info.oid.hex, info.kind.label, str(info.size), separator=" ")

@@ -60,6 +60,10 @@ def command(
     runs also createdat, status, message, dataset (empty for other refs). The default is
     '%(objectname) %(objecttype)%09%(refname)'.
     """
+    if "%(" in _ATOM.sub("", template):
+        raise errors.InvalidInputError(
+            f"a '%(' is never closed: '{template}'", hint="a field reads '%(refname)'"
+        )
     wanted = {match.group(1) for match in _ATOM.finditer(template) if match.group(1) is not None}
     key = sort.removeprefix("-")
     for field in sorted(wanted | {key}):
@@ -75,7 +79,8 @@ def command(
         reverse=sort.startswith("-"),
     )
     if app.json:
-        app.out.json("for-each-ref", {"refs": rows[:count]})
+        shown = [row | {"objectsize": int(row["objectsize"])} for row in rows[:count]]
+        app.out.json("for-each-ref", {"refs": shown})
         return
     for row in rows[:count]:
         app.out.fields(*_expand(template, row), separator="", end="\0" if nul else "\n")

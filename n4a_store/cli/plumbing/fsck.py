@@ -33,8 +33,11 @@ def command(app: App, full: bool) -> None:
     from n4a_store.repo.fsck import fsck
 
     reports: dict[str, FsckReport] = {}
-    for dataset in app.datasets():
-        with app.attempt(dataset.name), progress(app, f"checking {dataset.name}") as report:
+    for dataset in app.datasets(diagnose=True):
+        with (
+            app.attempt(dataset.name, diagnose=True),
+            progress(app, f"checking {dataset.name}") as report,
+        ):
             reports[dataset.name] = fsck(dataset.store, full=full, progress=report)
     if not all(checked.ok for checked in reports.values()):
         app.exit_code = ExitCode.FINDINGS

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from n4a_store.cli.bulk import records
 from n4a_store.cli.choices import HintedUsageError
 from n4a_store.cli.command import plumbing
 from n4a_store.cli.complete import names as complete_names
@@ -20,8 +21,18 @@ if TYPE_CHECKING:
 @click.option("--all", "all_refs", is_flag=True, help="Begin at every ref.")
 @click.option("--objects", is_flag=True, help="List every object reached, with its path.")
 @click.option("--count", is_flag=True, help="Show only how many there are.")
+@click.option("--stdin", "from_stdin", is_flag=True, help="Read further names from stdin.")
+@click.option("-z", "nul", is_flag=True, help="Names on stdin end with NUL.")
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_names)
-def command(app: App, all_refs: bool, objects: bool, count: bool, names: tuple[str, ...]) -> None:
+def command(
+    app: App,
+    all_refs: bool,
+    objects: bool,
+    count: bool,
+    from_stdin: bool,
+    nul: bool,
+    names: tuple[str, ...],
+) -> None:
     """List runs and, with --objects, all that refs reach.
 
     Runs come newest first, each NAME's recorded parents included as far as they are still
@@ -30,9 +41,11 @@ def command(app: App, all_refs: bool, objects: bool, count: bool, names: tuple[s
     """
     from n4a_store.repo.history import reach, runs_back_from
 
-    if not names and not all_refs:
+    if not names and not all_refs and not from_stdin:
         raise HintedUsageError("missing argument 'NAME'", "pass --all to begin at every ref")
     store = app.store()
+    if from_stdin:
+        names = (*names, *(name for name in records(nul=nul) if name))
     roots = _roots(store, names, all_refs=all_refs)
     if objects:
         found = ((reached.oid, reached.kind.label, reached.path) for reached in reach(store, roots))

@@ -58,7 +58,7 @@ def command(
 
     With --stdin, each line is 'update REF NEW [OLD]', 'create REF NEW', 'delete REF [OLD]' or
     'verify REF [OLD]'; with -z every field ends with NUL and all are given, an empty one
-    meaning "not given". All changes happen in one commit, or none.
+    meaning "not given". All changes happen in one commit, or none; no ref may be there twice.
     """
     if from_stdin:
         if ref is not None or delete:
@@ -66,12 +66,27 @@ def command(
         changes = list(_from_nul() if nul else _from_lines())
     else:
         changes = [_from_arguments(ref, values, delete=delete)]
+    _refuse_twice(changes)
     store = app.store()
     with store.transaction(message=message) as txn:
         for change in changes:
             _apply(store, txn, change)
     if app.json:
         app.out.json("update-ref", {"changes": changes})
+
+
+def _refuse_twice(changes: list[Change]) -> None:
+    """One commit moves a ref once: of two wishes, one would be lost without a word."""
+    from n4a_store.refs.names import check_ref_name
+
+    seen: set[str] = set()
+    for change in changes:
+        ref = check_ref_name(change.ref)
+        if ref in seen:
+            raise errors.InvalidInputError(
+                f"'{change.ref}' is there twice", hint="name each ref once, or commit twice"
+            )
+        seen.add(ref)
 
 
 def _from_arguments(ref: str | None, values: tuple[str, ...], *, delete: bool) -> Change:

@@ -10,7 +10,7 @@ from n4a_store import errors
 from n4a_store.cli.command import plumbing
 from n4a_store.cli.context import App
 from n4a_store.cli.exit_codes import ExitCode
-from n4a_store.storage.layout import PACK_SUFFIX
+from n4a_store.storage.layout import PACK_SUFFIX, StoreLayout
 
 
 @plumbing("verify-pack")
@@ -25,13 +25,18 @@ def command(app: App, packs: tuple[str, ...]) -> None:
     from n4a_store.repo.inspect import inspect_pack
 
     found = []
-    for path in _paths(app, packs):
+    paths: list[Path] = []
+    with app.attempt(app.options.dataset or app.options.store or "", diagnose=True):
+        paths = _paths(app, packs)
+    for path in paths:
         inspection = inspect_pack(path)
         found.append(inspection)
         if inspection.damage:
             app.exit_code = ExitCode.FINDINGS
-            for message in inspection.damage:
+            *others, last = inspection.damage
+            for message in others:
                 app.out.error(message)
+            app.out.error(last, app.located(_hint(path)))
         if app.json:
             continue
         if app.verbose:
@@ -41,6 +46,15 @@ def command(app: App, packs: tuple[str, ...]) -> None:
         app.out.fields(f"{path.name}: {'damaged' if inspection.damage else 'ok'}")
     if app.json:
         app.out.json("verify-pack", {"packs": found})
+
+
+def _hint(path: Path) -> str:
+    if not StoreLayout(path.parent.parent).format.is_file():
+        return f"put '{path}' back from a backup, or have it sent again"
+    return (
+        f"n4a-store index-pack {path.stem} keeps what is whole of it; to lose nothing, "
+        f"put packs/{path.name} back from a backup (docs/howto/backup.md)"
+    )
 
 
 def _paths(app: App, packs: tuple[str, ...]) -> list[Path]:

@@ -13,6 +13,7 @@ from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.exit_codes import ExitCode
 from n4a_store.cli.porcelain.look import subject_of
 from n4a_store.cli.render import Output, Span
+from n4a_store.cli.resolve import advised
 from n4a_store.cli.terminal import human_size
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def _probe(
         )
     place = app.workspace().path
     sides = [(dataset.name, name) for dataset, name in (old, new)]
-    return compare_predictions(place, sides[0], sides[1], path, trust=trust)
+    with advised("'n4a-store artifacts find --type model' lists what predicts, --probe takes rows"):
+        return compare_predictions(place, sides[0], sides[1], path, trust=trust)
 
 
 def _show(app: App, found: Diff) -> None:

@@ -15,6 +15,7 @@ from n4a_store.cli.context import App
 from n4a_store.cli.porcelain.look import subject_of
 from n4a_store.cli.progress import progress
 from n4a_store.cli.render import Column
+from n4a_store.cli.resolve import advised
 from n4a_store.cli.terminal import human_size
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def _files(app: App, store: Store, subjects: list[tuple[str, Subject]], folder: 
     from n4a_store.artifacts.files import export_files
 
     wanted = [pair for name, subject in subjects for pair in _artifacts(store, name, subject)]
-    written = export_files(store, wanted, folder)
+    with advised("pass -o FILE instead: a bundle holds every artifact, whatever it is called"):
+        written = export_files(store, wanted, folder)
     if app.json:
         app.out.json("artifacts export", {"files": written})
         return

@@ -16,6 +16,7 @@ from n4a_store.cli.terminal import counted, human_count, human_size
 
 if TYPE_CHECKING:
     from n4a_store.artifacts.overview import ArtifactStats
+    from n4a_store.repo.gain import CompactionGain
     from n4a_store.repo.gc import GcReport
     from n4a_store.repo.stats import LeaseStats
 
@@ -23,7 +24,7 @@ _SHOWN_RUNS = 5
 
 
 @porcelain("stats")
-@click.option("--deep", is_flag=True, help="Also count orphans now.")
+@click.option("--deep", is_flag=True, help="Also count orphans, and weigh a compaction, now.")
 def command(app: App, deep: bool) -> None:
     """Say what is stored, what it takes, and what sharing saves.
 
@@ -31,9 +32,13 @@ def command(app: App, deep: bool) -> None:
     left when equal content is kept once, 'on disk' what that takes compressed. UNIQUE counts each
     different artifact once, under however many names. Counters and manifests give the answer: no
     record and no payload is read. What is said of orphans is as old as the last gc; --deep marks
-    the store, and says it as of now. Without -d, all datasets are shown.
+    the store, and says it as of now. It also says what 'repack --compact' would leave, by doing it
+    and writing nothing: that takes as long. Without -d, all datasets are shown.
     """
     from n4a_store.artifacts.overview import artifact_stats
+
+    if deep:
+        from n4a_store.repo.gain import compaction_gain
 
     rows: list[dict[str, object]] = []
     shown = False
@@ -41,14 +46,16 @@ def command(app: App, deep: bool) -> None:
         with app.attempt(dataset.name):
             stats = artifact_stats(dataset.store)
             garbage = _mark(app, dataset) if deep else None
+            gain = compaction_gain(dataset.store) if deep else None
             if app.json:
-                rows.append({"dataset": dataset.name, "stats": stats, "garbage": garbage})
+                row = {"dataset": dataset.name, "stats": stats, "garbage": garbage}
+                rows.append({**row, "compaction": gain})
                 continue
             if shown:
                 app.out.line("")
             shown = True
             app.out.line(Span(dataset.name, "bold"))
-            _show(app, stats, garbage)
+            _show(app, stats, garbage, gain)
             _show_types(app, stats)
             _show_runs(app, stats)
     if app.json:
@@ -62,7 +69,9 @@ def _mark(app: App, dataset: Dataset) -> GcReport:
         return collect(dataset.store, dry_run=True, marking=marked)
 
 
-def _show(app: App, stats: ArtifactStats, garbage: GcReport | None) -> None:
+def _show(
+    app: App, stats: ArtifactStats, garbage: GcReport | None, gain: CompactionGain | None
+) -> None:
     total, store = stats.total, stats.store
     names, unique = counted(total.references, "names"), counted(stats.unique, "artifacts")
     raw, stored = store.live.raw_bytes, store.live.stored_bytes
@@ -74,6 +83,7 @@ def _show(app: App, stats: ArtifactStats, garbage: GcReport | None) -> None:
         ("objects", f"{human_count(store.live.objects)} in {counted(store.live.packs, 'packs')}"),
         ("refs", ", ".join(counted(count, name) for name, count in store.refs.items())),
         ("orphans", _orphans(stats, garbage)),
+        *_repack(stats, gain),
     ]
     facts += [("lease", _lease(lease)) for lease in _others(stats)]
     shown_fields(app.out, facts)
@@ -148,6 +158,16 @@ def _orphans(stats: ArtifactStats, garbage: GcReport | None) -> str:
         f"{human_count(last.orphans)} objects, {human_size(last.orphan_bytes)}, "
         f"left to undo by the gc of {last.at:%Y-%m-%d %H:%M}"
     )
+
+
+def _repack(stats: ArtifactStats, gain: CompactionGain | None) -> list[tuple[str, str]]:
+    """What a repack would gain: what the catalog knows of it, and what was weighed."""
+    merged = stats.store.mergeable_packs
+    said = [f"would merge {human_count(merged)} packs into 1"] if merged > 1 else []
+    if gain is not None:
+        less, now = human_size(gain.bytes_after), human_size(gain.bytes_before)
+        said.append(f"with --compact {less} instead of {now}")
+    return [("repack", "; ".join(said))] if said else []
 
 
 def _others(stats: ArtifactStats) -> list[LeaseStats]:
