@@ -140,14 +140,17 @@ class App:
         """The workspace; StoreNotFoundError where there is none."""
         path = self.workspace_path()
         if not path.is_dir():
-            raise errors.StoreNotFoundError(f"no workspace at '{path}'", hint=_MAKE_ONE)
+            raise errors.StoreNotFoundError(
+                f"no workspace at '{path}'", hint=_near_workspaces(path) or _MAKE_ONE
+            )
         from n4a_store.artifacts.workspace import Workspace
 
         workspace = Workspace(path)
         binaries = workspace.layout.binaries
         if not binaries.is_dir():
             raise errors.StoreNotFoundError(
-                f"'{path}' is not a workspace: it has no folder '{binaries.name}'", hint=_MAKE_ONE
+                f"'{path}' is not a workspace: it has no folder '{binaries.name}'",
+                hint=_near_workspaces(path) or _MAKE_ONE,
             )
         return workspace
 
@@ -289,6 +292,25 @@ class App:
         except errors.StoreNotFoundError as error:
             raise _no_store(path) from error
         return Dataset(path.resolve().name, store)
+
+
+def _near_workspaces(path: Path) -> str | None:
+    """The workspaces in or beside a place that is none, of a name like it."""
+    from n4a_store.cli.suggest import closest
+    from n4a_store.storage.layout import WorkspaceLayout
+
+    def inside(folder: Path) -> list[Path]:
+        try:
+            return [found for found in folder.iterdir() if WorkspaceLayout(found).binaries.is_dir()]
+        except OSError:  # not there, or not ours to look into
+            return []
+
+    held = {str(found) for found in inside(path)}
+    if len(held) == 1:
+        return f"did you mean '{held.pop()}'?"
+    beside = [found.name for found in inside(path.parent)]
+    meant = closest(path.name, beside, show=lambda name: f"'{path.with_name(name)}'")
+    return f"did you mean {meant}?" if meant else None
 
 
 def _store_around(folder: Path) -> Path | None:

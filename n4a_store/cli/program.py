@@ -99,6 +99,8 @@ def report(error: BaseException, app: App) -> int:
 def _report_error(error: BaseException, app: App) -> int:
     if isinstance(error, click.NoSuchOption):
         meant = " or ".join(f"'{name}'" for name in error.possibilities or ())
+        if error.option_name == "--date" and error.ctx and error.ctx.info_name == "find":
+            meant = "'--since' or '--until'"  # nothing that letters could tell
         hint = f"did you mean {meant}?" if meant else _usage_hint(error)
         app.out.error(f"no such option: '{error.option_name}'", hint)
         return ExitCode.USAGE

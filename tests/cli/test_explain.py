@@ -234,3 +234,23 @@ def test_a_probe_of_what_does_not_predict_has_a_hint(
     probe = ("--probe", tmp_path / "X.npy")
     told = cli(*corn, "diff", "0001_pls:0:all", "0001_pls:1:0", *probe)
     told.failed(2, "is a transformer", "hint: ", "find --type model")
+
+
+def test_a_class_is_found_however_it_is_written(cli: Cli, corn: tuple[str]) -> None:
+    plain = ids(cli(*corn, "find", "--class", "PLSRegression", "--json").ok())
+    assert plain
+    path = "sklearn.cross_decomposition._pls.PLSRegression"
+    for name in ("plsregression", "PLS*", path, path.upper(), "sklearn.*PLSRegression"):
+        assert ids(cli(*corn, "find", "--class", name, "--json").ok()) == plain, name
+    missed = cli(*corn, "find", "--class", "sklearn.PLSRegresion").ok()
+    assert "did you mean 'PLSRegression'?" in missed.err
+    assert ids(cli(*corn, "find", "--class", "torch.PLSRegression", "--json").ok()) == []
+
+
+def test_days_and_sizes_as_people_write_them(cli: Cli, corn: tuple[str]) -> None:
+    assert len(ids(cli(*corn, "find", "--since", "yesterday", "--json").ok())) > 0
+    assert len(ids(cli(*corn, "find", "--until", "Today", "--json").ok())) > 0
+    assert ids(cli(*corn, "find", "--until", "yesterday", "--json").ok()) == []
+    cli(*corn, "find", "--min-size", "2MB").failed(2, "did you mean '2MiB'?")
+    cli(*corn, "find", "--max-size", "1.5 gb").failed(2, "did you mean '1.5GiB'?")
+    cli(*corn, "find", "--date", "today").failed(2, "did you mean '--since' or '--until'?")

@@ -1,6 +1,9 @@
 """Did you mean."""
 
+from pathlib import Path
+
 from n4a_store.cli.suggest import closest, nearest
+from tests.cli.conftest import Cli, Trained
 
 REFS = ["refs/tags/production", "refs/pipelines/0001_pls", "refs/runs/20261123_a1b2c3"]
 
@@ -25,3 +28,11 @@ def test_several_are_listed() -> None:
     shown = closest("wheat", ["wheat1", "corn", "wheat2"])
     assert shown is not None
     assert sorted(shown.split(" or ")) == ["'wheat1'", "'wheat2'"]
+
+
+def test_a_workspace_that_was_mistyped(cli: Cli, trained_own: Trained, tmp_path: Path) -> None:
+    meant = trained_own.path.rename(tmp_path / "models")
+    log = ("artifacts", "log")
+    cli("-w", tmp_path / "modles", *log).failed(10, f"did you mean '{meant}'?")
+    cli("-w", tmp_path, *log).failed(10, f"did you mean '{meant}'?")  # a level too high
+    cli("-w", tmp_path / "else" / "other", *log).failed(10, "'n4a-store demo' makes one")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +20,7 @@ from n4a_store.cli.terminal import human_size
 
 if TYPE_CHECKING:
     from n4a_store.artifacts.find import Match, Query
+    from n4a_store.repo.store import Store
 
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -27,7 +30,7 @@ _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
     "--class",
     "class_name",
     metavar="NAME",
-    help="Class; '*' stands for anything.",
+    help="Class, or its full path; '*' stands for anything.",
     shell_complete=complete.classes,
 )
 @click.option(
@@ -45,7 +48,7 @@ _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
     help="Of this pipeline; '*' stands for anything.",
     shell_complete=complete.pipelines,
 )
-@click.option("--since", metavar="DATE", help="Made at or after this time (UTC).")
+@click.option("--since", metavar="DATE", help="Made at or after this time (UTC): a date, today, ….")
 @click.option("--until", metavar="DATE", help="Made at or before this time (UTC).")
 @click.option("--min-size", metavar="SIZE", help="At least so large: 500, 10K, 2M.")
 @click.option("--max-size", metavar="SIZE", help="At most so large.")
@@ -64,12 +67,12 @@ def command(
     """Find artifacts by what they are.
 
     All conditions must hold; without any, all artifacts are listed. An id that has held
-    different artifacts in different runs is listed once for each.
+    different artifacts in different runs is listed once for each. Classes are found in any
+    case; sizes are binary: 10K is 10KiB.
     """
     from n4a_store.artifacts.find import Query, find_artifacts
 
     query = Query(
-        class_name=class_name,
         type=type_,
         params=dict(_param(param) for param in params),
         run=run.removeprefix("refs/runs/") if run else None,
@@ -85,7 +88,10 @@ def command(
     found: list[tuple[str, Match]] = []
     for dataset in datasets:
         with app.attempt(dataset.name):
-            found += [(dataset.name, match) for match in find_artifacts(dataset.store, query)]
+            matches = find_artifacts(dataset.store, query)
+            if class_name is not None:
+                matches = [m for m in matches if _is_class(dataset.store, m, class_name)]
+            found += [(dataset.name, match) for match in matches]
     if app.json:
         rows = [
             {
@@ -100,7 +106,7 @@ def command(
         return
     if not found:
         app.out.note("no artifact fits")
-        for line in _meant(app.datasets(), query):
+        for line in _meant(app.datasets(), query, class_name):
             app.out.note(line)
         return
     several = len(datasets) > 1  # else the room is for the ids, which are what one wants
@@ -140,13 +146,26 @@ def _check_run(app: App, run: str) -> None:
         resolve(app.datasets()[0].store, f"refs/runs/{run}")
 
 
-def _meant(datasets: list[Dataset], query: Query) -> Iterator[str]:
+def _is_class(store: Store, match: Match, wanted: str) -> bool:
+    """Whether it is of this class, given with or without its module, in any case."""
+    from n4a_store.artifacts.manifest_tree import StoredArtifact
+
+    module, _, name = wanted.lower().rpartition(".")
+    if not fnmatchcase(match.record.class_name.lower(), name):
+        return False
+    if not module:
+        return True
+    stored = StoredArtifact.read(store, match.tree, match.record.artifact_id)
+    return fnmatchcase(stored.blob.class_path.lower(), wanted.lower())
+
+
+def _meant(datasets: list[Dataset], query: Query, class_name: str | None) -> Iterator[str]:
     """For every name in the query that nothing here has: what was probably meant."""
     from n4a_store.artifacts.find import Query, find_artifacts
 
     every = [m.record for d in datasets for m in find_artifacts(d.store, Query())]
     asked = [
-        ("class", query.class_name, {record.class_name for record in every}),
+        ("class", class_name, {record.class_name for record in every}),
         ("type", query.type, {str(record.artifact_type) for record in every}),
         ("pipeline", query.pipeline, {record.pipeline_id for record in every}),
     ]
@@ -155,7 +174,7 @@ def _meant(datasets: list[Dataset], query: Query) -> Iterator[str]:
     for what, name, known in asked:
         if name is None or name in known or "*" in name or "?" in name:
             continue
-        close = closest(name, sorted(known))
+        close = closest(name.rpartition(".")[2] if what == "class" else name, sorted(known))
         yield f"no {what} '{name}' here" + (f"; did you mean {close}?" if close else "")
 
 
@@ -171,11 +190,14 @@ def _param(text: str) -> tuple[str, str]:
 def _time(text: str | None, *, end: bool) -> str | None:
     if text is None:
         return None
+    days = {"today": 0, "yesterday": 1}.get(text.lower())
+    if days is not None:
+        text = (datetime.now(UTC) - timedelta(days)).date().isoformat()
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise errors.InvalidInputError(
-            f"'{text}' is no date", hint="such as 2026-11-23 or 2026-11-23T14:00"
+            f"'{text}' is no date", hint="such as yesterday, 2026-11-23 or 2026-11-23T14:00"
         ) from None
     whole_day = len(text) <= len("2026-11-23")
     if whole_day and end:
@@ -191,4 +213,8 @@ def _size(text: str | None) -> int | None:
     try:
         return int(float(digits) * _UNITS[lowered[len(digits) :].strip()])
     except (KeyError, ValueError, OverflowError):
-        raise errors.InvalidInputError(f"'{text}' is no size", hint="such as 10K or 2M") from None
+        hint = "such as 500, 10K or 2M"
+        if decimal := re.fullmatch(r"([\d.]+) *([kmg])b", text.strip().lower()):
+            number, unit = decimal.groups()
+            hint = f"sizes are binary here: did you mean '{number}{unit.upper()}iB'?"
+        raise errors.InvalidInputError(f"'{text}' is no size", hint=hint) from None
