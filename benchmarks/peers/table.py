@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.peers.roster import OWN, PEERS
 from benchmarks.peers.worker import FIGURES
 
-__all__ = ["Ratios", "collect", "number", "render"]
+__all__ = ["Ratios", "collect", "number", "render", "tables"]
 
 Ratios = dict[str, dict[str, list[float]]]
 """By peer and figure, the ratios of all rounds."""
@@ -55,8 +55,8 @@ def _markdown(rows: list[list[str]]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def render(ratios: Ratios, skipped: Mapping[str, str]) -> str:
-    """Both tables as text."""
+def tables(ratios: Ratios) -> tuple[str, str]:
+    """Both tables: against the floor, and against the best peer."""
     head = ["", "durable", *FIGURES]
     rows = [head]
     for key, peer in PEERS.items():
@@ -64,16 +64,22 @@ def render(ratios: Ratios, skipped: Mapping[str, str]) -> str:
             durable = "yes" if peer.durable else "no"
             cells = [_cell(ratios[key].get(name)) for name in FIGURES]
             rows.append([peer.name, durable, *cells])
+    return _markdown(rows), _markdown(_against_best(ratios))
+
+
+def render(ratios: Ratios, skipped: Mapping[str, str]) -> str:
+    """Both tables as text, with what their columns mean."""
+    against_floor, against_best = tables(ratios)
     parts = ["Ratios, median (min–max) of the rounds:", ""]
     parts += [f"  {name:<13} {meaning}" for name, meaning in FIGURES.items()]
     parts += [
         "",
-        _markdown(rows),
+        against_floor,
         "",
         "Against the best peer in each figure (median ÷ median):",
         "",
     ]
-    parts.append(_markdown(_against_best(ratios)))
+    parts.append(against_best)
     parts += ["", *(f"{PEERS[key].name}: SKIPPED: {why}" for key, why in skipped.items())]
     return "\n".join(parts).rstrip()
 

@@ -4,7 +4,7 @@ Models that were fitted alike share bytes without being equal: PLS with 8 and wi
 share the leading ones, nearest-neighbour models share training rows, forests share trees. Objects
 are taken largest first, so that a base comes before what is written against it; the base is the
 earlier object that shares the most features (``packs.delta.sketch``); the delta is kept only when
-it saves a tenth of what the object takes now. Ids never change.
+it saves a tenth of what the object takes now. What is hot never becomes one. Ids never change.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from n4a_store.packs.delta import encode_delta, sketch
 from n4a_store.packs.entry import Codec
 from n4a_store.packs.reader import PackReader
 from n4a_store.repo.copying import copy_objects
+from n4a_store.repo.hot import Hot
 from n4a_store.repo.packing import PackBuilder
 
 __all__ = ["compact_objects"]
@@ -72,8 +73,12 @@ class _Bases:
         return [self.places[number] for number, count in best if count >= _FEWEST_SHARED]
 
 
-def compact_objects(builder: PackBuilder, readers: Iterable[PackReader]) -> int:
+def compact_objects(builder: PackBuilder, readers: Iterable[PackReader], hot: Hot) -> int:
     """Write all objects of ``readers`` into new packs, near-duplicates as deltas.
+
+    Args:
+        hot: What does not become a delta, whatever that would save. Others may become deltas
+            against it.
 
     Returns:
         How many became deltas.
@@ -92,15 +97,18 @@ def compact_objects(builder: PackBuilder, readers: Iterable[PackReader]) -> int:
                 small.append(position)
         copy_objects(builder, reader, small)
     large.sort(key=lambda item: -item[0])
+    kept = hot.among([reader.index.oid_at(position) for _, reader, position in large])
     bases = _Bases()
     return sum(
-        _write(builder, bases, reader, position)
-        for _, reader, position in large
+        _write(builder, bases, reader, position, is_hot=place in kept)
+        for place, (_, reader, position) in enumerate(large)
         if not builder.holds(reader.index.oid_at(position))
     )
 
 
-def _write(builder: PackBuilder, bases: _Bases, reader: PackReader, position: int) -> bool:
+def _write(
+    builder: PackBuilder, bases: _Bases, reader: PackReader, position: int, *, is_hot: bool
+) -> bool:
     """Write one object; whether it became a delta."""
     entry = reader.stored_at(position)
     header = entry.header
@@ -109,7 +117,7 @@ def _write(builder: PackBuilder, bases: _Bases, reader: PackReader, position: in
     # What it takes without a delta; one that is a delta already must be found a base again.
     plain = header.stored_length if header.codec != Codec.DELTA else header.raw_length
     best: tuple[bytes, bytes] | None = None
-    for base_reader, base_position in bases.like(features):
+    for base_reader, base_position in () if is_hot else bases.like(features):
         base_oid = base_reader.index.oid_at(base_position)
         if not builder.holds(base_oid):
             continue  # it went into a pack that is full by now

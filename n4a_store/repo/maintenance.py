@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from n4a_store.errors import StoreError
+from n4a_store.repo.geometry import mergeable
 from n4a_store.storage.rows import PackState
 
 if TYPE_CHECKING:
@@ -32,13 +33,13 @@ def maintain(store: Store) -> RepackReport | None:
     Returns:
         What was done; None when there was no need, or somebody else is at it.
     """
-    # Repacking needs numpy's company; a store with few packs does not.
-    from n4a_store.repo.repack import choose_geometric, repack
-
     with store.catalog.read() as reader:
         rows = reader.packs((PackState.LIVE,))
-    if len(choose_geometric(rows)) <= PACKS_BEFORE_REPACK:
+    if len(mergeable(rows, store.settings)) <= PACKS_BEFORE_REPACK:
         return None
+    # Repacking needs numpy's company; a store with few packs does not.
+    from n4a_store.repo.repack import repack
+
     try:
         report = repack(store)
     except StoreError as error:

@@ -161,6 +161,18 @@ class Marker:
                 return True
         return False
 
+    def marked_among(self, oids: Sequence[bytes]) -> set[int]:
+        """The places in ``oids`` of those that are marked, in the pack in which they were found."""
+        if not oids:
+            return set()
+        packed: Bytes2D = np.frombuffer(b"".join(oids), dtype=np.uint8).reshape(-1, OID_BYTES)
+        numbers, positions = self._find_many(packed)
+        found: set[int] = set()
+        for number in np.unique(numbers[numbers >= 0]).tolist():
+            chosen = np.flatnonzero(numbers == number)
+            found.update(chosen[self._packs[number].marks[positions[chosen]]].tolist())
+        return found
+
     def locate(self, oid: bytes) -> tuple[PackReader, int] | None:
         """The first pack that has an object, and its position there."""
         for pack in self._packs:

@@ -1,8 +1,7 @@
 """Repack: merge small packs into larger ones, beside running writers and readers.
 
-Packs are merged geometrically: afterwards each pack is at least twice as large as all smaller
-ones together, so a store of n bytes has O(log n) packs and each byte is rewritten O(log n) times
-in its life. Every object is verified as it is copied. A batch is published and its originals
+Which packs are merged is :mod:`~n4a_store.repo.geometry`'s to say. Every object is verified as it
+is copied. A batch is published and its originals
 condemned in one commit, and they are dropped before the next batch begins where no lease pins
 them: room for one batch is enough, never for a second store.
 
@@ -13,7 +12,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,8 @@ from n4a_store.packs.reader import PackReader
 from n4a_store.repo.compaction import compact_objects
 from n4a_store.repo.copying import copy_objects
 from n4a_store.repo.gc import check_catalog_age
+from n4a_store.repo.geometry import batches, mergeable
+from n4a_store.repo.hot import Hot
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.repo.session import drop_idle_sessions
 from n4a_store.repo.sweep import drop_condemned, finish_dropping
@@ -32,10 +33,7 @@ from n4a_store.storage.rows import PackRow, PackState
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
-__all__ = ["RepackMode", "RepackReport", "choose_geometric", "repack"]
-
-FACTOR = 2
-_BATCH_BYTES = 256 * 1024 * 1024
+__all__ = ["RepackMode", "RepackReport", "repack"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +57,6 @@ class RepackReport:
     bytes_written: int
 
 
-def choose_geometric(rows: list[PackRow], factor: int = FACTOR) -> list[PackRow]:
-    """The smallest packs that must be merged for the rest to grow geometrically."""
-    ordered = sorted(rows, key=lambda row: (row.stored_bytes, row.id))
-    chosen = 0
-    total = 0
-    for count, row in enumerate(ordered):
-        if count and row.stored_bytes < factor * total:
-            chosen = count + 1
-        total += row.stored_bytes
-    return ordered[:chosen]
-
-
 class RepackMode(enum.StrEnum):
     """What a repack rewrites, and how."""
 
@@ -88,6 +74,7 @@ def repack(
     store: Store,
     mode: RepackMode = RepackMode.GEOMETRIC,
     *,
+    hot: Iterable[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> RepackReport:
     """Merge packs.
@@ -95,10 +82,12 @@ def repack(
     Args:
         store: The store.
         mode: What is rewritten, and how.
+        hot: Names of what a compaction does not turn into deltas, because it is read often.
         progress: Called after each batch of packs with the bytes merged so far and the bytes of
             all that will be.
 
     Raises:
+        NotFoundError: A name in ``hot`` stands for nothing.
         LockedError: Another gc or repack is running.
         CorruptionError: An object is damaged. Its pack and all others are as they were.
         BackendError: The disk refused.
@@ -117,20 +106,23 @@ def repack(
         with store.catalog.read() as reader:
             before = reader.packs((PackState.LIVE,))
             epoch = reader.epoch().hex()
-        limit = min(_BATCH_BYTES, store.settings.pack_max_bytes)
-        mergeable = [row for row in before if row.stored_bytes < limit]
-        chosen = choose_geometric(mergeable) if mode is RepackMode.GEOMETRIC else before
+        settings = store.settings
+        chosen = mergeable(before, settings) if mode is RepackMode.GEOMETRIC else before
+        kept = None
+        if mode is RepackMode.COMPACT:
+            kept = Hot(store, before, hot)
+            drop_idle_sessions()  # names were looked up: that lease would pin what is merged
         merged: list[PackRow] = []
         dropped: list[PackRow] = []
         written = packs = 0
         # It pins nothing: it only gives this repack's own files a living owner.
         own = store.lock_run()
         try:
-            for batch in _batches(chosen, limit):
+            for batch in batches(chosen, settings):
                 builder = PackBuilder(
-                    store.layout, store.settings, f"{epoch}-{own.lease_id}", first=packs
+                    store.layout, settings, f"{epoch}-{own.lease_id}", first=packs
                 )
-                rows = _merge(store, builder, batch, mode)
+                rows = _merge(store, builder, batch, kept)
                 packs += len(rows)  # a batch may make several, and no number is used twice
                 merged += batch
                 written += sum(row.stored_bytes for row in rows)
@@ -153,27 +145,18 @@ def repack(
     )
 
 
-def _batches(rows: list[PackRow], limit: int) -> Iterator[list[PackRow]]:
-    batch: list[PackRow] = []
-    size = 0
-    for row in sorted(rows, key=lambda row: (row.stored_bytes, row.id)):
-        if batch and size + row.stored_bytes > limit:
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
-        size += row.stored_bytes
-    if batch:
-        yield batch
-
-
 def _merge(
-    store: Store, builder: PackBuilder, batch: list[PackRow], mode: RepackMode
+    store: Store, builder: PackBuilder, batch: list[PackRow], hot: Hot | None
 ) -> list[PackRow]:
-    """Copy all objects of ``batch``, publish the copy and condemn the originals in one commit."""
+    """Copy all objects of ``batch``, publish the copy and condemn the originals in one commit.
+
+    Args:
+        hot: What a compaction leaves as it is; None when objects are only copied.
+    """
     try:
         readers = [_checked_reader(store, row) for row in batch]
-        if mode is RepackMode.COMPACT:
-            compact_objects(builder, readers)
+        if hot is not None:
+            compact_objects(builder, readers, hot)
         else:
             for reader in readers:
                 copy_objects(builder, reader, range(len(reader)))

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from n4a_store.objects.html import facts_html, size_text
 from n4a_store.repo.gc_record import GcRecord, read_gc_record
+from n4a_store.repo.geometry import mergeable
 from n4a_store.repo.store import Store
 from n4a_store.storage.files import list_folder
 from n4a_store.storage.layout import PACK_SUFFIX
@@ -65,6 +66,7 @@ class StoreStats:
         live, condemned, dropping, held: Packs by state. Condemned ones wait for gc.
         catalog_bytes: Bytes of the catalog.
         unlisted_packs: Files in packs/ that the catalog does not know.
+        mergeable_packs: Live packs that a repack would merge into one.
         leases: Those that are held now; this process's own included.
         last_gc: What the last gc found; None when there was none.
     """
@@ -76,6 +78,7 @@ class StoreStats:
     held: PackTotals
     catalog_bytes: int
     unlisted_packs: int
+    mergeable_packs: int
     leases: tuple[LeaseStats, ...]
     last_gc: GcRecord | None
 
@@ -111,6 +114,7 @@ def store_stats(store: Store) -> StoreStats:
         packs = reader.packs()
         refs = _by_namespace(reader.refs())
         last_gc = read_gc_record(reader)
+    live = [pack for pack in packs if pack.state is PackState.LIVE]
     leases = [lease for lease in list_leases(store.layout.leases) if lease.alive]
     known = {pack.id + PACK_SUFFIX for pack in packs}
     return StoreStats(
@@ -121,6 +125,7 @@ def store_stats(store: Store) -> StoreStats:
         held=_totals(packs, PackState.HELD),
         catalog_bytes=store.layout.catalog.stat().st_size,
         unlisted_packs=sum(name not in known for name in list_folder(store.layout.packs)),
+        mergeable_packs=len(mergeable(live, store.settings)),
         leases=tuple(_lease(lease, packs) for lease in leases),
         last_gc=last_gc,
     )

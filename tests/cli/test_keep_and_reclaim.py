@@ -389,6 +389,9 @@ def test_prune_and_repack(executable: Cli, cli: Cli, corn: tuple[str]) -> None:
     assert packed["packs-after"] == "1"
     assert cli(*at, "repack", "--json").ok().json["report"]["packs_after"] == 1
     cli(*at, "repack", "--compact").ok()
+    cli(*at, "repack", "--compact", "--hot", "0002_stack", "--hot", "0001_pls").ok()
+    cli(*at, "repack", "--compact", "--hot", "0002_stak").failed(13, "0002_stack")
+    cli(*at, "repack", "-a", "--hot", "0002_stack").failed(2, "--compact")
     cli(*at, "fsck", "--full").ok()
 
 

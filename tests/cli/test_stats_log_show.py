@@ -172,3 +172,19 @@ def test_the_workspace_is_found_from_below_and_by_the_environment(
     cli("show-ref", cwd=tmp_path).failed(2, "holds 2 datasets: corn, fermentation", "-d NAME")
     assert "refs/pipelines/0001_pls" in cli("-d", "corn", "show-ref", cwd=tmp_path).ok().out
     cli("show-ref", "--store", inside.parent, "-d", "corn").failed(2, "no meaning beside it")
+
+
+def test_stats_says_what_a_repack_would_gain(cli: Cli, trained_own: Trained) -> None:
+    at = ("-w", trained_own.path, "-d", "corn")
+    quick = cli(*at, "artifacts", "stats").ok().out
+    assert "packs into 1" in quick
+    assert "--compact" not in quick
+    deep = cli(*at, "artifacts", "stats", "--deep", "--json").ok().json["datasets"][0]
+    gain = deep["compaction"]
+    assert deep["stats"]["store"]["mergeable_packs"] > 1
+    assert gain["packs_before"] > gain["packs_after"] == 1
+    cli(*at, "repack", "--compact").ok()
+    after = cli(*at, "artifacts", "stats", "--json").ok().json["datasets"][0]["stats"]["store"]
+    assert after["live"]["stored_bytes"] == gain["bytes_after"]
+    assert after["mergeable_packs"] == 0
+    assert "packs into" not in cli(*at, "artifacts", "stats").ok().out

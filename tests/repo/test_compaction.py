@@ -9,10 +9,12 @@ import pytest
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.neighbors import KNeighborsRegressor
 
-from n4a_store import ArtifactLoader, ArtifactRegistry, Settings, Store
+from n4a_store import ArtifactLoader, ArtifactRegistry, NotFoundError, Settings, Store
 from n4a_store.packs.entry import Codec
 from n4a_store.repo.fsck import fsck
+from n4a_store.repo.gain import compaction_gain
 from n4a_store.repo.gc import collect
+from n4a_store.repo.history import reach
 from n4a_store.repo.repack import RepackMode, repack
 from n4a_store.repo.repair import salvage_pack
 from tests.conftest import Spectra
@@ -62,6 +64,36 @@ def test_models_that_were_fitted_alike_become_deltas(
     model = ArtifactLoader(tmp_path, "fermentation").load_by_id("pls4:1:all")
     expected = PLSRegression(4).fit(fermentation.X, fermentation.y).predict(fermentation.X)
     assert np.array_equal(model.predict(fermentation.X), expected)
+
+
+def test_what_is_hot_stays_as_it_is(store: Store) -> None:
+    """Predictions are made with it; what resembles it may lean on it."""
+    closure = {reached.oid for reached in reach(store, [store.resolve_entry("pls4")])}
+    foreseen = compaction_gain(store, hot=["pls4"])
+    report = repack(store, RepackMode.COMPACT, hot=["pls4"])
+    assert foreseen.bytes_after == size(store)
+    codecs = {oid: store.info(oid).codec for oid in closure}
+    assert Codec.DELTA.label not in codecs.values()
+    assert deltas(store) > 0
+    assert report.packs_after == 1
+    # Unasked it is no better than others; asked again, it comes back.
+    repack(store, RepackMode.COMPACT)
+    assert Codec.DELTA.label in {store.info(oid).codec for oid in closure}
+    repack(store, RepackMode.COMPACT, hot=["pls4", "pls5"])
+    assert Codec.DELTA.label not in {store.info(oid).codec for oid in closure}
+    with pytest.raises(NotFoundError, match="nothing"):
+        repack(store, RepackMode.COMPACT, hot=["nothing"])
+    assert fsck(store, full=True).problems == ()
+
+
+def test_what_a_compaction_would_gain_is_what_it_gains(store: Store) -> None:
+    files = {path.name: path.stat().st_mtime_ns for path in store.layout.packs.iterdir()}
+    foreseen = compaction_gain(store)
+    assert {path.name: path.stat().st_mtime_ns for path in store.layout.packs.iterdir()} == files
+    assert foreseen.bytes_before == size(store)
+    repack(store, RepackMode.COMPACT)
+    assert (foreseen.packs_after, foreseen.deltas) == (1, deltas(store))
+    assert foreseen.bytes_after == size(store)
 
 
 def test_a_second_compaction_gains_nothing_and_loses_nothing(store: Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from n4a_store import BackendError, Store
 from n4a_store.packs import writer
-from n4a_store.repo import gc, repack
+from n4a_store.repo import gc, geometry, repack
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.settings import Settings
@@ -31,7 +31,7 @@ def test_batches_that_make_several_packs_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second batch once began at number 1, over a pack that the first had just published."""
-    monkeypatch.setattr(repack, "_BATCH_BYTES", 4096)
+    monkeypatch.setattr(geometry, "BATCH_BYTES", 4096)
     with _six_packs(tmp_path / "store") as store:
         report = repack.repack(store, repack.RepackMode.ALL)
         assert len(report.merged) == 6

@@ -9,8 +9,9 @@ import pytest
 
 from n4a_store import CorruptionError, Store
 from n4a_store.repo.fsck import fsck
+from n4a_store.repo.geometry import choose_geometric
 from n4a_store.repo.maintenance import PACKS_BEFORE_REPACK, maintain
-from n4a_store.repo.repack import choose_geometric, repack
+from n4a_store.repo.repack import repack
 from n4a_store.storage.rows import PackRow, PackState
 from tests.repo.objects import tag, tag_blobs
 
