@@ -1,4 +1,4 @@
-"""artifacts tag, rm, undo, gc, list-orphaned, cleanup and purge; prune and repack."""
+"""artifacts rm, undo, gc, list-orphaned, cleanup and purge; prune and repack."""
 
 from __future__ import annotations
 
@@ -30,40 +30,6 @@ def corn(trained_own: Trained) -> tuple[str | Path, ...]:
 
 def refs(cli: Cli, corn: tuple[str]) -> str:
     return cli(*corn[:-1], "show-ref").ok().out
-
-
-def test_a_tag_moves_remembers_and_rolls_back(executable: Cli, cli: Cli, corn: tuple[str]) -> None:
-    executable(*corn, "tag", "production", "0001_pls:1:0").ok()
-    cli(*corn, "tag", "production", "0002_stack").failed(2, "exists already", "--force")
-    cli(*corn, "tag", "production", "0002_stack", "--force").ok()
-    history = cli(*corn, "tag", "production", "--history").ok().lines
-    assert history[1].endswith("tag production -> 0002_stack")
-    assert history[2].endswith("tag production -> 0001_pls:1:0")
-    cli(*corn, "tag", "production", "--rollback").ok()
-    tree = cli(*corn[:-1], "rev-parse", "production", "0001_pls:1:0").ok().lines
-    assert tree[0] == tree[1]
-    assert "artifact 0001_pls:1:0" in cli(*corn, "show", "production").ok().out
-    (tag,) = cli(*corn, "tag", "--json").ok().json["tags"]
-    assert (tag["tag"], tag["ref"]["kind"]) == ("production", "tree")
-    assert "production" in cli(*corn, "tag").ok().out
-    assert cli(*corn, "tag", "production").ok().out.startswith("tag 'production' at: tree ")
-    cli(*corn, "tag", "production", "--delete").ok()
-    assert "no tags yet" in cli(*corn, "tag").ok().err
-
-
-@pytest.mark.parametrize(
-    ("argv", "code", "said"),
-    [
-        (["x", "0002_stak"], 13, "did you mean '0002_stack'?"),
-        (["x y", "0002_stack"], 2, "white space"),
-        (["prod", "--history"], 13, "no tag is or was called 'prod'"),
-        (["prod", "--rollback"], 13, "no tag is or was called 'prod'"),
-        (["prod", "--delete"], 13, "no ref refs/tags/prod"),
-        (["prod", "x", "--delete"], 2, "too much at once"),
-    ],
-)
-def test_tag_refuses(cli: Cli, corn: tuple[str], argv: list[str], code: int, said: str) -> None:
-    cli(*corn, "tag", *argv).failed(code, said)
 
 
 def test_rm_previews_then_removes_then_undo_brings_back(
@@ -406,24 +372,6 @@ def test_a_dry_run_is_the_preview_that_it_is_anyway(
     both = cli(*corn, *command.split(), "-n", "--force")
     both.failed(2, "--dry-run and --force contradict each other", "hint: ")
     assert refs(cli, corn) == before
-
-
-@pytest.mark.parametrize("option", ["--delete", "--rollback", "--history"])
-def test_a_tag_option_without_its_tag_is_no_listing(
-    option: str, cli: Cli, corn: tuple[str]
-) -> None:
-    result = cli(*corn, "tag", option).failed(2, f"{option} needs a TAG", "hint: ")
-    assert result.out == ""
-
-
-def test_listing_tags_by_its_option(cli: Cli, corn: tuple[str]) -> None:
-    cli(*corn, "tag", "best", "0001_pls").ok()
-    listed = cli(*corn, "tag").ok().out
-    assert listed
-    assert cli(*corn, "tag", "-l").ok().out == cli(*corn, "tag", "--list").ok().out == listed
-    cli(*corn, "tag", "--list", "best").failed(2, "too much at once")
-    cli(*corn, "tag", "best", "--steps", "2").failed(2, "--steps is for --rollback")
-    cli(*corn, "tag", "best", "0002_stack", "--steps", "1").failed(2, "--steps")
 
 
 def test_what_cannot_be_removed_is_called_what_it_is(cli: Cli, trained: Trained) -> None:
