@@ -29,7 +29,8 @@ def command(app: App, mode: str | None, hot: tuple[str, ...]) -> None:
 
     Small packs are merged until sizes grow geometrically; -a rewrites all of them, and --compact
     also writes models that are nearly equal as differences of each other, which take a little
-    longer to load. Safe beside running writers and readers. Prints 'key: value' lines; sizes are in bytes.
+    longer to load. Safe beside running writers and readers. Prints 'key: value' lines; sizes are
+    in bytes.
     """
     from n4a_store.repo.repack import RepackMode, repack
 
