@@ -200,9 +200,9 @@ class App:
             diagnose: See `attempt`.
         """
         named = self.options.dataset or self.options.store
-        if named is not None:
+        if named is not None or self._is_in_a_lone_store():
             one: list[Dataset] = []
-            with self.attempt(named, diagnose=diagnose):
+            with self.attempt(named or "", diagnose=diagnose):
                 one.append(self.dataset())
             return one
         if not self._opened:
@@ -215,6 +215,14 @@ class App:
                 raise _empty(workspace)
         found = self._opened.items()
         return [held for name, held in found if held is not None and name not in self._failed]
+
+    def _is_in_a_lone_store(self) -> bool:
+        """Whether we stand in a store's own folder, with no workspace around or named."""
+        from pathlib import Path
+
+        if self.options.workspace or os.environ.get("N4A_WORKSPACE"):
+            return False
+        return not self.workspace_path().is_dir() and _store_around(Path.cwd()) is not None
 
     @contextmanager
     def attempt(self, name: str, *, diagnose: bool = False) -> Iterator[None]:

@@ -12,6 +12,8 @@ def test_a_store_of_its_own(executable: Cli, cli: Cli, tmp_path: Path) -> None:
     assert cli("show-ref", "--store", tmp_path / "store").ok().out == ""
     # Inside of a store its own folder is the default.
     assert cli("show-ref", cwd=tmp_path / "store" / "packs").ok().out == ""
+    assert cli("fsck", cwd=tmp_path / "store").ok().out == "store: ok\n"
+    assert cli("artifacts", "gc", cwd=tmp_path / "store").ok().out.startswith("mark ")
 
 
 def test_quiet_and_json(cli: Cli, tmp_path: Path) -> None:
