@@ -74,6 +74,7 @@ class CrashReport:
         calls: Calls recorded.
         states: Distinct states that were opened and checked.
         repeated: States that were equal to one before.
+        rounds: How often the whole recording was gone through.
         by_operation: Distinct states by the operation that was running.
         findings: What went wrong.
     """
@@ -81,6 +82,7 @@ class CrashReport:
     calls: int = 0
     states: int = 0
     repeated: int = 0
+    rounds: int = 0
     by_operation: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
 
@@ -217,7 +219,8 @@ def explore(
         seed: For everything random.
         random_ones: Random states at each prefix, beside the regular ones.
         sample: The share of states that is checked.
-        most: Stop after this many distinct states.
+        most: Go on with further rounds of other random states until there are so many distinct
+            ones; the first round goes through the whole recording however many that are.
         seconds: Stop after this time.
         findings: Stop after so many.
     """
@@ -225,19 +228,25 @@ def explore(
     report = CrashReport(calls=len(recording.calls))
     seen: set[bytes] = set()
     until = None if seconds is None else time.monotonic() + seconds
-    for state in crash_states(recording, random.Random(seed + 1), random_ones, sample):
-        key = _key(state)
-        if key in seen:
-            report.repeated += 1
-            continue
-        seen.add(key)
-        go_on = rng.random() < 0.2
-        for finding in check_state(state, scratch, go_on=go_on):
-            report.findings.append(f"after call {state.prefix}, {state.doing}: {finding}")
-        report.states += 1
-        report.by_operation[state.doing] += 1
-        enough = most is not None and report.states >= most
-        if enough or len(report.findings) >= findings or (until and time.monotonic() > until):
+    while most is None or report.states < most:
+        before = report.states
+        choices = random.Random(seed + 1 + report.rounds)
+        for state in crash_states(recording, choices, random_ones, sample):
+            key = _key(state)
+            if key in seen:
+                report.repeated += 1
+                continue
+            seen.add(key)
+            go_on = rng.random() < 0.2
+            for finding in check_state(state, scratch, go_on=go_on):
+                report.findings.append(f"after call {state.prefix}, {state.doing}: {finding}")
+            report.states += 1
+            report.by_operation[state.doing] += 1
+            enough = most is not None and report.rounds > 0 and report.states >= most
+            if enough or len(report.findings) >= findings or (until and time.monotonic() > until):
+                return report
+        report.rounds += 1
+        if most is None or report.states == before:
             break
     return report
 
@@ -254,7 +263,9 @@ def _key(state: State) -> bytes:
 def _main() -> int:
     parser = argparse.ArgumentParser(prog="python -m n4a_store.testing.crash")
     parser.add_argument("--states", type=int, default=100_000)
-    parser.add_argument("--random", type=int, default=200, help="random states at each prefix")
+    parser.add_argument(
+        "--random", type=int, default=40, help="random states at each prefix, in each round"
+    )
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--scratch", type=Path, help="an existing folder, best on a tmpfs")
     arguments = parser.parse_args()
@@ -277,8 +288,9 @@ def _main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     write = sys.stdout.write
-    write(f"{report.calls} calls, {report.states} distinct crash states (seed {arguments.seed}, ")
-    write(f"{time.monotonic() - started:.0f} s, {report.repeated} repeated)\n")
+    write(f"{report.calls} calls, {report.states} distinct crash states in {report.rounds} whole ")
+    write(f"rounds and a part (seed {arguments.seed}, {time.monotonic() - started:.0f} s, ")
+    write(f"{report.repeated} repeated)\n")
     for name, count in sorted(report.by_operation.items()):
         write(f"{count:8d}  {name}\n")
     for finding in report.findings:
