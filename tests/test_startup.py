@@ -7,8 +7,11 @@ checked is *what* is imported, never how long it takes: `benchmarks/startup.py` 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from n4a_store import ArtifactRegistry
 
 HEAVY = {"click", "cloudpickle", "numpy", "scipy", "sklearn", "yaml", "zstandard"}
 
@@ -44,6 +47,31 @@ try:
 except SystemExit as ended:
     assert not ended.code, ended.code
 """
+
+
+def in_store(path: Path, *command: str) -> str:
+    return f"""
+import sys
+sys.argv = ["n4a-store", "-w", {str(path)!r}, "-d", "corn", "artifacts", *{command!r}]
+from n4a_store.cli.main import main
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("stats",), ("log",), ("show", "p"), ("find", "--type", "model"), ("manifest", "p"), ("tag",)],
+    ids=lambda command: command[0],
+)
+def test_a_command_that_does_not_need_numpy_does_not_import_it(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    with ArtifactRegistry(tmp_path, "corn") as registry:
+        registry.register({"a": 1}, "p:0:all", "model")
+    assert modules_after(in_store(tmp_path, *command)) & {"numpy", "cloudpickle"} == set()
 
 
 def test_the_probe_sees_what_is_loaded() -> None:

@@ -18,6 +18,7 @@ from n4a_store.artifacts.links import KeyLinks, Links, decode_links
 from n4a_store.artifacts.measures import Measures, decode_measures
 from n4a_store.artifacts.payload import ObjectReader
 from n4a_store.artifacts.record_blob import RecordBlob, decode_record
+from n4a_store.artifacts.serializers.extensions import extension_of
 from n4a_store.artifacts.types import (
     HASH_PREFIX,
     ArtifactRecord,
@@ -232,8 +233,6 @@ def make_record(
     created_at: str,
 ) -> ArtifactRecord:
     """A record, put together from the three places that know its parts."""
-    from n4a_store.artifacts.serializers.table import extension_of
-
     content_hash = HASH_PREFIX + payload.oid.hex
     artifact_type = register_artifact_type(blob.type)
     extension = extension_of(blob.format)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, BufferView, Payload
+from n4a_store.artifacts.serializers.extensions import EXTENSIONS
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import BytesLike
 
@@ -37,7 +38,7 @@ class ArraySerializer:
     """See the module."""
 
     format = "npy"
-    extension = "npy"
+    extension = EXTENSIONS["npy"]
     runs_code = False
 
     def handles(self, obj: Any) -> bool:

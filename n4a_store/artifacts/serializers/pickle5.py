@@ -31,6 +31,7 @@ import numpy as np
 from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, BufferView, Payload
 from n4a_store.artifacts.serializers.canonical import by_value, has_repeated_strings, unframe
 from n4a_store.artifacts.serializers.culprit import describe_failure
+from n4a_store.artifacts.serializers.extensions import EXTENSIONS
 from n4a_store.errors import SerializationError
 from n4a_store.objects.oid import BytesLike
 
@@ -96,7 +97,7 @@ class Pickle5Serializer:
     """See the module."""
 
     format = "pickle5"
-    extension = "pkl"
+    extension = EXTENSIONS["pickle5"]
     runs_code = True
 
     def handles(self, obj: Any) -> bool:  # noqa: ARG002

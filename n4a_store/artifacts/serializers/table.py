@@ -29,7 +29,7 @@ from n4a_store.artifacts.serializers.torch_archive import (
 )
 from n4a_store.errors import InvalidInputError, UnsupportedFormatError
 
-__all__ = ["ENTRY_POINT_GROUP", "SerializerTable", "default_table", "extension_of"]
+__all__ = ["ENTRY_POINT_GROUP", "SerializerTable", "default_table"]
 
 ENTRY_POINT_GROUP = "n4a_store.serializers"
 
@@ -105,12 +105,6 @@ class SerializerTable:
                 hint="install the package that brings it; known: " + ", ".join(self._by_format),
             )
         return serializer
-
-
-def extension_of(name: str) -> str:
-    """What a file of format ``name`` ends in; "bin" when no serializer here reads it."""
-    serializer = default_table().known(name)
-    return "bin" if serializer is None else serializer.extension
 
 
 @functools.cache
