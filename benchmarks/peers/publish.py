@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.peers.pictures import PICTURES, draw
 from benchmarks.peers.table import collect, tables
 
-__all__ = ["LINES", "PAGE", "PICTURES_FOLDER", "published", "with_tables"]
+__all__ = ["LINES", "PAGE", "PICTURES_FOLDER", "published", "read_lines", "with_tables"]
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES = ROOT / "benchmarks" / "published" / "peers-small.jsonl"
