@@ -143,7 +143,7 @@ TYPOS: dict[str, dict[str, Typo]] = {
     "pack-objects": {"file": Typo("no/where.n4p", FAILURE, "no/where.n4p", "path")},
     "prune": {},
     "reflog": {"count": Typo("-n ten", USAGE, "ten", "-n"), "names": lost("0001_plz")},
-    "repack": {},
+    "repack": {"hot": lost("--compact --hot 0001_plz", meant="0001_pls")},
     "rev-list": {"names": lost("0001_plz")},
     "rev-parse": {
         "digits": Typo("--digits 99 0001_pls", USAGE, "99", "4"),

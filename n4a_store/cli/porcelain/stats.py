@@ -163,11 +163,11 @@ def _orphans(stats: ArtifactStats, garbage: GcReport | None) -> str:
 def _repack(stats: ArtifactStats, gain: CompactionGain | None) -> list[tuple[str, str]]:
     """What a repack would gain: what the catalog knows of it, and what was weighed."""
     merged = stats.store.mergeable_packs
-    said = [f"would merge {human_count(merged)} packs into 1"] if merged > 1 else []
+    facts = [("repack", f"would merge {human_count(merged)} packs into 1")] if merged > 1 else []
     if gain is not None:
         less, now = human_size(gain.bytes_after), human_size(gain.bytes_before)
-        said.append(f"with --compact {less} instead of {now}")
-    return [("repack", "; ".join(said))] if said else []
+        facts.append(("compaction", f"would leave {less} of {now}  (repack --compact)"))
+    return facts
 
 
 def _others(stats: ArtifactStats) -> list[LeaseStats]:
