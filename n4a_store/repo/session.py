@@ -14,6 +14,7 @@ reader is looked for again in the packs that there are by then.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -51,6 +52,11 @@ def drop_idle_sessions() -> None:
     """End the sessions of this process that nobody is using: gc need not wait for them."""
     for sessions in _known_sessions():
         sessions.drop_idle()
+
+
+# A store that nobody closed goes with its process. While the interpreter is taken apart it would be
+# too late: a lease may go before the session that holds it, and would complain.
+atexit.register(drop_idle_sessions)
 
 
 def _watch_idle_sessions() -> None:

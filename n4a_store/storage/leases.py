@@ -170,6 +170,8 @@ class Lease:
             if self._pid == os.getpid():
                 try:
                     system.unlink(str(self.path))
+                except FileNotFoundError:
+                    pass  # the whole store has been removed
                 except OSError as error:
                     # gc removes what is left: an unlocked lease belongs to the dead.
                     log.warning("lease %s could not be removed: %s", self.path, error)

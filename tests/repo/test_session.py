@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -147,3 +150,42 @@ def test_a_store_that_nobody_closed_leaves_no_lease(
     gc.collect()
     assert list(leases.iterdir()) == []
     assert "never released" not in caplog.text
+
+
+_LEFT_OPEN = """
+import sys
+from n4a_store import Store
+
+class Holder:
+    pass
+
+holders = []
+for path in sys.argv[1:]:
+    holder = Holder()
+    holder.itself, holder.store = holder, Store.open(path)
+    holder.store.refs(), holder.store.resolve("t"), holder.store.get(holder.store.resolve("t"))
+    holders.append(holder)
+"""
+
+
+def test_stores_that_nobody_closed_leave_quietly(tmp_path: Path) -> None:
+    """Whatever holds them: the interpreter takes cycles apart in an order of its own."""
+    paths = [tmp_path / f"store{number}" for number in range(3)]
+    for path in paths:
+        with Store.init(path) as made, made.transaction() as txn:
+            txn.set_ref("refs/tags/t", txn.put_blob(b"t"))
+    command = [sys.executable, "-c", _LEFT_OPEN, *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert [list((path / "leases").iterdir()) for path in paths] == [[], [], []]
+
+
+def test_a_store_whose_folder_was_removed_ends_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = Store.init(tmp_path / "store")
+    opened.refs()
+    with opened.session():
+        shutil.rmtree(tmp_path / "store")
+    opened.close()
+    assert caplog.text == ""
