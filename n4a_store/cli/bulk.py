@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from n4a_store.cli.interrupts import raise_kept_interrupt
+from n4a_store.cli.interrupts import raise_kept_interrupt, wait_for_input
 
 _CHUNK = 1 << 16
 
@@ -19,14 +19,19 @@ def records(*, nul: bool) -> Iterator[str]:
     """
     stream = sys.stdin.buffer
     assert isinstance(stream, io.BufferedIOBase)
+    if stream.isatty():
+        # A terminal gives a line at a time, so nothing waits in the buffer.
+        wait: Callable[[], None] = partial(wait_for_input, stream.fileno())
+    else:
+        wait = raise_kept_interrupt
     if not nul:
-        while line := _wait(stream.readline):
+        while line := _read(stream.readline, wait):
             yield line.removesuffix(b"\n").decode("utf-8", "surrogateescape")
         return
     rest = b""
     # As much as there is: a script that asks one name at a time waits for the answer, and at a
     # terminal one Ctrl-D is the end.
-    while chunk := _wait(partial(stream.read1, _CHUNK)):
+    while chunk := _read(partial(stream.read1, _CHUNK), wait):
         *whole, rest = (rest + chunk).split(b"\0")
         for record in whole:
             yield record.decode("utf-8", "surrogateescape")
@@ -34,6 +39,6 @@ def records(*, nul: bool) -> Iterator[str]:
         yield rest.decode("utf-8", "surrogateescape")
 
 
-def _wait(read: Callable[[], bytes]) -> bytes:
-    raise_kept_interrupt()
+def _read(read: Callable[[], bytes], wait: Callable[[], None]) -> bytes:
+    wait()
     return read()

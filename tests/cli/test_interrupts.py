@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import signal
 import sys
+import threading
 import weakref
 from types import SimpleNamespace
 
 import pytest
 
 from n4a_store.cli.bulk import records
-from n4a_store.cli.interrupts import keep_interrupts, raise_kept_interrupt
+from n4a_store.cli.interrupts import keep_interrupts, raise_kept_interrupt, wait_for_input
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +55,26 @@ def test_other_errors_are_reported_as_ever(capsys: pytest.CaptureFixture[str]) -
     raised_where_nobody_catches(ZeroDivisionError)
     raise_kept_interrupt()
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def send_soon(number: int) -> None:
+    threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), number)).start()
+
+
+def test_a_signal_ends_the_wait_for_a_line() -> None:
+    """Also one that Python only looks at when the wait is over."""
+    master, slave = pty.openpty()
+    before = signal.signal(signal.SIGUSR1, lambda *_: os.write(master, b"typed\n"))
+    try:
+        send_soon(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            wait_for_input(slave)
+        # Another signal does not: there is nothing to read yet when it comes, and then there is.
+        send_soon(signal.SIGUSR1)
+        wait_for_input(slave)
+        assert os.read(slave, 100) == b"typed\n"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        os.close(master)
+        os.close(slave)
+    assert signal.set_wakeup_fd(-1) == -1
