@@ -144,12 +144,11 @@ def add_artifacts_commands(subparsers: SubParsers) -> argparse.ArgumentParser:
         parser.add_argument("--json", action="store_true", help="answer in JSON")
         for flag in command.flags:
             short, meaning = _FLAGS[flag]
-            names = [short, flag] if short else [flag]
-            parser.add_argument(*names, action="store_true", help=meaning)
+            parser.add_argument(*filter(None, (short, flag)), action="store_true", help=meaning)
         for option in command.values:
             short, meaning = _VALUES[option]
-            names = [short, option] if short else [option]
-            parser.add_argument(*names, dest=_PLACE.format(option[2:]), help=meaning)
+            place = _PLACE.format(option[2:])
+            parser.add_argument(*filter(None, (short, option)), dest=place, help=meaning)
         for what, count in command.positional:
             place = _PLACE.format(what)
             parser.add_argument(place, nargs=count, metavar=what, help="what it is about")

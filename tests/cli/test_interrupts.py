@@ -58,7 +58,8 @@ def test_other_errors_are_reported_as_ever(capsys: pytest.CaptureFixture[str]) -
 
 
 def send_soon(number: int) -> None:
-    threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), number)).start()
+    """Send a signal to a thread of its own: the main thread's wait is not cut short by it."""
+    threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), number)).start()
 
 
 def test_a_signal_ends_the_wait_for_a_line() -> None:
@@ -67,8 +68,11 @@ def test_a_signal_ends_the_wait_for_a_line() -> None:
     before = signal.signal(signal.SIGUSR1, lambda *_: os.write(master, b"typed\n"))
     try:
         send_soon(signal.SIGINT)
+        late = threading.Timer(5.0, os.write, (master, b"nothing but this ended the wait\n"))
+        late.start()
         with pytest.raises(KeyboardInterrupt):
-            wait_for_input(slave)
+            wait_for_input(slave)  # and not until that line was typed
+        late.cancel()
         # Another signal does not: there is nothing to read yet when it comes, and then there is.
         send_soon(signal.SIGUSR1)
         wait_for_input(slave)
