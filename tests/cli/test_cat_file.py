@@ -68,6 +68,18 @@ def test_json(cli: Cli, small: SmallStore) -> None:
     assert (tree["kind"], tree["oid"]) == ("tree", small.pipeline)
 
 
+def test_a_batch_in_json_is_one_document(cli: Cli, small: SmallStore) -> None:
+    names = "production\nnowhere\n\n"
+    said = cli("--json", "--store", small.path, "cat-file", "--batch-check", stdin=names).ok().json
+    found, *lost = said["objects"]
+    one = cli("--json", "--store", small.path, "cat-file", "-p", "production").ok().json
+    assert (found["name"], found["status"]) == ("production", "found")
+    assert {key: found[key] for key in ("oid", "kind", "size")}.items() <= one.items()
+    assert lost == [{"name": name, "status": "missing"} for name in ("nowhere", "")]
+    whole = cli("--json", "--store", small.path, "cat-file", "--batch", stdin=names).ok().json
+    assert whole["objects"][0]["content"] == one["content"]
+
+
 def test_an_empty_store(cli: Cli, empty: Path) -> None:
     result = cli("cat-file", "--batch-check", "--batch-all-objects", "--store", empty).ok()
     assert result.out == ""

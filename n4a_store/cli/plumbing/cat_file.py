@@ -47,7 +47,7 @@ def command(
     blob is written as it is; a tree and a run as text.
 
     In batch mode a name that leads nowhere, or could never, gives the line '<name> missing',
-    and the exit code stays 0.
+    and the exit code stays 0. With --json all answers come in one document, when the names end.
     """
     if mode is None:
         raise HintedUsageError("nothing to show", _MODES)
@@ -56,7 +56,10 @@ def command(
             raise HintedUsageError("batch mode reads names from stdin", "leave OBJECT out")
         store = app.store()
         names = _all_names(store) if batch_all_objects else records(nul=nul)
-        _batch(app.out, store, names, content=mode == "batch")
+        if app.json:
+            _batch_json(app, store, names, content=mode == "batch")
+        else:
+            _batch(app.out, store, names, content=mode == "batch")
         return
     if name is None:
         raise HintedUsageError("missing argument 'OBJECT'", "see 'n4a-store cat-file --help'")
@@ -112,6 +115,29 @@ def _batch(out: Output, store: Store, names: Iterable[str], *, content: bool) ->
                     out.raw(b"\n")
             # A script that asks one name at a time waits for the answer.
             out.stdout.flush()
+
+
+def _batch_json(app: App, store: Store, names: Iterable[str], *, content: bool) -> None:
+    from n4a_store.cli.resolve import resolve_entry
+
+    rows: list[dict[str, object]] = []
+    with store.session():
+        for name in names:
+            try:
+                entry = resolve_entry(store, name)
+                info = store.info(entry.oid)
+            except errors.AmbiguousNameError:
+                rows.append({"name": name, "status": "ambiguous"})
+                continue
+            except (errors.NotFoundError, errors.InvalidInputError):
+                rows.append({"name": name, "status": "missing"})
+                continue
+            row: dict[str, object] = {"name": name, "status": "found", "oid": info.oid}
+            row |= {"kind": info.kind, "size": info.size}
+            if content:
+                row["content"] = _json_content(store, entry)
+            rows.append(row)
+    app.out.json("cat-file", {"objects": rows})
 
 
 def _all_names(store: Store) -> Iterator[str]:
