@@ -7,7 +7,7 @@ plain values from the payloads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from n4a_store.artifacts.subject import (
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.packs.id_table import IdTable
 from n4a_store.repo.history import reach
 from n4a_store.repo.store import Store
 
@@ -254,15 +255,22 @@ def _sizes(
     old_store: Store, old: Iterable[ObjectId], new_store: Store, new: Iterable[ObjectId]
 ) -> tuple[int, int, int]:
     """Stored bytes of what both sides reach, of what only the old and only the new one does."""
-    before, after = _closure(old_store, old), _closure(new_store, new)
-    shared = before.keys() & after.keys()
-    return (
-        sum(after[oid] for oid in shared),
-        sum(size for oid, size in before.items() if oid not in shared),
-        sum(size for oid, size in after.items() if oid not in shared),
-    )
+    before = IdTable()
+    shared = only_old = only_new = 0
+    for oid, size in _closure(old_store, old):
+        before[oid] = size
+        only_old += size
+    for oid, size in _closure(new_store, new):
+        held = before.get(oid)
+        if held is None:
+            only_new += size
+        else:
+            shared += size
+            only_old -= held
+    return shared, only_old, only_new
 
 
-def _closure(store: Store, trees: Iterable[ObjectId]) -> dict[ObjectId, int]:
-    roots = [TreeEntry(Kind.TREE, tree) for tree in trees]
-    return {found.oid: store.info(found.oid).stored_size for found in reach(store, roots)}
+def _closure(store: Store, trees: Iterable[ObjectId]) -> Iterator[tuple[bytes, int]]:
+    """All that the trees reach, each once, with its stored bytes."""
+    for found in reach(store, [TreeEntry(Kind.TREE, tree) for tree in trees]):
+        yield found.oid.raw, store.info(found.oid).stored_size

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PAYLOAD, RECORD, StoredArtifact
 from n4a_store.errors import StoreError
 from n4a_store.objects.model import TreeEntry
-from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.objects.oid import Kind, ObjectId, split_ids
+from n4a_store.packs.id_table import IdTable
 from n4a_store.repo.reachability import Garbage, preview
 from n4a_store.repo.store import Store
 
@@ -69,24 +70,27 @@ def find_orphans(
     with store.session():
         found = preview(store, expire_now=expire_now, progress=progress)
         unreachable, undoable = found.totals()
-        sizes: dict[bytes, int] = {}
-        trees: dict[bytes, bool] = {}
+        sizes, undoable_trees, trees = IdTable(), IdTable(), bytearray()
         for oid, kind, stored, kept in found.orphans():
-            sizes[oid] = stored
             if kind == Kind.TREE:
-                trees[oid] = trees.get(oid, False) or kept
+                if oid not in sizes:
+                    trees += oid
+                if kept:
+                    undoable_trees.add(oid)
+            sizes[oid] = stored
         names = _names_in_reflog(store) if trees else {}
         orphans = [
             orphan
-            for oid, kept in trees.items()
-            if (orphan := _orphan(store, ObjectId(oid), kept, sizes, names)) is not None
+            for oid in split_ids(trees)
+            if (orphan := _orphan(store, ObjectId(oid), oid in undoable_trees, sizes, names))
+            is not None
         ]
     orphans.sort(key=lambda orphan: (-orphan.stored_bytes, orphan.tree))
     return OrphanReport(tuple(orphans), unreachable, undoable)
 
 
 def _orphan(
-    store: Store, tree: ObjectId, kept: bool, sizes: dict[bytes, int], names: dict[ObjectId, str]
+    store: Store, tree: ObjectId, kept: bool, sizes: IdTable, names: dict[ObjectId, str]
 ) -> Orphan | None:
     entries = store.node(tree).entries
     if RECORD not in entries or PAYLOAD not in entries:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from blake3 import blake3
 
 from n4a_store.errors import InvalidInputError
 
-__all__ = ["OID_BYTES", "BytesLike", "Kind", "ObjectId", "hash_object", "raw_hash"]
+__all__ = ["OID_BYTES", "BytesLike", "Kind", "ObjectId", "hash_object", "raw_hash", "split_ids"]
 
 BytesLike = bytes | bytearray | memoryview
 
@@ -100,6 +101,12 @@ def raw_hash(kind: int, payload: BytesLike) -> bytes:
     hasher = _SEEDS[kind].copy()
     hasher.update(payload)
     return hasher.digest()
+
+
+def split_ids(packed: BytesLike) -> Iterator[bytes]:
+    """The id bytes that stand one after the other in ``packed``."""
+    for at in range(0, len(packed), OID_BYTES):
+        yield bytes(packed[at : at + OID_BYTES])
 
 
 def hash_object(kind: Kind, payload: BytesLike) -> ObjectId:

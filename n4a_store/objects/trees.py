@@ -12,7 +12,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from operator import itemgetter
+from typing import Any, TypeVar
 
 import msgpack
 from blake3 import blake3
@@ -33,6 +34,7 @@ from n4a_store.objects.oid import BytesLike, Kind, ObjectId, raw_hash
 __all__ = [
     "FANOUT_LIMIT",
     "TreeNode",
+    "check_node",
     "decode_node",
     "empty_tree_id",
     "encode_tree",
@@ -54,6 +56,7 @@ _SHARD_KEYS = ({"depth", "entries", "total"}, {"depth", "entries", "total", "att
 Child = TypeVar("Child")
 _DIGITS = frozenset("0123456789abcdef")
 _KINDS = frozenset(int(kind) for kind in Kind)
+_FIRST = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,35 +270,64 @@ def decode_node(data: BytesLike) -> TreeNode:
     Raises:
         CorruptionError: ``data`` is not the encoding of a tree node.
     """
+    value = _checked_node(data)
+    entries = {name: unpack_entry(packed) for name, packed in value["entries"].items()}
+    return TreeNode(
+        entries, value.get("total", len(entries)), value.get("attrs", {}), value.get("depth")
+    )
+
+
+def check_node(data: BytesLike) -> None:
+    """Refuse what :func:`decode_node` refuses, in half the time.
+
+    Raises:
+        CorruptionError: ``data`` is not the encoding of a tree node.
+    """
+    _checked_node(data)
+
+
+def _checked_node(data: BytesLike) -> dict[str, Any]:
+    """The fields of a tree node, sound in themselves; the entries are still packed."""
     value = decode_value(data)
     if type(value) is not dict or type(value.get("entries")) is not dict:
         raise CorruptionError("not a tree object: wrong fields")
-    entries = {name: unpack_entry(packed) for name, packed in value["entries"].items()}
+    entries = value["entries"]
+    kinds = _entry_kinds(entries)
     attrs = value.get("attrs", {})
     if type(attrs) is not dict or ("attrs" in value and not attrs):
         raise CorruptionError("not a tree object: bad attributes")
-    keys = set(value)
-    if keys in _PLAIN_KEYS:
+    if value.keys() in _PLAIN_KEYS:
         _check_plain(entries)
-        return TreeNode(entries, len(entries), attrs)
-    if keys not in _SHARD_KEYS:
+        return value
+    if value.keys() not in _SHARD_KEYS:
         raise CorruptionError("not a tree object: wrong fields")
     depth, total = value["depth"], value["total"]
     if type(depth) is not int or not 0 <= depth < MAX_SHARD_DEPTH:
         raise CorruptionError("not a tree object: bad shard depth")
     if type(total) is not int or total <= FANOUT_LIMIT:
         raise CorruptionError("not a tree object: a shard node of too few entries")
-    for digit, entry in entries.items():
-        if digit not in _DIGITS or entry.kind is not Kind.TREE:
-            raise CorruptionError("not a tree object: bad shard")
-    return TreeNode(entries, total, attrs, depth)
+    if not (entries.keys() <= _DIGITS and kinds <= {Kind.TREE}):
+        raise CorruptionError("not a tree object: bad shard")
+    return value
 
 
-def _check_plain(entries: Mapping[str, TreeEntry]) -> None:
-    if len(entries) > FANOUT_LIMIT:
+def _entry_kinds(entries: Mapping[str, Any]) -> set[int]:
+    """The kinds of packed entries, every one of which is sound."""
+    packed = entries.values()
+    if set(map(type, packed)) <= {bytes} and set(map(len, packed)) <= {ENTRY_BYTES}:
+        kinds = set(map(_FIRST, packed))
+        if kinds <= _KINDS:
+            return kinds
+    for one in packed:
+        unpack_entry(one)  # says what is wrong with it
+    raise AssertionError("unreachable")
+
+
+def _check_plain(names: Mapping[str, object]) -> None:
+    if len(names) > FANOUT_LIMIT:
         raise CorruptionError("not a tree object: a large tree that is not sharded")
     try:
-        for name in entries:
+        for name in names:
             check_entry_name(name)
     except InvalidInputError as error:
         raise CorruptionError(f"not a tree object: {error}") from error

@@ -14,7 +14,8 @@ from n4a_store.objects.oid import BytesLike
 from n4a_store.packs.compression import DEFAULT_LEVEL, compress
 from n4a_store.packs.entry import Codec, encode_header
 from n4a_store.packs.format import ALIGNMENT, HEADER, Footer
-from n4a_store.packs.index import encode_index, fanout_bits_for
+from n4a_store.packs.id_table import IdTable
+from n4a_store.packs.index import Columns, encode_index, fanout_bits_for
 
 __all__ = ["PackWriter"]
 
@@ -35,15 +36,16 @@ class PackWriter:
         self._hasher = blake3()
         self._buffer = bytearray(HEADER)
         self._flushed = 0
-        self._entries: dict[bytes, tuple[int, int, int]] = {}
+        self._columns = Columns()
+        self._places = IdTable()  # of each object among the columns
         self._sealed = False
         self.raw_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._columns)
 
     def __contains__(self, oid: bytes) -> bool:
-        return oid in self._entries
+        return oid in self._places
 
     @property
     def size(self) -> int:
@@ -57,7 +59,7 @@ class PackWriter:
 
     def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
         """Append an object whose id is ``oid``, unless the pack holds it already."""
-        if oid not in self._entries:
+        if oid not in self._places:
             codec, stored_item_size, stored = compress(data, item_size, self._level)
             self.add_stored(oid, kind, codec, stored_item_size, stored, len(data))
 
@@ -76,10 +78,10 @@ class PackWriter:
         Args:
             base: Of a delta, the object that it was made against, which is in this pack.
         """
-        entries = self._entries
-        if oid in entries:
+        places = self._places
+        if oid in places:
             return
-        if base is not None and base not in entries:
+        if base is not None and base not in places:
             raise ValueError(f"the base {base.hex()[:12]} of a delta must be in its pack")
         buffer = self._buffer
         offset = self._flushed + len(buffer)
@@ -93,7 +95,8 @@ class PackWriter:
         else:
             self.flush()
             self._emit(stored)
-        entries[oid] = (offset, len(header) + length, kind)
+        places[oid] = len(self._columns)
+        self._columns.append(oid, offset, len(header) + length, kind)
         self.raw_bytes += raw_length
 
     def _append(self, data: BytesLike) -> None:
@@ -126,13 +129,13 @@ class PackWriter:
 
     def locate(self, oid: bytes) -> tuple[int, int] | None:
         """Where the entry of ``oid`` begins and how long it is, or None."""
-        found = self._entries.get(oid)
-        return None if found is None else found[:2]
+        at = self._places.get(oid)
+        return None if at is None else (self._columns.offsets[at], self._columns.lengths[at])
 
     def kind_of(self, oid: bytes) -> int | None:
         """The kind of ``oid``, or None when it is not in this pack."""
-        found = self._entries.get(oid)
-        return None if found is None else found[2]
+        at = self._places.get(oid)
+        return None if at is None else self._columns.kinds[at]
 
     def seal(self) -> Footer:
         """Write index and footer; nothing can be added afterwards."""
@@ -141,17 +144,14 @@ class PackWriter:
         self._sealed = True
         self._append(bytes(-self.size % ALIGNMENT))
         index_offset = self.size
-        records = sorted(
-            (oid, offset, length, kind) for oid, (offset, length, kind) in self._entries.items()
-        )
-        index = encode_index(records)
+        index = encode_index(self._columns)
         self._append(index)
         footer = Footer(
-            objects=len(records),
+            objects=len(self._columns),
             index_offset=index_offset,
             index_length=len(index),
             raw_bytes=self.raw_bytes,
-            fanout_bits=fanout_bits_for(len(records)),
+            fanout_bits=fanout_bits_for(len(self._columns)),
             index_hash=blake3(index).digest(),
         )
         self._append(footer.encode_head())

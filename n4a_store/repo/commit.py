@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from n4a_store.errors import ConflictError, InvalidInputError, StoreError
 from n4a_store.objects.model import TreeEntry
-from n4a_store.objects.oid import Kind, ObjectId, raw_hash
-from n4a_store.objects.trees import encode_tree
+from n4a_store.objects.oid import Kind, ObjectId, raw_hash, split_ids
+from n4a_store.objects.trees import FANOUT_LIMIT, encode_tree
+from n4a_store.packs.id_table import IdTable
 from n4a_store.refs.refs import RefChange, apply
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.storage.catalog_access import CatalogWriter
@@ -39,7 +41,7 @@ class CommitPlan:
         generation: What the writer's lease pins.
         changes: Refs to be changed.
         pins: Pins to be set, or removed (None).
-        relied: Objects found in packs of others, by pack.
+        relied: Objects found in packs of others, by pack: their ids one after the other.
         adopted: Refs from which something was reached, with the roots they held then.
         held_for: The run lock that this commit's own packs are held for, or empty.
         adopts_held: Packs of workers that become live with this commit.
@@ -52,7 +54,7 @@ class CommitPlan:
     generation: int = 0
     changes: dict[str, RefChange] = field(default_factory=dict)
     pins: dict[str, TreeEntry | None] = field(default_factory=dict)
-    relied: dict[str, set[bytes]] = field(default_factory=dict)
+    relied: dict[str, bytearray] = field(default_factory=dict)
     adopted: dict[str, bytes] = field(default_factory=dict)
     held_for: str = ""
     adopts_held: set[str] = field(default_factory=set)
@@ -98,25 +100,24 @@ class CommitResult:
         return cls(op, commit_id, tuple(row.id for row in rows), objects, stored, reused)
 
 
-def publish_packs(
-    plan: CommitPlan, packs: PackBuilder, known: Mapping[bytes, int]
-) -> list[PackRow]:
+def publish_packs(plan: CommitPlan, packs: PackBuilder, known: IdTable) -> list[PackRow]:
     """Give a transaction's packs their final place; the rows to be committed.
 
     A worker's commit moves no ref: until its run adopts the pack, the pack itself is the root. So
-    what the worker found in packs of others is listed in a tree of its own, which makes it
-    reachable; after the adoption nothing names that tree, and gc drops it.
+    what the worker found in packs of others is listed in trees of its own, which make it
+    reachable; after the adoption nothing names these trees, and gc drops them.
     """
-    relied = {oid for oids in plan.relied.values() for oid in oids}
-    if plan.held_for and relied:
+    if plan.held_for and plan.relied:
 
         def put(data: bytes) -> ObjectId:
             oid = raw_hash(Kind.TREE, data)
             packs.add(oid, Kind.TREE, data)  # even if another pack has it: this one must hold it
             return ObjectId(oid)
 
-        listed = {oid.hex(): TreeEntry(Kind(known[oid]), ObjectId(oid)) for oid in relied}
-        encode_tree(listed, {}, put)
+        relied = chain.from_iterable(map(split_ids, plan.relied.values()))
+        while some := list(islice(relied, FANOUT_LIMIT)):
+            listed = {oid.hex(): TreeEntry(Kind(known[oid]), ObjectId(oid)) for oid in some}
+            encode_tree(listed, {}, put)
     return packs.publish()
 
 
@@ -209,12 +210,12 @@ def _still_holds(writer: CatalogWriter, ref: str, root: bytes) -> bool:
     return row is not None and row.oid == root
 
 
-def _stand_elsewhere(store: Store, writer: CatalogWriter, oids: set[bytes]) -> bool:
+def _stand_elsewhere(store: Store, writer: CatalogWriter, oids: bytearray) -> bool:
     """Whether a compaction moved all of ``oids`` to packs that are live now."""
     rows = writer.packs((PackState.LIVE,))
     live = {row.id for row in rows}
     store.odb.add(rows)
-    return all(store.odb.find(oid, live) is not None for oid in oids)
+    return all(store.odb.find(oid, live) is not None for oid in split_ids(oids))
 
 
 def _check_undo(writer: CatalogWriter, plan: CommitPlan) -> None:

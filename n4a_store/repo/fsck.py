@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 from n4a_store.errors import CorruptionError, InvalidInputError, StoreError
 from n4a_store.objects.codec import decode_run
 from n4a_store.objects.oid import Kind
-from n4a_store.objects.trees import decode_node
+from n4a_store.objects.trees import check_node
 from n4a_store.packs.reader import PackReader
+from n4a_store.packs.sweep import read_all
 from n4a_store.repo import way_on
 from n4a_store.repo.hurt import find_hurt
 from n4a_store.repo.mark import Marker
@@ -256,21 +257,22 @@ def _check_pack(store: Store, row: PackRow, problems: list[Problem]) -> PackRead
 def _check_bytes(pack_id: str, reader: PackReader) -> Iterator[Problem]:
     """Every byte of a pack, then, whatever came of it, every object in it."""
     damaged = False
-    for position in range(len(reader)):
-        oid = reader.index.oid_at(position).hex()
-        try:
-            kind, data = reader.read_at(position)
-        except CorruptionError as error:
+    for position, kind, data in read_all(reader):
+        if isinstance(data, CorruptionError):
             damaged = True
+            oid = reader.index.oid_at(position).hex()
             hint = way_on.for_damaged_object(pack_id)
-            yield Problem(Severity.ERROR, "object-damaged", oid, str(error), hint=hint)
+            yield Problem(Severity.ERROR, "object-damaged", oid, str(data), hint=hint)
+            continue
+        if kind == Kind.BLOB:
             continue
         try:
             if kind == Kind.TREE:
-                decode_node(data)
-            elif kind == Kind.RUN:
+                check_node(data)
+            else:
                 decode_run(data)
         except CorruptionError as error:
+            oid = reader.index.oid_at(position).hex()
             yield Problem(
                 Severity.ERROR,
                 "object-not-canonical",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from n4a_store.objects.html import facts_html
 from n4a_store.objects.model import Run, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.packs.id_table import IdTable
 from n4a_store.repo.store import Store
 
 __all__ = ["RUN_REFS", "ReachedObject", "RunEntry", "list_runs", "reach", "runs_back_from"]
@@ -107,16 +108,16 @@ def reach(
         ObjectNotFoundError: Something is missing.
         CorruptionError: A tree or run is damaged. Blobs are not read.
     """
-    seen: set[bytes] = set() if without is None else {without.raw}
+    seen = IdTable()
+    if without is not None:
+        seen.add(without.raw)
     stack = [ReachedObject(root.oid, root.kind, "") for root in reversed(list(roots))]
     with store.session():
         while stack:
             at = stack.pop()
-            if at.oid.raw in seen:
-                continue
-            seen.add(at.oid.raw)
-            yield at
-            stack.extend(reversed(list(_children(store, at))))
+            if seen.add(at.oid.raw):
+                yield at
+                stack.extend(reversed(list(_children(store, at))))
 
 
 def _children(store: Store, at: ReachedObject) -> Iterator[ReachedObject]:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import Kind
 from n4a_store.objects.trees import named_children
+from n4a_store.packs.id_table import IdTable
 from n4a_store.repo.mark import Marker
 from n4a_store.repo.roots import Root
 
@@ -36,7 +37,9 @@ class _Walk:
     def __init__(self, marker: Marker, damaged: frozenset[bytes]) -> None:
         self._marker = marker
         self._damaged = damaged
-        self._leads: dict[bytes, bool] = dict.fromkeys(damaged, True)
+        self._leads = IdTable()  # 1 for what leads to damage, 0 for trees that do not
+        for oid in damaged:
+            self._leads[oid] = 1
 
     def _children(self, kind: int, oid: bytes) -> list[tuple[str, int, bytes]]:
         """Name, kind and id of each child; none of a blob, or of what cannot be read."""
@@ -57,22 +60,18 @@ class _Walk:
         while stack:
             at_kind, at, done = stack.pop()
             if done:
-                self._leads[at] = any(
-                    self._leads.get(child, False) for _, _, child in self._children(at_kind, at)
-                )
+                children = self._children(at_kind, at)
+                self._leads[at] = any(self._leads.get(child) for _, _, child in children)
                 continue
-            if at in self._leads:
-                continue
-            if at_kind == Kind.BLOB:
-                self._leads[at] = False
+            if at_kind == Kind.BLOB or at in self._leads:
                 continue
             stack.append((at_kind, at, True))
             stack.extend(
                 (child_kind, child, False)
                 for _, child_kind, child in self._children(at_kind, at)
-                if child not in self._leads
+                if child_kind != Kind.BLOB and child not in self._leads
             )
-        return self._leads[oid]
+        return bool(self._leads.get(oid))
 
     def spell(self, kind: int, oid: bytes, name: str, found: dict[bytes, set[str]]) -> None:
         """Write down the paths from a root to the damage below it."""
@@ -84,6 +83,6 @@ class _Walk:
                     found[at].add(f"{name}:{path}" if path else name)
                 continue
             for child_name, child_kind, child in self._children(at_kind, at):
-                if self._leads.get(child, False):
+                if self._leads.get(child):
                     below = "/".join(part for part in (path, child_name) if part)
                     stack.append((child_kind, child, below))

@@ -1,9 +1,10 @@
-"""Marking: which objects can be reached from given roots, at a byte an object.
+"""Marking: which objects can be reached from given roots, at two bytes an object.
 
-Marks are one numpy byte array a pack, beside the pack's own mapped index; no Python set of ids is
-ever built. The walk goes tree by tree, gathers the children of many trees, and looks them up in
-one ``searchsorted`` a pack. Packs with few objects share one merged table, so that ten thousand
-packs of a long training cost no ten thousand searches a batch.
+Marks and kinds are one numpy array each over all packs, in which every object has a place: where
+its pack begins, and its position in that pack's own mapped index. No Python set of ids is ever
+built. The walk goes tree by tree, gathers the children of many trees, and looks them up in one
+``searchsorted`` a pack. Packs with few objects share one merged table, so that ten thousand packs
+of a long training cost no ten thousand searches a batch.
 
 An object that stands in several packs is marked in one of them: the first in the order in which
 the packs were given.
@@ -11,6 +12,8 @@ the packs were given.
 
 from __future__ import annotations
 
+import copy
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +36,7 @@ _BLOB = int(Kind.BLOB)
 Bytes2D = NDArray[np.uint8]
 Keys = NDArray[np.uint64]
 Words = NDArray[np.uint64]
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +55,16 @@ class Missing:
 
 
 class _Pack:
-    """One pack's index as numpy views over its mapping, and its marks."""
+    """One pack's index as numpy views over its mapping, and the place of its first object."""
 
-    __slots__ = ("keys", "kinds", "marks", "pack_id", "reader", "tails")
+    __slots__ = ("keys", "reader", "start", "tails")
 
-    def __init__(self, pack_id: str, reader: PackReader) -> None:
-        self.pack_id = pack_id
+    def __init__(self, reader: PackReader, start: int) -> None:
         self.reader = reader
+        self.start = start
         index = reader.index
         self.keys: Keys = np.frombuffer(index.key_bytes, dtype="<u8")
         self.tails: Words = np.frombuffer(index.tail_bytes, dtype="<u8").reshape(-1, 3)
-        self.kinds: NDArray[np.uint8] = np.frombuffer(index.kinds, dtype=np.uint8)
-        self.marks: NDArray[np.bool_] = np.zeros(len(self.keys), dtype=np.bool_)
-
-    def copy(self) -> _Pack:
-        """The same pack, with marks of its own."""
-        other = _Pack(self.pack_id, self.reader)
-        other.marks = self.marks.copy()
-        return other
 
 
 def _split(oids: Bytes2D) -> tuple[Keys, Words]:
@@ -86,36 +82,48 @@ class Marker:
 
     def __init__(self, packs: Iterable[tuple[str, PackReader]]) -> None:
         self._packs: list[_Pack] = []
+        self._starts: list[int] = []
         self._known: dict[str, int] = {}
         self._large: list[int] = []
+        self._marks: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+        self._kinds: NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)
+        # The objects of all small packs, sorted: first 8 bytes, the others, and the place.
         self._keys: Keys = np.zeros(0, dtype="<u8")
-        self._where: NDArray[np.uint32] = np.zeros((0, 2), dtype=np.uint32)
+        self._tails: Words = np.zeros((0, 3), dtype="<u8")
+        self._places: Places = np.zeros(0, dtype=np.int64)
         self.missing: list[Missing] = []
         self.add_packs(packs)
 
     def add_packs(self, packs: Iterable[tuple[str, PackReader]]) -> None:
         """Learn of more packs."""
-        keys, where = [self._keys], [self._where]
+        keys, tails, places, kinds = [self._keys], [self._tails], [self._places], [self._kinds]
+        start = len(self._marks)
         for pack_id, reader in packs:
             if pack_id in self._known:
                 continue
             number = len(self._packs)
             self._known[pack_id] = number
-            pack = _Pack(pack_id, reader)
+            pack = _Pack(reader, start)
             self._packs.append(pack)
-            if len(pack.keys) >= _LARGE_PACK:
+            self._starts.append(start)
+            kinds.append(np.frombuffer(reader.index.kinds, dtype=np.uint8))
+            if len(reader) >= _LARGE_PACK:
                 self._large.append(number)
-                continue
-            places = np.empty((len(pack.keys), 2), dtype=np.uint32)
-            places[:, 0] = number
-            places[:, 1] = np.arange(len(pack.keys))
-            keys.append(pack.keys)
-            where.append(places)
+            else:
+                keys.append(pack.keys)
+                tails.append(pack.tails)
+                places.append(np.arange(start, start + len(reader)))
+            start += len(reader)
+        self._kinds = np.concatenate(kinds)
+        grown = np.zeros(start, dtype=np.bool_)
+        grown[: len(self._marks)] = self._marks
+        self._marks = grown
         if len(keys) > 1:
             merged = np.concatenate(keys)
             order = np.argsort(merged, kind="stable")
             self._keys = merged[order]
-            self._where = np.concatenate(where)[order]
+            self._tails = np.concatenate(tails)[order]
+            self._places = np.concatenate(places)[order]
 
     def __contains__(self, pack_id: object) -> bool:
         return pack_id in self._known
@@ -126,8 +134,9 @@ class Marker:
         return list(self._known)
 
     def marks(self, pack_id: str) -> NDArray[np.bool_]:
-        """The marks of a pack, by position in its index."""
-        return self._packs[self._known[pack_id]].marks
+        """The marks of a pack, by position in its index; to be asked for again after more packs."""
+        pack = self._packs[self._known[pack_id]]
+        return self._marks[pack.start : pack.start + len(pack.reader)]
 
     def reader(self, pack_id: str) -> PackReader:
         """The reader of a pack."""
@@ -136,28 +145,27 @@ class Marker:
     @property
     def marked(self) -> int:
         """How many objects are marked."""
-        return sum(int(np.count_nonzero(pack.marks)) for pack in self._packs)
+        return int(np.count_nonzero(self._marks))
 
     def marked_too(self) -> Marker:
         """Another marker over the same packs, with the same marks, to be marked further."""
-        other = Marker(())
-        other._packs = [pack.copy() for pack in self._packs]
+        other = copy.copy(self)
+        other._packs, other._starts = list(self._packs), list(self._starts)
         other._known, other._large = dict(self._known), list(self._large)
-        other._keys, other._where = self._keys, self._where
+        other._marks = self._marks.copy()
         other.missing = list(self.missing)
         return other
 
     def unmark_all(self) -> None:
         """Begin again, with the same packs."""
-        for pack in self._packs:
-            pack.marks[:] = False
+        self._marks[:] = False
         self.missing.clear()
 
     def is_marked(self, oid: bytes) -> bool:
         """Whether an object is marked in any pack."""
         for pack in self._packs:
             position = pack.reader.find(oid)
-            if position >= 0 and pack.marks[position]:
+            if position >= 0 and self._marks[pack.start + position]:
                 return True
         return False
 
@@ -166,12 +174,9 @@ class Marker:
         if not oids:
             return set()
         packed: Bytes2D = np.frombuffer(b"".join(oids), dtype=np.uint8).reshape(-1, OID_BYTES)
-        numbers, positions = self._find_many(packed)
-        found: set[int] = set()
-        for number in np.unique(numbers[numbers >= 0]).tolist():
-            chosen = np.flatnonzero(numbers == number)
-            found.update(chosen[self._packs[number].marks[positions[chosen]]].tolist())
-        return found
+        found = self._find_many(packed)
+        there = np.flatnonzero(found >= 0)
+        return set(there[self._marks[found[there]]].tolist())
 
     def locate(self, oid: bytes) -> tuple[PackReader, int] | None:
         """The first pack that has an object, and its position there."""
@@ -200,7 +205,7 @@ class Marker:
             How many objects became marked.
         """
         self._count = 0
-        stack: list[tuple[int, int]] = []
+        stack: list[int] = []
         for chunk in _chunks(roots, _BATCH_CHILDREN):
             packed = b"".join(bytes((kind,)) + oid for kind, oid in chunk)
             self._mark_children(packed, [None], [len(chunk)], stack)
@@ -210,8 +215,7 @@ class Marker:
             counts: list[int] = []
             total = 0
             while stack and total < _BATCH_CHILDREN and len(parents) < _BATCH_TREES:
-                number, position = stack.pop()
-                oid, children = self._children(number, position)
+                oid, children = self._children(stack.pop())
                 if children:
                     packed_children.append(children)
                     parents.append(oid)
@@ -223,9 +227,13 @@ class Marker:
                 progress(self._count)
         return self._count
 
-    def _children(self, number: int, position: int) -> tuple[bytes, bytes]:
+    def _reader_at(self, place: int) -> tuple[PackReader, int]:
+        pack = self._packs[bisect_right(self._starts, place) - 1]
+        return pack.reader, place - pack.start
+
+    def _children(self, place: int) -> tuple[bytes, bytes]:
         """The children of a tree or run, packed as in a tree: 33 bytes each."""
-        reader = self._packs[number].reader
+        reader, position = self._reader_at(place)
         oid = reader.index.oid_at(position)
         try:
             kind, data = reader.read_at(position)
@@ -239,44 +247,38 @@ class Marker:
         packed: bytes,
         parents: Sequence[bytes | None],
         counts: Sequence[int],
-        stack: list[tuple[int, int]],
+        stack: list[int],
     ) -> None:
         rows: Bytes2D = np.frombuffer(packed, dtype=np.uint8).reshape(-1, _ENTRY_BYTES)
         kinds, oids = rows[:, 0], np.ascontiguousarray(rows[:, 1:])
-        numbers, positions = self._find_many(oids)
-        lost = np.flatnonzero(numbers < 0)
+        found = self._find_many(oids)
+        lost = np.flatnonzero(found < 0)
         if len(lost):
             owner = np.repeat(np.arange(len(counts)), counts)
             for at in lost.tolist():
                 parent = parents[int(owner[at])]
                 self.missing.append(Missing(oids[at].tobytes(), parent, "missing"))
-        for number in np.flatnonzero(np.bincount(numbers[numbers >= 0])).tolist():
-            pack = self._packs[number]
-            chosen = numbers == number
-            at = positions[chosen]
-            said = kinds[chosen]
-            wrong = pack.kinds[at] != said
-            if wrong.any():
-                for position in np.unique(at[wrong]).tolist():
-                    oid = pack.reader.index.oid_at(position)
-                    self.missing.append(Missing(oid, None, "of another kind than its parent says"))
-            fresh = at[~pack.marks[at]]
-            before = np.count_nonzero(pack.marks)
-            pack.marks[fresh] = True
-            self._count += int(np.count_nonzero(pack.marks) - before)
-            inner = np.unique(fresh[pack.kinds[fresh] != _BLOB])
-            stack.extend((number, position) for position in inner.tolist())
+            kinds, found = kinds[found >= 0], found[found >= 0]
+        wrong = self._kinds[found] != kinds
+        if wrong.any():
+            for place in np.unique(found[wrong]).tolist():
+                reader, position = self._reader_at(place)
+                oid = reader.index.oid_at(position)
+                self.missing.append(Missing(oid, None, "of another kind than its parent says"))
+        fresh = np.unique(found[~self._marks[found]])
+        self._marks[fresh] = True
+        self._count += len(fresh)
+        stack.extend(fresh[self._kinds[fresh] != _BLOB].tolist())
 
-    def _find_many(self, oids: Bytes2D) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where each of ``oids`` stands: pack number and position, -1 where nowhere."""
+    def _find_many(self, oids: Bytes2D) -> Places:
+        """The place of each of ``oids``, -1 for one that stands nowhere."""
         keys, tails = _split(oids)
-        numbers = np.full(len(keys), -1, dtype=np.int64)
-        positions = np.full(len(keys), -1, dtype=np.int64)
-        self._find_in_table(keys, tails, numbers, positions)
+        found: Places = np.full(len(keys), -1, dtype=np.int64)
+        self._find_in_table(keys, tails, found)
         # Sorted questions walk through an index once instead of jumping about in it.
         order = np.argsort(keys)
         for number in self._large:
-            order = order[numbers[order] < 0]
+            order = order[found[order] < 0]
             if not len(order):
                 break
             pack = self._packs[number]
@@ -285,22 +287,15 @@ class Marker:
             same = np.flatnonzero(pack.keys[at] == keys[order])
             rows, at = order[same], at[same]
             exact = (pack.tails[at] == tails[rows]).all(axis=1)
-            numbers[rows[exact]] = number
-            positions[rows[exact]] = at[exact]
+            found[rows[exact]] = pack.start + at[exact]
             # Ids that share their first 8 bytes stand side by side: rare, so one by one.
             for row in rows[~exact].tolist():
                 position = pack.reader.find(oids[row].tobytes())
                 if position >= 0:
-                    numbers[row], positions[row] = number, position
-        return numbers, positions
+                    found[row] = pack.start + position
+        return found
 
-    def _find_in_table(
-        self,
-        keys: Keys,
-        tails: Words,
-        numbers: NDArray[np.int64],
-        positions: NDArray[np.int64],
-    ) -> None:
+    def _find_in_table(self, keys: Keys, tails: Words, found: Places) -> None:
         if not len(self._keys):
             return
         low = np.searchsorted(self._keys, keys, side="left")
@@ -308,16 +303,12 @@ class Marker:
         step = 0
         while True:
             # Equal keys: copies of one object in several packs, or a shared prefix.
-            todo = np.flatnonzero((numbers < 0) & (low + step < high))
+            todo = np.flatnonzero((found < 0) & (low + step < high))
             if not len(todo):
                 return
-            places = self._where[low[todo] + step]
-            for number in np.unique(places[:, 0]).tolist():
-                chosen = places[:, 0] == number
-                rows, at = todo[chosen], places[chosen, 1]
-                exact = (self._packs[number].tails[at] == tails[rows]).all(axis=1)
-                numbers[rows[exact]] = number
-                positions[rows[exact]] = at[exact]
+            at = low[todo] + step
+            exact = (self._tails[at] == tails[todo]).all(axis=1)
+            found[todo[exact]] = self._places[at[exact]]
             step += 1
 
 

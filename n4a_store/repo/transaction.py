@@ -43,6 +43,7 @@ from n4a_store.objects.trees import (
     update_tree,
 )
 from n4a_store.odb.kept import KeptNodes
+from n4a_store.packs.id_table import IdTable
 from n4a_store.refs.names import check_name_component, check_ref_name
 from n4a_store.refs.refs import ANY, Expect, RefChange, from_row
 from n4a_store.repo.commit import CommitPlan, CommitResult, publish, publish_packs
@@ -74,7 +75,7 @@ class Transaction(ObjectReader):
     ) -> None:
         self._store = store
         self._plan = CommitPlan(uuid.uuid4().hex, action, message, held_for=hold_for)
-        self._known: dict[bytes, int] = {}
+        self._known = IdTable()  # kinds, by what may be named
         self._nodes = KeptNodes()  # what put_tree has put lately, as it would be read
         self._reused = 0
         self._open = True
@@ -219,7 +220,7 @@ class Transaction(ObjectReader):
         pack_id = self._store.odb.find_pack(oid, self._live)
         if pack_id is None:
             return False
-        self._plan.relied.setdefault(pack_id, set()).add(oid)
+        self._plan.relied.setdefault(pack_id, bytearray()).extend(oid)
         return True
 
     # --- naming objects that exist ------------------------------------------------------------
@@ -242,7 +243,7 @@ class Transaction(ObjectReader):
     def _adopt_closure(self, oid: ObjectId) -> None:
         """Put the whole closure of an object that is only known to be present."""
         waiting = [oid.raw]
-        found: dict[bytes, int] = {}
+        found = IdTable()
         while waiting:
             at = waiting.pop()
             if at in self._known or at in found:
@@ -253,7 +254,7 @@ class Transaction(ObjectReader):
                 self._packs.add(at, kind, data)
             found[at] = kind
             waiting.extend(child for _, child in raw_children(kind, data))
-        self._known.update(found)
+        self._known.absorb(found)  # only now: the half of a closure allows nothing
 
     def adopt_path(self, ref: str, *names: str) -> TreeEntry:
         """Walk from a ref down tree entries and allow what is found, with its closure.

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from n4a_store.objects.model import TreeEntry
+from n4a_store.packs.id_table import IdTable
 from n4a_store.repo.history import reach
 from n4a_store.repo.store import Store
 
 __all__ = ["Usage", "usage", "usage_of"]
 
-_SHARED = ""
+_SHARED = 2**32  # in the place of the number of one group
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,18 @@ def usage_of(store: Store, name: str, entry: TreeEntry) -> Usage:
         CorruptionError: A tree or run is damaged.
     """
     with store.session():
-        sizes = {r.oid.raw: store.info(r.oid).stored_size for r in reach(store, [entry])}
+        sizes = IdTable()
+        objects = size = 0
+        for reached in reach(store, [entry]):
+            sizes[reached.oid.raw] = stored = store.info(reached.oid).stored_size
+            objects, size = objects + 1, size + stored
+        own, own_size = objects, size
         roots = [ref.entry for ref in store.refs()]
-        own = sizes.keys() - {r.oid.raw for r in reach(store, roots, without=entry.oid)}
-    return Usage(name, len(sizes), sum(sizes.values()), len(own), sum(sizes[raw] for raw in own))
+        for reached in reach(store, roots, without=entry.oid):
+            shared = sizes.get(reached.oid.raw)
+            if shared is not None:
+                own, own_size = own - 1, own_size - shared
+    return Usage(name, objects, size, own, own_size)
 
 
 def usage(
@@ -60,25 +69,31 @@ def usage(
         ObjectNotFoundError: Something reachable is missing.
         CorruptionError: A tree or run is damaged.
     """
-    owner: dict[bytes, str] = {}
-    sizes: dict[bytes, int] = {}
-    totals: dict[str, list[int]] = {name: [0, 0] for name in groups}
+    owner, sizes = IdTable(), IdTable()
+    names = list(groups)
+    totals = [[0, 0] for _ in names]
+    own = [[0, 0] for _ in names]
+
+    def count(sums: list[int], sign: int, size: int) -> None:
+        sums[0] += sign
+        sums[1] += sign * size
+
     with store.session():
-        for name, roots in (*groups.items(), (_SHARED, others)):
-            for reached in reach(store, roots):
+        for number, name in enumerate(names):
+            for reached in reach(store, groups[name]):
                 raw = reached.oid.raw
-                known = owner.setdefault(raw, name)
-                if known != name:
-                    owner[raw] = _SHARED
-                if name == _SHARED:
-                    continue
-                if raw not in sizes:
+                first = owner.get(raw)
+                if first is None:
+                    owner[raw] = number
                     sizes[raw] = store.info(reached.oid).stored_size
-                totals[name][0] += 1
-                totals[name][1] += sizes[raw]
-    own: dict[str, list[int]] = {name: [0, 0] for name in groups}
-    for raw, name in owner.items():
-        if name != _SHARED:
-            own[name][0] += 1
-            own[name][1] += sizes[raw]
-    return [Usage(name, *totals[name], *own[name]) for name in groups]
+                    count(own[number], 1, sizes[raw])
+                elif first != _SHARED:
+                    owner[raw] = _SHARED
+                    count(own[first], -1, sizes[raw])
+                count(totals[number], 1, sizes[raw])
+        for reached in reach(store, others):
+            first = owner.get(reached.oid.raw)
+            if first is not None and first != _SHARED:
+                owner[reached.oid.raw] = _SHARED
+                count(own[first], -1, sizes[reached.oid.raw])
+    return [Usage(name, *totals[number], *own[number]) for number, name in enumerate(names)]

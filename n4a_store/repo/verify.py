@@ -10,6 +10,7 @@ from n4a_store.objects.codec import decode_run
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.objects.trees import decode_node
+from n4a_store.packs.id_table import IdTable
 from n4a_store.repo.store import Store
 
 __all__ = ["ClosureReport", "DamagedObject", "verify_closure"]
@@ -52,16 +53,15 @@ def verify_closure(
         roots: By the name that reports call them.
         progress: Called after each object with the bytes read so far.
     """
-    seen: set[bytes] = set()
+    seen = IdTable()
     damage: list[DamagedObject] = []
     objects = size = 0
     with store.session():
         stack = [(entry, name, ":") for name, entry in reversed(list(roots.items()))]
         while stack:
             entry, name, separator = stack.pop()
-            if entry.oid.raw in seen:
+            if not seen.add(entry.oid.raw):
                 continue
-            seen.add(entry.oid.raw)
             try:
                 data = store.view(entry.oid)
                 children = _children(entry.kind, data)

@@ -45,7 +45,7 @@ COLLECTORS = (
         "held-packs-name-only-what-they-hold",
         "a worker's pack does not list what it relied on in packs of others",
         "repo/commit.py",
-        "    if plan.held_for and relied:\n",
+        "    if plan.held_for and plan.relied:\n",
         "    if False:\n",
         HELD,
     ),

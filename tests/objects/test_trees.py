@@ -17,6 +17,7 @@ from n4a_store.objects.oid import Kind, ObjectId, hash_object
 from n4a_store.objects.trees import (
     FANOUT_LIMIT,
     TreeNode,
+    check_node,
     decode_node,
     empty_tree_id,
     encode_tree,
@@ -221,13 +222,16 @@ def shard(**change: Any) -> bytes:
 def test_what_no_tree_encodes_to_is_damage(data: bytes) -> None:
     assert decode_node(plain()).total == 1
     assert decode_node(shard()).total == 2000
-    with pytest.raises(CorruptionError):
-        decode_node(data)
+    check_node(plain())
+    check_node(shard())
+    for check in (decode_node, check_node):
+        with pytest.raises(CorruptionError):
+            check(data)
 
 
 @given(st.binary(max_size=120))
 def test_arbitrary_bytes_are_damage_or_a_tree(data: bytes) -> None:
-    for read in (decode_node, lambda raw: raw_children(Kind.TREE, raw)):
+    for read in (decode_node, check_node, lambda raw: raw_children(Kind.TREE, raw)):
         try:
             read(data)
         except CorruptionError:

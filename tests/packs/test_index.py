@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from n4a_store.errors import CorruptionError
 from n4a_store.packs.index import (
     SMALL_PACK,
+    Columns,
     PackIndex,
     encode_index,
     fanout_bits_for,
@@ -21,8 +22,15 @@ from n4a_store.packs.index import (
 Record = tuple[bytes, int, int, int]
 
 
+def columns_of(records: list[Record]) -> Columns:
+    columns = Columns()
+    for record in records:
+        columns.append(*record)
+    return columns
+
+
 def index_of(records: list[Record]) -> PackIndex:
-    data = encode_index(records)
+    data = encode_index(columns_of(records))
     bits = fanout_bits_for(len(records))
     assert len(data) == index_bytes(len(records), bits)
     return PackIndex(memoryview(data), len(records), bits)
@@ -84,6 +92,17 @@ def test_ids_that_share_their_first_8_bytes_are_told_apart(
     assert [record[0] for record in index.records()] == oids
 
 
+@pytest.mark.parametrize("count", [SMALL_PACK - 1, SMALL_PACK])
+def test_the_order_of_entries_does_not_matter_also_where_heads_are_shared(count: int) -> None:
+    source = random.Random(count)
+    heads = [source.randbytes(8) for _ in range(count // 3)]
+    records = [
+        (heads[n % len(heads)] + source.randbytes(24), n * 64, 64 + n, 1 + n % 3)
+        for n in range(count)
+    ]
+    assert list(index_of(records).records()) == sorted(records)
+
+
 @given(st.integers(0, 8), st.binary(max_size=10), st.booleans(), st.integers(0, 15))
 def test_a_prefix_gives_a_range_that_holds_all_its_ids(
     shared: int, prefix: bytes, odd: bool, nibble: int
@@ -102,7 +121,9 @@ def test_a_prefix_gives_a_range_that_holds_all_its_ids(
 
 
 def test_golden_bytes() -> None:
-    data = encode_index([(bytes([1]) + bytes(31), 8, 60, 1), (bytes([9]) * 32, 68, 70, 2)])
+    data = encode_index(
+        columns_of([(bytes([9]) * 32, 68, 70, 2), (bytes([1]) + bytes(31), 8, 60, 1)])
+    )
     assert data[:1024] == b"".join(
         count.to_bytes(4, "little") for count in [0] + [1] * 8 + [2] * 247
     )
@@ -118,7 +139,7 @@ def test_golden_bytes() -> None:
 
 @pytest.mark.parametrize("change", [-1, 1, 49, -49])
 def test_an_index_of_another_length_is_damage(change: int) -> None:
-    data = encode_index(some(3)) + bytes(49)
+    data = encode_index(columns_of(some(3))) + bytes(49)
     with pytest.raises(CorruptionError):
         PackIndex(memoryview(data)[: index_bytes(3, 8) + change], 3, 8)
 
