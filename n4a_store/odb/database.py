@@ -75,7 +75,8 @@ class ObjectDatabase:
         self._readers: OrderedDict[str, PackReader] = OrderedDict()
         self._table: dict[bytes, str] = {}
         self._in_table: set[str] = set()
-        self._searched: list[str] = []
+        self._waiting: list[str] = []  # packs that may come into the table, the newest last
+        self._passed_over: list[str] = []  # packs that never do: too large, damaged, no room
         self._damaged: dict[str, str] = {}
         self._snapshots: dict[int, set[str]] = {}
         self.kept = KeptBlobs()
@@ -100,7 +101,7 @@ class ObjectDatabase:
                 self._packs[row.id] = row
                 if known is None:
                     fresh.append(row.id)
-            self._searched.extend(sorted(fresh, key=_serial))
+            self._waiting.extend(sorted(fresh, key=_serial))
 
     def hold(self, snapshot: set[str]) -> None:
         """Keep the packs of ``snapshot``, and what is added to it later, until it is let go.
@@ -136,7 +137,17 @@ class ObjectDatabase:
                 # Rebuilt on the next look-up: an object of a dropped pack may stand elsewhere.
                 self._table.clear()
                 self._in_table.clear()
-            self._searched = [name for name in self._packs if name not in self._in_table]
+            self._begin_search()
+
+    def _begin_search(self) -> None:
+        """Whatever is not in the table may come into it: there may be room now."""
+        self._waiting = [name for name in self._packs if name not in self._in_table]
+        self._passed_over = []
+
+    def _untabled(self) -> Iterator[str]:
+        """The packs that are searched one by one, the newest first: training looks at what is new."""
+        yield from reversed(self._waiting)
+        yield from reversed(self._passed_over)
 
     def reader(self, pack_id: str) -> PackReader:
         """The opened pack.
@@ -182,11 +193,11 @@ class ObjectDatabase:
 
         Whoever asks for what was trained last need not wait until a thousand packs are open.
         """
-        if len(self._searched) <= beyond:
+        if len(self._waiting) <= beyond:
             return
         passed_over = []
-        while self._searched and wanted not in self._table:
-            pack_id = self._searched.pop()
+        while self._waiting and wanted not in self._table:
+            pack_id = self._waiting.pop()
             objects = self._packs[pack_id].objects
             if objects > _SMALL_OBJECTS or len(self._table) + objects > _TABLE_OBJECTS:
                 passed_over.append(pack_id)
@@ -199,7 +210,7 @@ class ObjectDatabase:
             for oid in oids:
                 self._table.setdefault(oid, pack_id)
             self._in_table.add(pack_id)
-        self._searched.extend(reversed(passed_over))
+        self._passed_over.extend(reversed(passed_over))
 
     def find_pack(self, oid: bytes, allowed: Container[str]) -> str | None:
         """A pack among ``allowed`` that holds the object; small packs are not even opened.
@@ -211,7 +222,9 @@ class ObjectDatabase:
             self._fill_table(_TABLE_FROM_PACKS_TO_DEDUPE)
             tabled = self._table.get(oid)
             if tabled is None:
-                names = [name for name in reversed(self._searched) if name in allowed]
+                if not (self._waiting or self._passed_over):
+                    return None
+                names = [name for name in self._untabled() if name in allowed]
                 location = self._search(oid, names)
             elif tabled in allowed:
                 return tabled
@@ -227,7 +240,7 @@ class ObjectDatabase:
         """
         with self._mutex:
             tabled = self._table.get(oid)
-            if tabled is None and len(self._searched) > _TABLE_FROM_PACKS:
+            if tabled is None and len(self._waiting) > _TABLE_FROM_PACKS:
                 self._fill_table(_TABLE_FROM_PACKS, oid)
                 tabled = self._table.get(oid)
             if tabled is not None:
@@ -242,7 +255,7 @@ class ObjectDatabase:
                 location = self._search(oid, others)
                 if location is not None:
                     return location
-            names = reversed(self._searched)  # the newest first: training looks at what is new
+            names = self._untabled()
             return self._search(
                 oid, names if allowed is None else (name for name in names if name in allowed)
             )
@@ -326,14 +339,15 @@ class ObjectDatabase:
             self._in_table.clear()
             self._packs.clear()
             self._damaged.clear()
-            self._searched.clear()
+            self._waiting.clear()
+            self._passed_over.clear()
 
     def _forget_threads(self) -> None:
         """In a forked child: a thread that is not here may have been in the middle of a change."""
         self._mutex = threading.RLock()
         self._table = {}
         self._in_table = set()
-        self._searched = list(self._packs)
+        self._begin_search()
 
 
 _databases: weakref.WeakSet[ObjectDatabase] = weakref.WeakSet()

@@ -58,19 +58,20 @@ class IdTable:
     """A mapping from ids (32 bytes) to numbers from 0 to 2^64 - 1; what is set stays.
 
     Args:
-        recent: How many ids the dictionary may hold.
+        most_recent: How many ids the dictionary may hold.
     """
 
-    __slots__ = ("_limit", "_recent", "_runs")
+    __slots__ = ("_limit", "_runs", "recent")
 
-    def __init__(self, recent: int = _RECENT) -> None:
-        self._limit = recent
-        self._recent: dict[bytes, int] = {}
+    def __init__(self, most_recent: int = _RECENT) -> None:
+        self._limit = most_recent
+        self.recent: dict[bytes, int] = {}
+        """What was set last: to be asked directly where each call counts."""
         self._runs: list[_Run] = []
 
     def get(self, oid: bytes) -> int | None:
         """The number of an id, None when it has none."""
-        found = self._recent.get(oid)
+        found = self.recent.get(oid)
         if found is None and self._runs:
             for run in reversed(self._runs):  # what was set again stands in a later one
                 found = run.get(oid)
@@ -85,11 +86,11 @@ class IdTable:
         return found
 
     def __contains__(self, oid: bytes) -> bool:
-        return oid in self._recent or (bool(self._runs) and self.get(oid) is not None)
+        return oid in self.recent or (bool(self._runs) and self.get(oid) is not None)
 
     def __setitem__(self, oid: bytes, value: int) -> None:
-        self._recent[oid] = value
-        if len(self._recent) >= self._limit:
+        self.recent[oid] = value
+        if len(self.recent) >= self._limit:
             self._sort()
 
     def add(self, oid: bytes) -> bool:
@@ -102,17 +103,17 @@ class IdTable:
     def absorb(self, other: IdTable) -> None:
         """Take over what ``other`` has, which has no id of those that stand here."""
         self._runs.extend(other._runs)
-        for oid, value in other._recent.items():
+        for oid, value in other.recent.items():
             self[oid] = value
 
     def _sort(self) -> None:
         """Empty the dictionary into a run, and merge it with those that are not much longer."""
         import numpy as np
 
-        count = len(self._recent)
-        ids = np.frombuffer(b"".join(self._recent), dtype=np.uint8).reshape(count, OID_BYTES)
-        values = np.fromiter(self._recent.values(), np.uint64, count)
-        self._recent.clear()
+        count = len(self.recent)
+        ids = np.frombuffer(b"".join(self.recent), dtype=np.uint8).reshape(count, OID_BYTES)
+        values = np.fromiter(self.recent.values(), np.uint64, count)
+        self.recent.clear()
         while self._runs and len(self._runs[-1]) < 2 * len(values):
             older = self._runs.pop()
             ids = np.concatenate((older.ids, ids))

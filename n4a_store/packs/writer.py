@@ -61,7 +61,7 @@ class PackWriter:
         """Append an object whose id is ``oid``, unless the pack holds it already."""
         if oid not in self._places:
             codec, stored_item_size, stored = compress(data, item_size, self._level)
-            self.add_stored(oid, kind, codec, stored_item_size, stored, len(data))
+            self._write(oid, kind, codec, stored_item_size, stored, len(data))
 
     def add_stored(
         self,
@@ -78,11 +78,22 @@ class PackWriter:
         Args:
             base: Of a delta, the object that it was made against, which is in this pack.
         """
-        places = self._places
-        if oid in places:
+        if oid in self._places:
             return
-        if base is not None and base not in places:
+        if base is not None and base not in self._places:
             raise ValueError(f"the base {base.hex()[:12]} of a delta must be in its pack")
+        self._write(oid, kind, codec, item_size, stored, raw_length, base)
+
+    def _write(
+        self,
+        oid: bytes,
+        kind: int,
+        codec: Codec | int,
+        item_size: int,
+        stored: BytesLike,
+        raw_length: int,
+        base: bytes | None = None,
+    ) -> None:
         buffer = self._buffer
         offset = self._flushed + len(buffer)
         length = len(stored)
@@ -95,8 +106,9 @@ class PackWriter:
         else:
             self.flush()
             self._emit(stored)
-        places[oid] = len(self._columns)
-        self._columns.append(oid, offset, len(header) + length, kind)
+        columns = self._columns
+        self._places[oid] = len(columns.kinds)
+        columns.append(oid, offset, len(header) + length, kind)
         self.raw_bytes += raw_length
 
     def _append(self, data: BytesLike) -> None:

@@ -170,7 +170,13 @@ class Transaction(ObjectReader):
             root = self.node(self._adopted_tree(onto))
             changes = {k: None if one is None else self._allow(one) for k, one in named.items()}
             return update_tree(root, changes, self.node, emit, self._remember)
-        allowed = {name: self._allow(one) for name, one in named.items()}
+        known = self._known.recent.get
+        allowed = {
+            name: one
+            if type(one) is TreeEntry and known(one.oid.raw) == one.kind  # as nearly always
+            else self._allow(one)
+            for name, one in named.items()
+        }
         return encode_tree(allowed, dict(attrs or {}), emit, self._remember)
 
     def _remember(self, oid: ObjectId, node: TreeNode) -> None:
@@ -227,8 +233,6 @@ class Transaction(ObjectReader):
 
     def _allow(self, child: TreeEntry | ObjectId | None) -> TreeEntry:
         """Make sure that ``child`` may be named, its kind included."""
-        if type(child) is TreeEntry and self._known.get(child.oid.raw) == child.kind:
-            return child  # as nearly always
         oid = child.oid if isinstance(child, TreeEntry) else need_id(child)
         known = self._known.get(oid.raw)
         if known is None:

@@ -12,6 +12,7 @@ from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import Kind, raw_hash
 from n4a_store.odb import database
 from n4a_store.odb.database import Location, ObjectDatabase, PackGoneError
+from n4a_store.packs.reader import PackReader
 from n4a_store.packs.writer import PackWriter
 from n4a_store.storage.files import map_file
 from n4a_store.storage.layout import StoreLayout
@@ -64,10 +65,34 @@ def test_a_look_up_agrees_with_a_plain_list(
         if limited is not None:
             assert limited.pack_id in holders & allowed
         assert {location.pack_id for location in odb.find_all(oid)} == holders
+        dedupe = odb.find_pack(oid, allowed)
+        assert (dedupe is None) == (not holders & allowed)
+        assert dedupe is None or dedupe in holders & allowed
     ids = list(odb.iter_ids())
     assert ids == sorted({(blob(n)[0], Kind.BLOB) for numbers in packs for n in numbers})
     for prefix in ("", "0", "a1", "f", ids[0][0].hex()[:7] if ids else "00"):
         assert odb.ids_with_prefix(prefix) == [x for x in ids if x[0].hex().startswith(prefix)]
+
+
+def test_packs_too_large_for_the_table_are_looked_at_for_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_SMALL_OBJECTS", 2)
+    _, odb = build(tmp_path, [[n, 100 + n, 200 + n, 300 + n] for n in range(5)] + [[50], [60]])
+    every = {f"p{at}" for at in range(7)}
+    asked: list[str] = []
+    real = ObjectDatabase.reader
+
+    def note(odb: ObjectDatabase, pack_id: str) -> PackReader:
+        asked.append(pack_id)
+        return real(odb, pack_id)
+
+    monkeypatch.setattr(ObjectDatabase, "reader", note)
+    assert [odb.find_pack(blob(n)[0], every) for n in (3, 50, 201)] == ["p3", "p5", "p1"]
+    assert asked == ["p6", "p5", "p4", "p3", "p2", "p1"], "the newest first, each once"
+    odb.retain(every - {"p5"})
+    assert odb.find_pack(blob(50)[0], every) is None
+    assert odb.find_pack(blob(60)[0], every) == "p6"
 
 
 def test_what_is_new_is_found_without_opening_what_is_old(
