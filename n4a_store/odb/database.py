@@ -145,7 +145,7 @@ class ObjectDatabase:
         self._passed_over = []
 
     def _untabled(self) -> Iterator[str]:
-        """The packs that are searched one by one, the newest first: training looks at what is new."""
+        """Packs that are searched one by one, the newest first: training looks at what is new."""
         yield from reversed(self._waiting)
         yield from reversed(self._passed_over)
 
