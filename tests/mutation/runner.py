@@ -26,7 +26,7 @@ from tests.mutation.mutants import MUTANTS, QUICK, SUITES, Mutant
 __all__ = ["Outcome", "apply", "try_mutants"]
 
 ROOT = Path(__file__).resolve().parents[2]
-_COPIED = ("n4a_store", "tests", "pyproject.toml", "setup.cfg")
+_COPIED = ("n4a_store", "tests", "docs", "pyproject.toml", "setup.cfg")
 _SECONDS = 240
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
