@@ -59,20 +59,32 @@ def render(document: Mapping[str, Any]) -> str:
     """A manifest as YAML; ``yaml.safe_load`` gives it back, bytes as their ``repr``."""
     head = [f"{name}: {_flow(value)}" for name, value in document.items() if name != "items"]
     lines = [*head, "items:" if document["items"] else "items: []"]
+    rule = _RULES.get
     for item in document["items"]:
-        fields = "\n  ".join([f"{name}: {_flow(value)}" for name, value in item.items()])
-        lines.append("- " + fields)
+        # One call a field where there could be two: a fifth of a commit goes into these lines.
+        fields = [f"{name}: {rule(type(value), _inherited)(value)}" for name, value in item.items()]
+        lines.append("- " + "\n  ".join(fields))
     return "\n".join(lines) + "\n"
 
 
 def _flow(value: Any) -> str:
-    rule = _RULES.get(type(value))
-    if rule is not None:
-        return rule(value)
+    return _RULES.get(type(value), _inherited)(value)
+
+
+def _map(value: Mapping[Any, Any]) -> str:
+    return "{" + ", ".join([f"{_text(k)}: {_flow(v)}" for k, v in value.items()]) + "}"
+
+
+def _list(value: Iterable[Any]) -> str:
+    return "[" + ", ".join(map(_flow, value)) + "]"
+
+
+def _inherited(value: Any) -> str:
+    """What has no rule of its own, by what it inherits from."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_text(k)}: {_flow(v)}" for k, v in value.items()) + "}"
+        return _map(value)
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return _list(value)
     for kind in (str, bool, int, float):
         if isinstance(value, kind):
             return _RULES[kind](value)
@@ -114,11 +126,13 @@ def _number(value: float) -> str:
     return mantissa + exponent + rest
 
 
-# What nearly all values are; ``_flow`` looks the others up by what they inherit from.
+# What nearly all values are.
 _RULES: dict[type, Callable[[Any], str]] = {
     str: _text,
     type(None): lambda _: "null",
     bool: lambda value: "true" if value else "false",
     int: str,
     float: _number,
+    dict: _map,
+    list: _list,
 }

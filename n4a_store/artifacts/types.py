@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from n4a_store.artifacts.execution_path import BranchPath, make_branch_path, parse_artifact_id
@@ -345,7 +346,7 @@ class ArtifactRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values: what a manifest's item holds."""
-        data = {name: getattr(self, name) for name in self.__slots__}
+        data = dict(zip(self.__slots__, _fields_of(self), strict=True))
         data["branch_path"] = list(self.branch_path)
         data["artifact_type"] = str(self.artifact_type)
         data["depends_on"] = list(self.depends_on)
@@ -364,6 +365,9 @@ class ArtifactRecord:
         from n4a_store.artifacts.record_fields import check_fields
 
         return cls(**check_fields(data))
+
+
+_fields_of = attrgetter(*ArtifactRecord.__slots__)
 
 
 def export_name(artifact_type: str, class_name: str, content_hash: str, extension: str) -> str:

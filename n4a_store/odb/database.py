@@ -219,17 +219,19 @@ class ObjectDatabase:
         """
         with self._mutex:
             # A writer asks for each object that it puts: a table pays sooner than for a reader.
-            self._fill_table(_TABLE_FROM_PACKS_TO_DEDUPE)
+            if len(self._waiting) > _TABLE_FROM_PACKS_TO_DEDUPE:
+                self._fill_table(_TABLE_FROM_PACKS_TO_DEDUPE)
             tabled = self._table.get(oid)
             if tabled is None:
-                if not (self._waiting or self._passed_over):
-                    return None
-                names = [name for name in self._untabled() if name in allowed]
-                location = self._search(oid, names)
-            elif tabled in allowed:
+                # No generators here: nearly every put of something new comes this way.
+                for names in (self._waiting, self._passed_over):
+                    for name in reversed(names):
+                        if name in allowed and self._search(oid, (name,)) is not None:
+                            return name
+                return None
+            if tabled in allowed:
                 return tabled
-            else:
-                location = self.find(oid, allowed)
+            location = self.find(oid, allowed)
             return None if location is None else location.pack_id
 
     def find(self, oid: bytes, allowed: Container[str] | None = None) -> Location | None:

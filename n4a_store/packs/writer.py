@@ -57,6 +57,10 @@ class PackWriter:
         """How many bytes the sink has been given."""
         return self._flushed
 
+    def reaches(self, objects: int, size: int) -> bool:
+        """Whether it holds so many objects, or has so many bytes."""
+        return len(self._columns.kinds) >= objects or self._flushed + len(self._buffer) >= size
+
     def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
         """Append an object whose id is ``oid``, unless the pack holds it already."""
         if oid not in self._places:

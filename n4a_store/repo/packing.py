@@ -103,7 +103,7 @@ class PackBuilder:
         try:
             writer = self._writer or self._begin()
             writer.add(oid, kind, data, item_size)
-            if len(writer) >= self._most_objects or writer.size >= self._most_bytes:
+            if writer.reaches(self._most_objects, self._most_bytes):
                 self._seal()
         except BaseException:
             self._broken = True
@@ -166,7 +166,7 @@ class PackBuilder:
         )
 
     def _seal_when_full(self, writer: PackWriter) -> None:
-        if len(writer) >= self._most_objects or writer.size >= self._most_bytes:
+        if writer.reaches(self._most_objects, self._most_bytes):
             self._seal()
 
     def _seal(self) -> None:
