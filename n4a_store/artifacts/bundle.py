@@ -252,7 +252,7 @@ def _alone(store: Store, subject: ArtifactSubject, extra: list[_Extra]) -> TreeE
 
 def _outside(extra: list[_Extra], made: set[ObjectId]) -> list[TreeEntry]:
     """What the made objects hold and the store has."""
-    from n4a_store.objects.trees import raw_children
+    from n4a_store.objects.children import raw_children
 
     return [
         TreeEntry(Kind(child_kind), ObjectId(child))

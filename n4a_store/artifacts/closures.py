@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from n4a_store.artifacts.payload import ObjectReader
+from n4a_store.objects.children import raw_children
 from n4a_store.objects.oid import Kind, ObjectId
-from n4a_store.objects.trees import raw_children
 from n4a_store.repo.transaction import Transaction
 
 __all__ = ["copy_closure"]

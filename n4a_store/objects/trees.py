@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, TypeVar
 
-import msgpack
 from blake3 import blake3
 
 from n4a_store.errors import CorruptionError, InvalidInputError
@@ -40,10 +39,7 @@ __all__ = [
     "encode_tree",
     "iter_entries",
     "lookup",
-    "named_children",
     "normal_names",
-    "packed_children",
-    "raw_children",
     "update_tree",
 ]
 
@@ -386,70 +382,6 @@ def lookup(node: TreeNode, name: str, load: Callable[[ObjectId], TreeNode]) -> T
             raise CorruptionError(f"tree shard {entry.oid.short()} has the wrong depth")
         node = child
     return node.entries.get(name)
-
-
-def _decode_light(kind: int, data: BytesLike) -> tuple[list[tuple[str, bytes]], bool]:
-    """The packed children by name, and whether the names are part of a path.
-
-    Made for marking millions: it takes ``data`` as already verified against its id and does not
-    check that the encoding is canonical, which is fsck's work.
-    """
-    try:
-        value = msgpack.unpackb(data, raw=False, strict_map_key=True)
-        if kind == Kind.RUN:
-            return [("", bytes((Kind.TREE,)) + value["pipelines"])], False
-        return list(value["entries"].items()), "depth" not in value
-    except Exception as error:  # as in codec.decode_value: every failure means the same
-        raise CorruptionError(f"not a {Kind(kind).label} object: {error!r}") from error
-
-
-def packed_children(kind: int, data: BytesLike) -> bytes:
-    """The children of a tree or run one after the other, 33 bytes each; for walks.
-
-    Raises:
-        CorruptionError: ``data`` is not the encoding of such an object.
-    """
-    try:
-        # Names as they are: nobody asks for them, and to decode them takes longest.
-        value = msgpack.unpackb(data, raw=True, strict_map_key=True)
-        if kind == Kind.RUN:
-            packed = [bytes((Kind.TREE,)) + value[b"pipelines"]]
-        else:
-            packed = list(value[b"entries"].values())
-        joined = b"".join(packed)
-    except Exception as error:  # as in codec.decode_value: every failure means the same
-        raise CorruptionError(f"not a {Kind(kind).label} object: {error!r}") from error
-    if not set(map(len, packed)) <= {ENTRY_BYTES}:
-        raise CorruptionError(f"not a {Kind(kind).label} object: a malformed child")
-    return joined
-
-
-def named_children(kind: int, data: BytesLike) -> list[tuple[str, int, bytes]]:
-    """Name, kind and id of each child of a tree or run; a blob has none.
-
-    A run's tree, and the shards of a large tree, are no part of a path: their names are empty.
-
-    Raises:
-        CorruptionError: ``data`` is not the encoding of such an object.
-    """
-    if kind == Kind.BLOB:
-        return []
-    entries, named = _decode_light(kind, data)
-    children = []
-    for name, entry in entries:
-        if type(entry) is not bytes or len(entry) != ENTRY_BYTES or entry[0] not in _KINDS:
-            raise CorruptionError(f"not a {Kind(kind).label} object: a malformed child")
-        children.append((name if named else "", entry[0], entry[1:]))
-    return children
-
-
-def raw_children(kind: int, data: BytesLike) -> list[tuple[int, bytes]]:
-    """The children of a tree or run as ``(kind, id bytes)``, for walks; a blob has none.
-
-    Raises:
-        CorruptionError: ``data`` is not the encoding of such an object.
-    """
-    return [(child, oid) for _, child, oid in named_children(kind, data)]
 
 
 def empty_tree_id() -> ObjectId:

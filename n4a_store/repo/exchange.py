@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from n4a_store.errors import CorruptionError
+from n4a_store.objects.children import raw_children
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId
-from n4a_store.objects.trees import raw_children
 from n4a_store.packs.reader import PackReader
 from n4a_store.packs.writer import PackWriter
 from n4a_store.repo.store import Store

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from n4a_store.errors import CorruptionError
+from n4a_store.objects.children import named_children
 from n4a_store.objects.oid import Kind
-from n4a_store.objects.trees import named_children
 from n4a_store.packs.id_table import IdTable
 from n4a_store.repo.mark import Marker
 from n4a_store.repo.roots import Root

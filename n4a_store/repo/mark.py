@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n4a_store.errors import CorruptionError
+from n4a_store.objects.children import packed_children
 from n4a_store.objects.oid import OID_BYTES, Kind
-from n4a_store.objects.trees import packed_children
 from n4a_store.packs.reader import PackReader
 
 __all__ = ["Marker", "Missing"]

@@ -30,6 +30,7 @@ from n4a_store.errors import (
     RefNotFoundError,
     TransactionClosedError,
 )
+from n4a_store.objects.children import raw_children
 from n4a_store.objects.codec import decode_run, encode_run
 from n4a_store.objects.model import Run, Tree, TreeEntry, Value
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId, raw_hash
@@ -39,7 +40,6 @@ from n4a_store.objects.trees import (
     encode_tree,
     lookup,
     normal_names,
-    raw_children,
     update_tree,
 )
 from n4a_store.odb.kept import KeptNodes

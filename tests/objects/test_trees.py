@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from n4a_store.errors import CorruptionError, InvalidInputError
 from n4a_store.objects import trees
+from n4a_store.objects.children import raw_children
 from n4a_store.objects.codec import encode_value, pack_entry
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId, hash_object
@@ -23,7 +24,6 @@ from n4a_store.objects.trees import (
     encode_tree,
     iter_entries,
     lookup,
-    raw_children,
     shard_digit,
     update_tree,
 )
