@@ -74,14 +74,14 @@ def test_what_a_worker_relied_on_outlives_a_gc_before_its_run_adopts_it(store: S
     run = store.lock_run()
     with store.transaction(hold_for=run.lease_id) as txn:
         blobs = {str(n): TreeEntry(Kind.BLOB, txn.put_blob(b"%d" % n)) for n in range(40)}
-        mine = txn.put_tree(blobs | {"new": TreeEntry(Kind.BLOB, txn.put_blob(b"new"))})
+        blobs["new"] = TreeEntry(Kind.BLOB, txn.put_blob(b"new"))
     with store.transaction() as txn:
         for first in range(0, 40, FEW):
             txn.delete_ref(f"refs/tags/theirs{first}")
     collect(store, expire_now=True)
     with store.transaction() as txn:
         txn.adopt_held(run.lease_id)
-        txn.set_ref("refs/tags/mine", mine)
+        txn.set_ref("refs/tags/mine", txn.put_tree(blobs))
     run.release()
     collect(store, expire_now=True)
     assert fsck(store, full=True).ok
