@@ -2,9 +2,10 @@
 
     python -m benchmarks.peers.publish RESULTS.jsonl
 
-keeps the lines in ``benchmarks/published/``, draws the pictures into ``docs/explanation/pictures/``
-and writes the tables between their marks in ``docs/explanation/performance.md``. A test makes sure
-that page and pictures say what the lines say.
+keeps the lines in ``benchmarks/published/``, a file for each form of the workload, and writes the
+tables between the marks of that form in ``docs/explanation/performance.md``. The small form is drawn
+as well, into ``docs/explanation/pictures/``. A test makes sure that page and pictures say what the
+lines say.
 """
 
 from __future__ import annotations
@@ -18,13 +19,18 @@ from typing import Any
 from benchmarks.peers.pictures import PICTURES, draw
 from benchmarks.peers.table import collect, tables
 
-__all__ = ["LINES", "PAGE", "PICTURES_FOLDER", "published", "read_lines", "with_tables"]
+__all__ = ["FORMS", "PAGE", "PICTURES_FOLDER", "lines_of", "published", "read_lines", "with_tables"]
 
 ROOT = Path(__file__).resolve().parents[2]
-LINES = ROOT / "benchmarks" / "published" / "peers-small.jsonl"
+FORMS = ("small", "full")
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 PICTURES_FOLDER = ROOT / "docs" / "explanation" / "pictures"
-_BEGIN, _END = "<!-- the tables of benchmarks/published -->", "<!-- end of the tables -->"
+_DRAWN = "small"
+
+
+def lines_of(form: str) -> Path:
+    """The published lines of a form of the workload."""
+    return ROOT / "benchmarks" / "published" / f"peers-{form}.jsonl"
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -38,31 +44,35 @@ def published(lines: list[dict[str, Any]]) -> Mapping[str, str]:
     return {f"{picture.figure}.svg": draw(picture, ratios) for picture in PICTURES}
 
 
-def with_tables(page: str, lines: list[dict[str, Any]]) -> str:
-    """The page with the tables of these lines between the marks.
+def with_tables(page: str, form: str, lines: list[dict[str, Any]]) -> str:
+    """The page with the tables of these lines between the marks of their form.
 
     Raises:
         ValueError: It has no marks.
     """
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    first = f"<!-- the tables of benchmarks/published/peers-{form}.jsonl -->"
+    before, begin, rest = page.partition(first)
+    _, end, after = rest.partition("<!-- end of the tables -->")
     if not (begin and end):
-        raise ValueError(f"the page has no {_BEGIN} … {_END}")
+        raise ValueError(f"the page has no {first} … <!-- end of the tables -->")
+    after = end + after
     against_floor, against_best = tables(collect(lines))
     shown = f"\n\n{against_floor}\n\nAgainst the best peer in each column:\n\n{against_best}\n\n"
-    return before + begin + shown + end + after
+    return before + begin + shown + after
 
 
 def main() -> None:
     """Publish a file of results."""
     text = Path(sys.argv[1]).read_text("utf-8")
-    LINES.parent.mkdir(exist_ok=True)
-    LINES.write_text(text, encoding="utf-8")
-    lines = read_lines(LINES)
-    PICTURES_FOLDER.mkdir(exist_ok=True)
-    for name, svg in published(lines).items():
-        (PICTURES_FOLDER / name).write_text(svg, encoding="utf-8")
-    PAGE.write_text(with_tables(PAGE.read_text("utf-8"), lines), encoding="utf-8")
+    lines = [json.loads(line) for line in text.splitlines()]
+    form: str = lines[0]["form"]
+    lines_of(form).parent.mkdir(exist_ok=True)
+    lines_of(form).write_text(text, encoding="utf-8")
+    if form == _DRAWN:
+        PICTURES_FOLDER.mkdir(exist_ok=True)
+        for name, svg in published(lines).items():
+            (PICTURES_FOLDER / name).write_text(svg, encoding="utf-8")
+    PAGE.write_text(with_tables(PAGE.read_text("utf-8"), form, lines), encoding="utf-8")
 
 
 if __name__ == "__main__":
