@@ -3,9 +3,9 @@
     python -m benchmarks.peers.publish RESULTS.jsonl
 
 keeps the lines in ``benchmarks/published/``, a file for each form of the workload, and writes the
-tables between the marks of that form in ``docs/explanation/performance.md``. The small form is drawn
-as well, into ``docs/explanation/pictures/``. A test makes sure that page and pictures say what the
-lines say.
+tables between the marks of that form in ``docs/explanation/performance.md``. The small form is
+drawn as well, into ``docs/explanation/pictures/``. A test makes sure that page and pictures say
+what the lines say.
 """
 
 from __future__ import annotations
