@@ -76,7 +76,7 @@ class ObjectDatabase:
         self._table: dict[bytes, str] = {}
         self._in_table: set[str] = set()
         self._waiting: list[str] = []  # packs that may come into the table, the newest last
-        self._passed_over: list[str] = []  # packs that never do: too large, damaged, no room
+        self._passed_over: list[str] = []  # those that never do: too large, damaged, no room
         self._damaged: dict[str, str] = {}
         self._snapshots: dict[int, set[str]] = {}
         self.kept = KeptBlobs()
@@ -147,7 +147,7 @@ class ObjectDatabase:
     def _untabled(self) -> Iterator[str]:
         """Packs that are searched one by one, the newest first: training looks at what is new."""
         yield from reversed(self._waiting)
-        yield from reversed(self._passed_over)
+        yield from self._passed_over
 
     def reader(self, pack_id: str) -> PackReader:
         """The opened pack.
@@ -195,22 +195,25 @@ class ObjectDatabase:
         """
         if len(self._waiting) <= beyond:
             return
-        passed_over = []
+        # A pack leaves its list when it stands in another: an error, or a Ctrl-C, between the two
+        # would make all that it holds disappear.
         while self._waiting and wanted not in self._table:
-            pack_id = self._waiting.pop()
+            pack_id = self._waiting[-1]
             objects = self._packs[pack_id].objects
             if objects > _SMALL_OBJECTS or len(self._table) + objects > _TABLE_OBJECTS:
-                passed_over.append(pack_id)
+                self._passed_over.append(pack_id)
+                self._waiting.pop()
                 continue
             try:
                 oids = self.reader(pack_id).index.oids()
             except CorruptionError:
-                passed_over.append(pack_id)  # the search passes over it as well
+                self._passed_over.append(pack_id)  # the search passes over it as well
+                self._waiting.pop()
                 continue
             for oid in oids:
                 self._table.setdefault(oid, pack_id)
             self._in_table.add(pack_id)
-        self._passed_over.extend(reversed(passed_over))
+            self._waiting.pop()
 
     def find_pack(self, oid: bytes, allowed: Container[str]) -> str | None:
         """A pack among ``allowed`` that holds the object; small packs are not even opened.
@@ -224,8 +227,8 @@ class ObjectDatabase:
             tabled = self._table.get(oid)
             if tabled is None:
                 # No generators here: nearly every put of something new comes this way.
-                for names in (self._waiting, self._passed_over):
-                    for name in reversed(names):
+                for names in (reversed(self._waiting), self._passed_over):
+                    for name in names:
                         if name in allowed and self._search(oid, (name,)) is not None:
                             return name
                 return None

@@ -49,6 +49,7 @@ def read_all(reader: PackReader) -> Iterator[tuple[int, int, BytesLike | Corrupt
         plain = (
             inside
             & (header["codec"] == int(Codec.RAW))
+            & (header["item"] == 0)
             & (header["stored"] == header["raw"])
             & (header["stored"] <= room)
             & (header["padding"] < 64)  # noqa: PLR2004 - as decode_header has it

@@ -116,7 +116,9 @@ def publish_packs(plan: CommitPlan, packs: PackBuilder, known: IdTable) -> list[
 
         relied = chain.from_iterable(map(split_ids, plan.relied.values()))
         while some := list(islice(relied, FANOUT_LIMIT)):
-            listed = {oid.hex(): TreeEntry(Kind(known[oid]), ObjectId(oid)) for oid in some}
+            # What is not known was part of a closure that turned out incomplete: nothing names it.
+            kinds = {oid: kind for oid in some if (kind := known.get(oid)) is not None}
+            listed = {oid.hex(): TreeEntry(Kind(kinds[oid]), ObjectId(oid)) for oid in kinds}
             encode_tree(listed, {}, put)
     return packs.publish()
 

@@ -98,9 +98,10 @@ class Marker:
         """Learn of more packs."""
         keys, tails, places, kinds = [self._keys], [self._tails], [self._places], [self._kinds]
         start = len(self._marks)
-        for pack_id, reader in packs:
-            if pack_id in self._known:
-                continue
+        fresh = [(pack_id, reader) for pack_id, reader in packs if pack_id not in self._known]
+        if not fresh:
+            return
+        for pack_id, reader in fresh:
             number = len(self._packs)
             self._known[pack_id] = number
             pack = _Pack(reader, start)
@@ -276,12 +277,13 @@ class Marker:
         found: Places = np.full(len(keys), -1, dtype=np.int64)
         self._find_in_table(keys, tails, found)
         # Sorted questions walk through an index once instead of jumping about in it.
-        order = np.argsort(keys)
+        every = np.argsort(keys)
         for number in self._large:
-            order = order[found[order] < 0]
-            if not len(order):
-                break
             pack = self._packs[number]
+            # Those that stand nowhere so far, or in a pack that comes after this one.
+            order = every[(found[every] < 0) | (found[every] > pack.start)]
+            if not len(order):
+                continue
             at = np.searchsorted(pack.keys, keys[order])
             at[at == len(pack.keys)] = 0
             same = np.flatnonzero(pack.keys[at] == keys[order])

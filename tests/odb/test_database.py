@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n4a_store.errors import CorruptionError
+from n4a_store.errors import BackendError, CorruptionError
 from n4a_store.objects.oid import Kind, raw_hash
 from n4a_store.odb import database
 from n4a_store.odb.database import Location, ObjectDatabase, PackGoneError
@@ -93,6 +93,25 @@ def test_packs_too_large_for_the_table_are_looked_at_for_it_once(
     odb.retain(every - {"p5"})
     assert odb.find_pack(blob(50)[0], every) is None
     assert odb.find_pack(blob(60)[0], every) == "p6"
+
+
+def test_an_error_while_the_table_is_filled_makes_no_pack_disappear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, odb = build(tmp_path, [[n] for n in range(20)])
+    opened = 0
+
+    def flaky(path: Path) -> memoryview:
+        nonlocal opened
+        opened += 1
+        if opened == 3:
+            raise BackendError("too many open files")
+        return map_file(path)
+
+    monkeypatch.setattr(database, "map_file", flaky)
+    with pytest.raises(BackendError):
+        odb.find(blob(0)[0])
+    assert [odb.find(blob(n)[0]) for n in range(20)] == [Location(f"p{n}", 0) for n in range(20)]
 
 
 def test_what_is_new_is_found_without_opening_what_is_old(

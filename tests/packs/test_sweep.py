@@ -9,6 +9,7 @@ import pytest
 
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import Kind, raw_hash
+from n4a_store.packs.entry import Codec
 from n4a_store.packs.reader import PackReader
 from n4a_store.packs.sweep import read_all
 from n4a_store.packs.writer import PackWriter
@@ -105,3 +106,13 @@ def test_a_payload_under_another_id_is_damage() -> None:
     [(_, _, found)] = read_all(PackReader(memoryview(out), "p"))
     assert isinstance(found, CorruptionError)
     assert "do not hash to its id" in str(found)
+
+
+def test_an_entry_that_no_reader_takes_is_damage_although_its_bytes_are_sound() -> None:
+    out = bytearray()
+    writer = PackWriter(out.extend)
+    writer.add_stored(raw_hash(Kind.BLOB, b"one"), Kind.BLOB, Codec.RAW, 8, b"one", 3)
+    writer.seal()
+    reader = PackReader(memoryview(out), "p")
+    assert isinstance(one_by_one(reader)[0], str), "raw, and yet to be unshuffled"
+    assert swept(reader) == one_by_one(reader)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from n4a_store.errors import ObjectNotFoundError
+from n4a_store.objects.codec import encode_value
 from n4a_store.objects.model import TreeEntry
-from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.objects.oid import Kind, ObjectId, raw_hash
 from n4a_store.packs.id_table import IdTable
 from n4a_store.repo import commit
 from n4a_store.repo.fsck import fsck
@@ -86,3 +87,27 @@ def test_what_a_worker_relied_on_outlives_a_gc_before_its_run_adopts_it(store: S
     collect(store, expire_now=True)
     assert fsck(store, full=True).ok
     assert store.get(store.resolve("mine:39")) == b"39"
+
+
+def test_a_worker_whose_adoption_failed_commits_what_it_has_all_the_same(store: Store) -> None:
+    put_many(store, 0, 1, "refs/tags/theirs")
+    with Store.open(store.path) as other, other.transaction() as theirs:
+        torn = encode_value(
+            {
+                "entries": {
+                    "a": bytes((Kind.BLOB,)) + raw_hash(Kind.BLOB, b"0"),
+                    "z": bytes((Kind.BLOB,)) + b"\x07" * 32,
+                }
+            }
+        )
+        theirs._packs.add(raw_hash(Kind.TREE, torn), Kind.TREE, torn)
+    run = store.lock_run()
+    with store.transaction(hold_for=run.lease_id) as txn:
+        mine = txn.put_blob(b"mine")
+        with pytest.raises(ObjectNotFoundError):
+            txn.put_tree({"torn": ObjectId(raw_hash(Kind.TREE, torn))})
+    with store.transaction() as txn:
+        txn.adopt_held(run.lease_id)
+        txn.set_ref("refs/tags/mine", mine)
+    run.release()
+    assert store.get(store.resolve("mine")) == b"mine"

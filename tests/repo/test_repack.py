@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from n4a_store import CorruptionError, Store
+from n4a_store.repo import mark
 from n4a_store.repo.fsck import fsck
+from n4a_store.repo.gc import collect
 from n4a_store.repo.geometry import choose_geometric
 from n4a_store.repo.maintenance import PACKS_BEFORE_REPACK, maintain
 from n4a_store.repo.repack import repack
@@ -104,6 +106,25 @@ def test_a_reader_goes_on_beside_it(store: Store) -> None:
         assert [reader.get(oid) for oid in oids] == data
     fresh = Store.open(store.path)
     assert [fresh.get(oid) for oid in oids] == data
+
+
+@pytest.mark.parametrize("large", [10**6, 30])
+def test_gc_keeps_what_it_merged_while_a_reader_holds_the_originals(
+    store: Store, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.setattr(mark, "_LARGE_PACK", large)
+    for number in range(6):
+        with store.transaction() as txn:
+            blobs = {str(n): txn.put_blob(b"%d-%d" % (number, n)) for n in range(8)}
+            txn.set_ref(f"refs/tags/t{number}", txn.put_tree(blobs))
+    with Store.open(store.path) as other, other.session():
+        report = repack(store)
+        collect(store)
+        with store.catalog.read() as reader:
+            live = [row.objects for row in reader.packs((PackState.LIVE,))]
+    assert (report.packs_after, live) == (1, [54]), "a living copy is marked before another"
+    collect(store)
+    assert fsck(store, full=True).ok
 
 
 def test_a_damaged_object_stops_it_and_nothing_is_lost(store: Store) -> None:
