@@ -242,16 +242,17 @@ class ArtifactLoader:
         step_index: int,
         branch_path: Iterable[SupportsIndex] | None = None,
         pipeline_id: str | None = None,
+        sub_index: int | None = None,
     ) -> list[tuple[int, Any]]:
-        """A step's fold models as ``(fold, model)``, sorted by fold, of one branch.
+        """A step's fold models as ``(fold, model)``, sorted by fold, of one branch and sub-step.
 
         Raises:
-            AmbiguousNameError: Models of several pipelines or branches fit; they are never
-                mixed.
+            AmbiguousNameError: Models of several pipelines, branches or sub-steps fit; they are
+                never mixed.
             ArtifactNotFoundError: There is no such pipeline.
         """
         with self._mutex:
-            records = fold_models(self._pipelines(pipeline_id), step_index, branch_path)
+            records = fold_models(self._pipelines(pipeline_id), step_index, branch_path, sub_index)
         return [
             (record.fold_id, self.load_by_id(record.artifact_id))
             for record in records

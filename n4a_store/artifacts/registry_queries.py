@@ -198,17 +198,18 @@ class RegistryQueries:
         pipeline_id: str,
         step_index: int,
         branch_path: Iterable[SupportsIndex] | None = None,
+        sub_index: int | None = None,
     ) -> list[ArtifactRecord]:
-        """The records of a step's fold models, sorted by fold; of one branch, never mixed.
+        """The records of a step's fold models, sorted by fold; of one branch and sub-step.
 
         Raises:
-            AmbiguousNameError: Models of several branches fit.
-            InvalidInputError: The step or the branch path is malformed.
+            AmbiguousNameError: Models of several branches or sub-steps fit; they are never mixed.
+            InvalidInputError: The step, the sub-step or the branch path is malformed.
             ArtifactNotFoundError: There is no such pipeline.
         """
         with self._mutex:
             pipelines = self._view.pipelines(check_pipeline_id(pipeline_id))
-            return fold_models(pipelines, step_index, branch_path)
+            return fold_models(pipelines, step_index, branch_path, sub_index)
 
     # --- dependencies -------------------------------------------------------------------------
 

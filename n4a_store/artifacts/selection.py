@@ -24,6 +24,8 @@ from n4a_store.errors import AmbiguousNameError
 __all__ = ["fold_models", "for_step"]
 
 _MODELS = (ArtifactType.MODEL, ArtifactType.META_MODEL)
+_Place = tuple[str, BranchPath, int | None]
+"""Pipeline, branch and sub-step."""
 
 
 def for_step(
@@ -59,49 +61,59 @@ def fold_models(
     pipelines: Sequence[PipelineDraft | StoredPipeline],
     step_index: int,
     branch_path: Iterable[SupportsIndex] | None = None,
+    sub_index: int | None = None,
 ) -> list[ArtifactRecord]:
-    """The records of a step's fold models, sorted by fold: of one pipeline and one branch.
+    """The records of a step's fold models, sorted by fold: of one pipeline, branch and sub-step.
 
     Where a branch and one that it lies in both have some, the branch's own count.
 
+    Args:
+        sub_index: The sub-step; None where the step has models at one place only.
+
     Raises:
-        AmbiguousNameError: Models of several pipelines or branches fit; they are listed, and
-            never mixed.
-        InvalidInputError: The step or the branch path is malformed.
+        AmbiguousNameError: Models of several pipelines, branches or sub-steps fit; they are
+            listed, and never mixed.
+        InvalidInputError: The step, the sub-step or the branch path is malformed.
     """
     check_index(step_index, "step")
+    wanted = None if sub_index is None else check_index(sub_index, "sub-step")
     branch = None if branch_path is None else make_branch_path(branch_path)
-    found: dict[tuple[str, BranchPath], list[ArtifactRecord]] = {}
+    found: dict[_Place, list[ArtifactRecord]] = {}
     for pipeline in pipelines:
         for path in for_step(pipeline.paths(), step_index, branch):
-            if path.fold_id is None:
+            if path.fold_id is None or wanted not in (None, path.sub_index):
                 continue
             record = pipeline.record(path.key)
             if record.artifact_type in _MODELS:
-                found.setdefault((path.pipeline_id, path.branch_path), []).append(record)
+                place = (path.pipeline_id, path.branch_path, path.sub_index)
+                found.setdefault(place, []).append(record)
     if branch is not None:
         found = _nearest(found)
     if len(found) > 1:
-        places = [f"{name}:{':'.join(map(str, path))}".rstrip(":") for name, path in found]
+        places = [_spelled(place, step_index) for place in found]
         raise AmbiguousNameError(
             f"step {step_index} has fold models in several places: {', '.join(places)}",
             candidates=places,
-            hint="say which with pipeline_id= and branch_path=",
+            hint="say which with pipeline_id=, branch_path= and sub_index=",
         )
     records = next(iter(found.values()), [])
     return sorted(records, key=_by_fold)
 
 
-def _nearest(
-    found: dict[tuple[str, BranchPath], list[ArtifactRecord]],
-) -> dict[tuple[str, BranchPath], list[ArtifactRecord]]:
+def _spelled(place: _Place, step_index: int) -> str:
+    name, branch, sub_index = place
+    parts = [name, *map(str, branch)]
+    if sub_index is not None:
+        parts.append(f"{step_index}.{sub_index}")
+    return ":".join(parts)
+
+
+def _nearest(found: dict[_Place, list[ArtifactRecord]]) -> dict[_Place, list[ArtifactRecord]]:
     depth: dict[str, int] = {}
-    for name, path in found:
+    for name, path, _ in found:
         depth[name] = max(depth.get(name, 0), len(path))
-    return {
-        (name, path): records for (name, path), records in found.items() if len(path) == depth[name]
-    }
+    return {place: records for place, records in found.items() if len(place[1]) == depth[place[0]]}
 
 
-def _by_fold(record: ArtifactRecord) -> tuple[int, int]:
-    return record.fold_id or 0, -1 if record.sub_index is None else record.sub_index
+def _by_fold(record: ArtifactRecord) -> int:
+    return record.fold_id or 0

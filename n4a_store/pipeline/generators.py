@@ -34,6 +34,7 @@ MAX_PIPELINES = 100_000
 """More than this is a mistake in the definition, found before it fills the memory."""
 
 _OR_KEYS = {"_or_", "size", "count", "seed"}
+_APPLIED = ("transform", "y_processing", "split", "model", "stack")
 _RANGE_KEYS = {"_range_", "count", "seed"}
 
 
@@ -103,7 +104,17 @@ def _step(step: Any, where: str, index: int) -> list[Any]:
             return _model_range(step, where)
         if "branch" in step:
             return _branches(step, where, index)
+        # "Or nothing" also where the generator stands for what the step applies.
+        applied = [name for name in _APPLIED if _is_choice(step.get(name))]
+        return [
+            _NOTHING if any(plain[name] is None for name in applied) else plain
+            for plain in _values(step, where)
+        ]
     return _values(step, where)
+
+
+def _is_choice(value: Any) -> bool:
+    return isinstance(value, Mapping) and "_or_" in value
 
 
 def _alternatives(step: Mapping[str, Any], where: str, index: int) -> list[Any]:

@@ -8,6 +8,7 @@ in this process or another.
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from enum import StrEnum
 from types import TracebackType
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from n4a_store.artifacts.cache import MISSING, ObjectCache
+from n4a_store.artifacts.execution_path import check_index
 from n4a_store.artifacts.loading import load_payload
 from n4a_store.artifacts.manifest_tree import StoredArtifact
 from n4a_store.artifacts.serializers.table import default_table
@@ -108,14 +110,14 @@ class Predictor:
             average: ``mean`` or ``weighted``, for the models of several folds.
 
         Returns:
-            (n,) or (n, t), as the targets were.
+            (n,) or (n, t), as the model gives them.
 
         Raises:
             NotFoundError: Nothing has this name, or no model of it fits.
             InvalidInputError: ``X`` does not fit the model.
             CorruptionError: A stored artifact is damaged.
         """
-        wish = Wish(pipeline, _as_path(branch), model, fold)
+        wish = Wish(pipeline, _as_path(branch), model, _as_fold(fold))
         return self._predict(ref, X, wish, average).values
 
     def predict_proba(
@@ -133,7 +135,7 @@ class Predictor:
 
         Takes and raises what :meth:`predict` does.
         """
-        wish = Wish(pipeline, _as_path(branch), model, fold)
+        wish = Wish(pipeline, _as_path(branch), model, _as_fold(fold))
         said = self._predict(ref, X, wish, average)
         if said.labels is None or said.probabilities is None:
             raise InvalidInputError(f"{ref or 'the best pipeline'} gives no probabilities")
@@ -150,7 +152,7 @@ class Predictor:
     ) -> Choice:
         """Which models :meth:`predict` would ask, without loading any."""
         with self._store.session():
-            return choose(self._store, ref, Wish(pipeline, _as_path(branch), model, fold))
+            return choose(self._store, ref, Wish(pipeline, _as_path(branch), model, _as_fold(fold)))
 
     def stored(
         self,
@@ -224,7 +226,15 @@ class Predictor:
 
 
 def _as_path(branch: Sequence[int | str] | int | None) -> Sequence[int | str] | None:
-    return [branch] if isinstance(branch, (int, str)) else branch
+    if branch is None:
+        return None
+    path = [branch] if isinstance(branch, (int, str)) else branch
+    # Names are stored in NFC, as a training makes them.
+    return [unicodedata.normalize("NFC", at) if isinstance(at, str) else at for at in path]
+
+
+def _as_fold(fold: int | None) -> int | None:
+    return None if fold is None else check_index(fold, "fold")
 
 
 def _weights(choice: Choice) -> list[float] | None:

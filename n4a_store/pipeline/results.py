@@ -138,6 +138,7 @@ class ModelScore:
         score: The mean over folds of the validation RMSE or accuracy; of the training rows
             when the pipeline held nothing out.
         validated: Whether the score comes from rows that were held out.
+        run_id: The run that trained it.
     """
 
     pipeline_id: str
@@ -147,6 +148,7 @@ class ModelScore:
     task: str
     score: float
     validated: bool
+    run_id: str
 
 
 def rank_models(rows: Iterable[ResultRow]) -> list[ModelScore]:
@@ -200,5 +202,6 @@ def _mean_score(rows: list[ResultRow]) -> ModelScore | None:
                 row.task,
                 sum(values) / len(values),
                 partition == "val",
+                row.run_id,
             )
     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from n4a_store.artifacts.execution_path import parse_key
+from n4a_store.artifacts.execution_path import ExecutionPath, parse_key
 from n4a_store.artifacts.manifest_tree import PIPELINES, PipelineManifest
 from n4a_store.artifacts.subject import pipeline_named
 from n4a_store.artifacts.types import ArtifactRecord, ArtifactType
@@ -56,12 +56,14 @@ class Wish:
         branch: Indices or names, outermost first.
         model: The model's name in the results, or its class.
         fold: One fold's model instead of the average.
+        step: The step of the model; only a score says it.
     """
 
     pipeline: str | None = None
     branch: Sequence[int | str] | None = None
     model: str | None = None
     fold: int | None = None
+    step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +157,21 @@ def choose(store: Store, ref: Reference, wish: Wish) -> Choice:
         AmbiguousNameError: Several models fit, and no scores tell them apart.
         InvalidInputError: The name means something that cannot predict, or is no name.
     """
-    ref, wish = _spelled(ref, wish)
-    if ref is not None and ":" in ref:
-        base, _, key = ref.partition(":")
-        named = _names_a_pipeline(store, base, key)
-        if not named and not key.startswith("artifacts/"):
-            return _artifact(store, base, key)
+    if isinstance(ref, ModelScore):
+        found = [_of_score(store, ref)]
+        wish = _narrowed(wish, ref)
+        ref = f"{ref.run_id}:{ref.pipeline_id}"
+    else:
+        ref = _spelled(ref)
+        if ref is not None and ":" in ref:
+            base, _, key = ref.partition(":")
+            named = _names_a_pipeline(store, base, key)
+            if not named and not key.startswith("artifacts/"):
+                return _artifact(store, base, key, wish)
+        found = manifests_of(store, ref)
     manifests = [
         manifest
-        for manifest in manifests_of(store, ref)
+        for manifest in found
         if wish.pipeline is None or manifest.pipeline_id == wish.pipeline
     ]
     if not manifests:
@@ -186,17 +194,42 @@ def choose(store: Store, ref: Reference, wish: Wish) -> Choice:
     return Choice(manifest, head.keys(wish.fold), head, manifest.run_id)
 
 
-def _spelled(ref: Reference, wish: Wish) -> tuple[str | None, Wish]:
-    """What a training gave back, as the name and the wish that mean the same."""
+def _narrowed(wish: Wish, score: ModelScore) -> Wish:
+    """What the caller asks for, and for the rest the model that was scored, not one of its name."""
+    if wish.branch is not None or wish.model is not None:
+        branch = score.branch_path if wish.branch is None else wish.branch
+        return replace(wish, branch=branch, model=wish.model or score.model)
+    return replace(wish, branch=score.branch_path, model=score.model, step=score.step_index)
+
+
+def _of_score(store: Store, score: ModelScore) -> PipelineManifest:
+    """The manifest of the pipeline that was scored, never another training of it.
+
+    Raises:
+        NotFoundError: It is not in this store, or gone.
+    """
+    run = store.find_ref(RUN_REFS + score.run_id)
+    if run is not None and run.kind is Kind.RUN:
+        held = store.get_entry(store.get_run(run.oid).pipelines, score.pipeline_id)
+        if held is not None:
+            return PipelineManifest.read(store, score.pipeline_id, held.oid)
+    last = store.find_ref(PIPELINES + score.pipeline_id)
+    if last is not None:
+        manifest = PipelineManifest.read(store, score.pipeline_id, last.oid)
+        if manifest.run_id == score.run_id:
+            return manifest
+    raise NotFoundError(
+        f"{store.path.name} has no pipeline {score.pipeline_id} of run {score.run_id}",
+        hint="a score names the model that got it: was it deleted, or trained in another dataset?",
+    )
+
+
+def _spelled(ref: str | RunResult | None) -> str | None:
+    """What a training gave back, as the name that means the same."""
     if isinstance(ref, RunResult):
-        return RUN_REFS + ref.run_id, wish
-    if isinstance(ref, ModelScore):
-        step = wish if wish.branch is not None else replace(wish, branch=ref.branch_path)
-        if step.model is None:
-            step = replace(step, model=ref.model)
-        return PIPELINES + ref.pipeline_id, step
+        return RUN_REFS + ref.run_id
     if ref is None or isinstance(ref, str):
-        return ref, wish
+        return ref
     raise InvalidInputError(
         f"a model is named by text, not {type(ref).__name__}",
         hint="a tag, a run, a pipeline, an artifact id, or what PipelineRunner.run gave back",
@@ -214,7 +247,7 @@ def _names_a_pipeline(store: Store, base: str, path: str) -> bool:
     return store.get_entry(store.get_run(entry.oid).pipelines, path) is not None
 
 
-def _artifact(store: Store, base: str, key: str) -> Choice:
+def _artifact(store: Store, base: str, key: str, wish: Wish) -> Choice:
     manifest = _manifest(store, base, store.resolve_entry(base))
     path = parse_key(manifest.pipeline_id, key)
     if path.key not in manifest.artifacts:
@@ -222,7 +255,25 @@ def _artifact(store: Store, base: str, key: str) -> Choice:
             f"pipeline {manifest.pipeline_id} has no artifact {key}",
             hint=f"n4a-store artifacts show {manifest.pipeline_id}",
         )
+    if wish != Wish() and not _is_wished(store, manifest, path, wish):
+        raise ArtifactNotFoundError(
+            f"{path} is one artifact, and it is not what was asked for: {_said(wish)}",
+            hint="an artifact id says it all: leave the others out",
+        )
     return Choice(manifest, (path.key,), None, manifest.run_id)
+
+
+def _is_wished(store: Store, manifest: PipelineManifest, path: ExecutionPath, wish: Wish) -> bool:
+    if wish.pipeline not in (None, manifest.pipeline_id) or wish.fold not in (None, path.fold_id):
+        return False
+    if wish.branch is None and wish.model is None:
+        return True
+    place = (path.branch_path, path.step_index)
+    return any(
+        _on_branch(head, wish.branch) and wish.model in (None, head.name, head.class_name)
+        for head in find_heads(store, manifest)
+        if (head.branch_path, head.step_index) == place
+    )
 
 
 def manifests_of(store: Store, ref: str | None) -> list[PipelineManifest]:
@@ -324,6 +375,8 @@ def _facts(
 
 def _fitting(heads: list[Head], wish: Wish) -> list[Head]:
     found = [head for head in heads if _on_branch(head, wish.branch)]
+    if wish.step is not None:
+        return [head for head in found if head.step_index == wish.step]
     if wish.model is not None:
         return [head for head in found if wish.model in (head.name, head.class_name)]
     if wish.fold is not None:
@@ -372,5 +425,10 @@ def _best(
 
 
 def _said(wish: Wish) -> str:
-    parts = {"branch": wish.branch, "model": wish.model, "fold": wish.fold}
+    parts = {
+        "pipeline": wish.pipeline,
+        "branch": wish.branch,
+        "model": wish.model,
+        "fold": wish.fold,
+    }
     return ", ".join(f"{name} {value!r}" for name, value in parts.items() if value is not None)

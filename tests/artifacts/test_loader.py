@@ -124,6 +124,24 @@ def test_fold_models_of_two_branches_never_come_back_mixed(
     assert caught.value.candidates == ("p:0", "p:0:1", "p:1")
 
 
+def test_fold_models_of_two_sub_steps_never_come_back_mixed(
+    registry: ArtifactRegistry, loader: ArtifactLoader
+) -> None:
+    for sub_index in (0, 1):
+        for fold in (1, 0):
+            name = registry.generate_id("p", [], 3, fold, sub_index=sub_index)
+            registry.register(f"{sub_index} of {fold}", name, MODEL)
+    with pytest.raises(AmbiguousNameError) as caught:
+        loader.load_fold_models(3)
+    assert caught.value.candidates == ("p:3.0", "p:3.1")
+    assert loader.load_fold_models(3, sub_index=1) == [(0, "1 of 0"), (1, "1 of 1")]
+    found = registry.get_fold_models("p", 3, sub_index=0)
+    assert [record.artifact_id for record in found] == ["p:3.0:0", "p:3.0:1"]
+    assert loader.load_fold_models(3, sub_index=2) == []
+    with pytest.raises(InvalidInputError, match="sub-step"):
+        loader.load_fold_models(3, sub_index=True)
+
+
 def test_models_of_two_pipelines_never_come_back_mixed(
     registry: ArtifactRegistry, loader: ArtifactLoader
 ) -> None:

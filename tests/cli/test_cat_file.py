@@ -14,6 +14,15 @@ def test_kind_size_and_content(executable: Cli, small: SmallStore) -> None:
     assert executable(*at, "-p", small.binary[:12]).ok().stdout == bytes(range(256)) * 3
 
 
+@pytest.mark.parametrize("both", [("-t", "-s"), ("-p", "-e"), ("-p", "--batch")])
+def test_an_object_is_shown_in_one_way_at_a_time(
+    cli: Cli, small: SmallStore, both: tuple[str, str]
+) -> None:
+    cli("cat-file", *both, small.greeting, "--store", small.path).failed(
+        2, "one way at a time", "choose one of"
+    )
+
+
 def test_trees_and_runs_are_text(cli: Cli, small: SmallStore) -> None:
     tree = cli("cat-file", "-p", "0001_pls", "--store", small.path).ok()
     assert tree.lines == [f"blob {small.binary}\tbinary", f"blob {small.greeting}\tgreeting"]

@@ -25,6 +25,16 @@ def test_an_alternative_may_be_a_chain_or_nothing() -> None:
     assert expand([{"_or_": [["a", "b"], None, "c"]}, "m"]) == [["a", "b", "m"], ["m"], ["c", "m"]]
 
 
+def test_nothing_may_stand_for_what_a_step_applies_and_not_for_its_options() -> None:
+    scaled = {"y_processing": {"_or_": ["s", None]}}
+    assert expand([scaled, "m"]) == [[{"y_processing": "s"}, "m"], ["m"]]
+    inside = {"branch": [[{"transform": {"_or_": [None, "t"]}}]]}
+    assert expand([inside]) == [[{"branch": [[]]}], [{"branch": [[{"transform": "t"}]]}]]
+    option = {"model": "m", "params": {"depth": {"_or_": [None, 3]}}}
+    assert [one["params"]["depth"] for [one] in expand([option])] == [None, 3]
+    assert expand([{"transform": None}]) == [[{"transform": None}]], "refused by the parser"
+
+
 def test_generators_nest() -> None:
     inner = {"_or_": ["b", "c"]}
     assert expand([{"_or_": ["a", inner, ["d", inner]]}]) == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -255,6 +256,56 @@ def test_what_a_training_gave_back_names_its_models(
     with pytest.raises(InvalidInputError, match="X"):
         predictor.predict(run)
     assert "pls" in run._repr_html_()
+
+
+def test_a_score_means_the_model_that_got_it(
+    train: Any, workspace: Workspace, open_predictor: Any, fermentation: Any
+) -> None:
+    """Not another of its name, not a later training of its pipeline, not another dataset's."""
+    models = [Ridge(1.0), Ridge(1e6)]
+    first = train([FOLDS, *models], fermentation)
+    predictor, X = open_predictor(), fermentation.X
+    better, worse = first.ranking()
+    assert (better.model, better.run_id) == (worse.model, first.run_id)
+    assert better.step_index != worse.step_index
+    before = [predictor.predict(score, X) for score in (better, worse)]
+    assert not np.allclose(*before)
+    assert [predictor.select(score).head.step_index for score in (better, worse)] == [
+        better.step_index, worse.step_index,
+    ]  # fmt: skip
+    turned = fermentation._replace(y=-fermentation.y)
+    second = train([FOLDS, *models], turned)
+    assert second.pipelines == first.pipelines
+    for score, said in zip((better, worse), before, strict=True):
+        assert np.array_equal(predictor.predict(score, X), said)
+        assert predictor.select(score).run_id == first.run_id
+    assert np.allclose(predictor.predict(second.best, X), -before[0])
+    with pytest.raises(NotFoundError, match="of run"):
+        predictor.predict(replace(better, run_id="20200101_abcdef"), X)
+    assert isinstance(predictor.predict(better, X, model="Ridge", fold=0), np.ndarray)
+
+
+def test_what_is_asked_of_an_artifact_must_fit_it(
+    train: Any, open_predictor: Any, fermentation: Any
+) -> None:
+    run = train([FOLDS, {"branch": {"e\u0301": [], "raw": []}}, Ridge()], fermentation)
+    predictor, X = open_predictor(), fermentation.X
+    [pipeline] = run.pipelines
+    name = f"{pipeline}:0:2:1"
+    said = predictor.predict(name, X)
+    for fitting in (
+        {"fold": 1}, {"branch": [0]}, {"branch": "e\u0301"}, {"branch": "\u00e9"},
+        {"model": "Ridge"}, {"pipeline": pipeline},
+    ):  # fmt: skip
+        assert np.array_equal(predictor.predict(name, X, **fitting), said)
+    for other in ({"fold": 0}, {"fold": 7}, {"branch": [1]}, {"model": "zz"}, {"pipeline": "zz"}):
+        with pytest.raises(ArtifactNotFoundError, match="not what was asked for"):
+            predictor.predict(name, X, **other)
+    with pytest.raises(InvalidInputError, match="fold"):
+        predictor.predict(pipeline, X, fold=True)
+    both = {"branch": {"e\u0301": [], "\u00e9": []}}
+    with pytest.raises(InvalidInputError, match="two branches are called"):
+        train([FOLDS, both, Ridge()], fermentation)
 
 
 def test_a_run_without_a_model_says_so(workspace: Workspace, fermentation: Any) -> None:

@@ -24,23 +24,20 @@ _MODES = "choose one of -t, -s, -p, -e, --batch and --batch-check"
 
 
 @plumbing("cat-file")
-@click.option("-t", "mode", flag_value="kind", help="Show the kind: blob, tree or run.")
-@click.option("-s", "mode", flag_value="size", help="Show the size in bytes.")
-@click.option("-p", "mode", flag_value="print", help="Show the content; a tree or run as text.")
-@click.option("-e", "mode", flag_value="exists", help="Say by the exit code if it exists.")
+@click.option("-t", "kind", is_flag=True, help="Show the kind: blob, tree or run.")
+@click.option("-s", "size", is_flag=True, help="Show the size in bytes.")
+@click.option("-p", "print", is_flag=True, help="Show the content; a tree or run as text.")
+@click.option("-e", "exists", is_flag=True, help="Say by the exit code if it exists.")
 @click.option(
     "--batch",
-    "mode",
-    flag_value="batch",
+    is_flag=True,
     help="For each name on stdin: '<id> <kind> <size>', the content, a newline.",
 )
-@click.option("--batch-check", "mode", flag_value="check", help="The same without the content.")
+@click.option("--batch-check", "check", is_flag=True, help="The same without the content.")
 @click.option("--batch-all-objects", is_flag=True, help="All objects instead of names on stdin.")
 @click.option("-z", "nul", is_flag=True, help="Names on stdin end with NUL.")
 @click.argument("name", metavar="OBJECT", required=False, shell_complete=complete_names)
-def command(
-    app: App, mode: str | None, batch_all_objects: bool, nul: bool, name: str | None
-) -> None:
+def command(app: App, batch_all_objects: bool, nul: bool, name: str | None, **modes: bool) -> None:
     """Show an object's kind, size or content.
 
     OBJECT is an id, a ref, 'ref@{n}', 'ref:path/in/tree' or an artifact id. The content of a
@@ -49,8 +46,12 @@ def command(
     In batch mode a name that leads nowhere, or could never, gives the line '<name> missing',
     and the exit code stays 0. With --json all answers come in one document, when the names end.
     """
-    if mode is None:
+    chosen = [mode for mode, is_chosen in modes.items() if is_chosen]
+    if not chosen:
         raise HintedUsageError("nothing to show", _MODES)
+    if len(chosen) > 1:
+        raise HintedUsageError("an object is shown in one way at a time", _MODES)
+    [mode] = chosen
     if mode in ("batch", "check"):
         if name is not None:
             raise HintedUsageError("batch mode reads names from stdin", "leave OBJECT out")

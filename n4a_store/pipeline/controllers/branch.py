@@ -40,20 +40,23 @@ class BranchController(Controller):
             )
         if not named:
             raise place.fail("a branch step without branches")
-        names = [name for name, _ in named]
-        for name in names:
-            if names.count(name) > 1:
-                raise place.fail(f"two branches are called {name!r}")
+        for name, _ in named:
             if name in ("_or_", "_range_"):
                 raise place.fail(
                     f"{name!r} stands for a step or a value, not for the branches",
                     'put it into a branch: {"branch": [[{"_or_": [...]}], ...]}',
                 )
-            try:
-                check_branch_name(name)
-            except InvalidNameError as error:
-                raise place.fail(str(error), error.hint) from error
-        branches = tuple(Branch(name, place.parse_inner(steps, name)[0]) for name, steps in named)
+        try:
+            names = [check_branch_name(name) for name, _ in named]
+        except InvalidNameError as error:
+            raise place.fail(str(error), error.hint) from error
+        for name in names:
+            if names.count(name) > 1:  # also where they differ only in their encoding
+                raise place.fail(f"two branches are called {name!r}")
+        branches = tuple(
+            Branch(name, place.parse_inner(steps, name)[0])
+            for name, (_, steps) in zip(names, named, strict=True)
+        )
         return place.step(self.keyword, branches=branches)
 
     def foresee(self, step: Step, outlook: Outlook, rehearsal: Rehearsal) -> list[Outlook]:
