@@ -34,7 +34,10 @@ _MOST_OF_A_FEATURE = 64
 
 @dataclass(slots=True)
 class _Bases:
-    """Objects that later ones may be written against, found by the features they share."""
+    """Objects that later ones may be written against, found by the features they share.
+
+    They stand in the pack that is being written, so there are never more than it may hold.
+    """
 
     places: list[tuple[PackReader, int]] = field(default_factory=list)
     by_feature: dict[int, list[int]] = field(default_factory=dict)
@@ -63,6 +66,11 @@ class _Bases:
             # A feature of everything (a page of zeros) tells nothing.
             if len(numbers) < _MOST_OF_A_FEATURE:
                 numbers.append(number)
+
+    def forget(self) -> None:
+        """The pack is full: nothing in it can be a base any more."""
+        self.places.clear()
+        self.by_feature.clear()
 
     def like(self, features: Iterable[int]) -> list[tuple[PackReader, int]]:
         """The objects that share the most of ``features``, best first."""
@@ -110,6 +118,8 @@ def _write(
     builder: PackBuilder, bases: _Bases, reader: PackReader, position: int, *, is_hot: bool
 ) -> bool:
     """Write one object; whether it became a delta."""
+    if builder.is_between_packs:
+        bases.forget()
     entry = reader.stored_at(position)
     header = entry.header
     kind, raw = reader.read_at(position)
@@ -119,8 +129,6 @@ def _write(
     best: tuple[bytes, bytes] | None = None
     for base_reader, base_position in () if is_hot else bases.like(features):
         base_oid = base_reader.index.oid_at(base_position)
-        if not builder.holds(base_oid):
-            continue  # it went into a pack that is full by now
         delta = encode_delta(raw, bases.raw(base_reader, base_position))
         if len(delta) < _KEEP * plain and (best is None or len(delta) < len(best[0])):
             best = (delta, base_oid)

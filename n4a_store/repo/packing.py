@@ -128,6 +128,11 @@ class PackBuilder:
         """Whether the pack that is being written holds an object, so that a delta may use it."""
         return self._writer is not None and oid in self._writer
 
+    @property
+    def is_between_packs(self) -> bool:
+        """Whether the next object begins a new pack, so that it :meth:`holds` nothing."""
+        return self._writer is None
+
     def add_delta(self, header: EntryHeader, stored: BytesLike, base: bytes) -> None:
         """Append an object as a delta against ``base``, which :meth:`holds`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from n4a_store import ArtifactLoader, ArtifactRegistry, NotFoundError, Settings, Store
 from n4a_store.packs.entry import Codec
+from n4a_store.repo import compaction
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gain import compaction_gain
 from n4a_store.repo.gc import collect
@@ -143,8 +145,17 @@ def test_small_packs_keep_each_delta_beside_its_base(
 ) -> None:
     before = {oid: store.get(oid) for oid, _ in store.objects()}
     tiny = Store.open(store.path, settings=Settings(pack_max_objects=20))
+    remembered: list[int] = []
+    real = compaction._Bases.add
+
+    def note(bases: compaction._Bases, *args: Any) -> None:
+        real(bases, *args)
+        remembered.append(len(bases.places))
+
+    monkeypatch.setattr(compaction._Bases, "add", note)
     report = repack(tiny, RepackMode.COMPACT)
     assert report.packs_after > 2
+    assert len(remembered) > 20 >= max(remembered), "bases of full packs are forgotten"
     assert {oid: tiny.get(oid) for oid, _ in tiny.objects()} == before
     assert fsck(tiny, full=True).problems == ()
     repack(tiny, RepackMode.ALL)
