@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
@@ -32,6 +31,7 @@ Result = TypeVar("Result")
 # Enough that no process waits for this one, few enough that little is done twice after a death.
 _AHEAD = 2
 _IDLE_SECONDS = 300
+_last_size = 0  # how many processes were asked for last
 # Each process would else start a thread a core for its linear algebra.
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -99,8 +99,8 @@ class WorkerPool(Generic[Item, Result]):
             yield from self._in_order(iter(items))
             finished = True
         finally:
-            if not finished:
-                self._executor(self._workers).shutdown(kill_workers=True)
+            if not finished and _last_size:
+                self._executor(_last_size).shutdown(kill_workers=True)
 
     def _in_order(self, items: Iterator[Item]) -> Iterator[Result | Lost]:
         # A task without a future was in flight when a process died, and goes alone.
@@ -143,13 +143,14 @@ class WorkerPool(Generic[Item, Result]):
         return future
 
     def _executor(self, workers: int) -> Any:
-        """The processes; those of the last use, unless one has died."""
-        with warnings.catch_warnings():
-            # That it waits for tasks which are still going on is what is wanted.
-            warnings.filterwarnings("ignore", message="Trying to resize an executor")
-            return self._loky.get_reusable_executor(
-                max_workers=workers, timeout=_IDLE_SECONDS, env=self._environment
-            )
+        """The processes; those of the last use, unless one has died or there were others."""
+        global _last_size  # noqa: PLW0603 - loky keeps one executor a process
+        # Never resized: loky waits for ever where a process dies while it counts them.
+        reuse: bool | str = "auto" if workers == _last_size else False
+        _last_size = workers
+        return self._loky.get_reusable_executor(
+            max_workers=workers, timeout=_IDLE_SECONDS, env=self._environment, reuse=reuse
+        )
 
 
 def _if_done(future: Future[Result] | None) -> Future[Result] | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joblib.externals.loky.reusable_executor import _ReusablePoolExecutor
 
 from n4a_store.pipeline.pool import WorkerPool
 from n4a_store.pipeline.run_result import Outcome
@@ -45,8 +46,17 @@ def test_a_branch_that_kills_its_worker_is_named(workspace: Any, fermentation: A
 
 
 def test_a_pipeline_that_kills_its_worker_is_lost_and_no_other(
-    workspace: Any, fermentation: Any, tmp_path: Path
+    workspace: Any, fermentation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # loky waits for ever in a resize during which a process dies: none may be asked for.
+    sizes: list[tuple[int, int]] = []
+    real = _ReusablePoolExecutor._resize
+
+    def note(executor: Any, workers: int) -> None:
+        sizes.append((executor._max_workers, workers))
+        real(executor, workers)
+
+    monkeypatch.setattr(_ReusablePoolExecutor, "_resize", note)
     # The first of them kills its process once, and is trained when it is tried again.
     once, always = Deadly(os.getpid(), str(tmp_path / "killed")), Deadly(os.getpid())
     others = [Scaled(plus) for plus in range(6)]
@@ -58,6 +68,8 @@ def test_a_pipeline_that_kills_its_worker_is_lost_and_no_other(
     assert [int(one.pipeline_id[:4]) for one in run.outcomes] == list(range(1, 9))
     (why,) = run.failures.values()
     assert why == "its process died, by a signal or because memory ran out"
+    assert sizes, "processes are used again"
+    assert all(before == after for before, after in sizes)
     assert set(kept_in(workspace, run)) == set(run.pipelines)
     with workspace.store(DATASET) as store:
         assert fsck(store, full=True).ok
