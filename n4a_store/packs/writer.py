@@ -65,7 +65,7 @@ class PackWriter:
         """Append an object whose id is ``oid``, unless the pack holds it already."""
         if oid not in self._places:
             codec, stored_item_size, stored = compress(data, item_size, self._level)
-            self._write(oid, kind, codec, stored_item_size, stored, len(data))
+            self.add_stored(oid, kind, codec, stored_item_size, stored, len(data))
 
     def add_stored(
         self,
@@ -86,18 +86,6 @@ class PackWriter:
             return
         if base is not None and base not in self._places:
             raise ValueError(f"the base {base.hex()[:12]} of a delta must be in its pack")
-        self._write(oid, kind, codec, item_size, stored, raw_length, base)
-
-    def _write(
-        self,
-        oid: bytes,
-        kind: int,
-        codec: Codec | int,
-        item_size: int,
-        stored: BytesLike,
-        raw_length: int,
-        base: bytes | None = None,
-    ) -> None:
         buffer = self._buffer
         offset = self._flushed + len(buffer)
         length = len(stored)

@@ -14,7 +14,7 @@ from n4a_store.objects.oid import Kind, raw_hash
 from n4a_store.packs.entry import Codec, encode_header
 from n4a_store.packs.format import FOOTER_BYTES, HEADER_BYTES
 from n4a_store.packs.reader import PackReader, decode_entry, scan_entries
-from n4a_store.packs.writer import PackWriter
+from tests.packs.written import write
 
 NOISE = random.Random(3).randbytes(3000)
 NUMBERS = struct.pack("<1000q", *(random.Random(n).getrandbits(30) for n in range(1000)))
@@ -29,19 +29,6 @@ SAMPLES: list[tuple[Kind, bytes, int]] = [
     (Kind.TREE, b"", 1),
 ]
 CODECS = {Codec.RAW, Codec.ZSTD, Codec.SHUFFLE_ZSTD}
-
-
-def write(samples: list[tuple[Kind, bytes, int]]) -> tuple[bytes, list[bytes]]:
-    out = bytearray()
-    writer = PackWriter(out.extend)
-    oids = []
-    for kind, data, item_size in samples:
-        oid = raw_hash(kind, data)
-        writer.add(oid, kind, data, item_size)
-        oids.append(oid)
-    writer.seal()
-    assert writer.size == writer.flushed == len(out)
-    return bytes(out), oids
 
 
 def read(data: bytes | bytearray) -> PackReader:

@@ -13,6 +13,7 @@ from n4a_store.packs.entry import Codec
 from n4a_store.packs.reader import PackReader
 from n4a_store.packs.sweep import read_all
 from n4a_store.packs.writer import PackWriter
+from tests.packs.written import write
 
 NOISE = random.Random(3).randbytes(3000)
 NUMBERS = struct.pack("<600q", *(random.Random(n).getrandbits(30) for n in range(600)))
@@ -25,15 +26,6 @@ SAMPLES = [
     (Kind.BLOB, b"text " * 300, 1),  # zstd
     (Kind.BLOB, NUMBERS, 8),  # shuffle
 ]
-
-
-def written(samples: list[tuple[Kind, bytes, int]]) -> bytes:
-    out = bytearray()
-    writer = PackWriter(out.extend)
-    for kind, data, item_size in samples:
-        writer.add(raw_hash(kind, data), kind, data, item_size)
-    writer.seal()
-    return bytes(out)
 
 
 def one_by_one(reader: PackReader) -> dict[int, object]:
@@ -55,7 +47,7 @@ def swept(reader: PackReader) -> dict[int, object]:
 
 
 def test_a_sound_pack_is_read_whole_in_the_order_of_the_file() -> None:
-    reader = PackReader(memoryview(written(SAMPLES)), "p")
+    reader = PackReader(memoryview(write(SAMPLES)[0]), "p")
     assert swept(reader) == one_by_one(reader)
     assert len(swept(reader)) == len(SAMPLES)
     offsets = [reader.index.offsets[position] for position, _, _ in read_all(reader)]
@@ -63,17 +55,17 @@ def test_a_sound_pack_is_read_whole_in_the_order_of_the_file() -> None:
 
 
 def test_an_empty_pack_holds_nothing() -> None:
-    assert list(read_all(PackReader(memoryview(written([])), "p"))) == []
+    assert list(read_all(PackReader(memoryview(write([])[0]), "p"))) == []
 
 
 def test_more_objects_than_are_looked_at_together() -> None:
     many = [(Kind.BLOB, b"%d" % number, 1) for number in range(20_000)]
-    reader = PackReader(memoryview(written(many)), "p")
+    reader = PackReader(memoryview(write(many)[0]), "p")
     assert sorted(bytes(data) for _, _, data in read_all(reader)) == sorted(d for _, d, _ in many)  # type: ignore[arg-type]
 
 
 def test_whatever_byte_is_flipped_both_ways_find_the_same() -> None:
-    good = written(SAMPLES)
+    good, _ = write(SAMPLES)
     reader = PackReader(memoryview(good), "p")
     end = reader.footer.index_offset + reader.footer.index_length
     damaged = 0
@@ -89,7 +81,7 @@ def test_whatever_byte_is_flipped_both_ways_find_the_same() -> None:
 
 @pytest.mark.parametrize("offset", [0, 2**31, 2**63, 2**64 - 1])
 def test_an_index_that_leads_out_of_the_pack_is_damage(offset: int) -> None:
-    data = bytearray(written(SAMPLES))
+    data = bytearray(write(SAMPLES)[0])
     reader = PackReader(memoryview(data), "p")
     at = reader.footer.index_offset + 4 * 256 + 32 * len(reader)
     data[at : at + 8] = offset.to_bytes(8, "little")
