@@ -29,9 +29,11 @@ from n4a_store.artifacts.manifest_tree import (
 from n4a_store.artifacts.measures import Measure, encode_measures
 from n4a_store.artifacts.payload import ObjectReader, ordered_key, put_payload
 from n4a_store.artifacts.record_blob import RecordBlob, encode_record
+from n4a_store.artifacts.repeated_trees import put_again
 from n4a_store.artifacts.serializers.base import Payload
 from n4a_store.artifacts.types import ArtifactRecord, Ids
 from n4a_store.errors import ArtifactNotFoundError, InvalidInputError
+from n4a_store.objects.codec import pack_entry
 from n4a_store.objects.model import Tree, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.transaction import Transaction
@@ -268,7 +270,9 @@ class PipelineDraft:
                 }
                 self._deps[below] = TreeEntry(Kind.TREE, self.txn.put_tree(numbered))
             entries[DEPS] = self._deps[below]
-        return ArtifactNode.over(artifact_id, self.txn.put_tree(entries), deps, origin)
+        children = b"".join((b"artifact", *map(pack_entry, entries.values())))
+        tree = put_again(self.txn, children, lambda: (self.txn.put_tree(entries),))
+        return ArtifactNode.over(artifact_id, tree, deps, origin)
 
     def add_dependency(self, key: str, dep: ArtifactNode) -> ArtifactRecord:
         """Let an artifact of this draft depend on one more, and rebuild all that depend on it.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from n4a_store.artifacts.repeated_trees import put_again
 from n4a_store.artifacts.serializers.base import Payload, Serializer
 from n4a_store.errors import CorruptionError, ObjectNotFoundError
 from n4a_store.objects.model import TreeEntry
@@ -33,19 +34,20 @@ def put_payload(txn: Transaction, payload: Payload) -> TreeEntry:
     skeleton = txn.put_blob(payload.skeleton)
     if not payload.buffers:
         return TreeEntry(Kind.BLOB, skeleton)
-    buffers = {
-        ordered_key(place): TreeEntry(
-            Kind.BLOB, txn.put_blob(buffer.data, item_size=buffer.item_size)
+    blobs = [txn.put_blob(buffer.data, item_size=buffer.item_size) for buffer in payload.buffers]
+
+    def put() -> tuple[ObjectId, ObjectId]:
+        buffers = txn.put_tree(
+            {ordered_key(place): TreeEntry(Kind.BLOB, blob) for place, blob in enumerate(blobs)}
         )
-        for place, buffer in enumerate(payload.buffers)
-    }
-    tree = txn.put_tree(
-        {
+        entries = {
             _SKELETON: TreeEntry(Kind.BLOB, skeleton),
-            _BUFFERS: TreeEntry(Kind.TREE, txn.put_tree(buffers)),
+            _BUFFERS: TreeEntry(Kind.TREE, buffers),
         }
-    )
-    return TreeEntry(Kind.TREE, tree)
+        return buffers, txn.put_tree(entries)
+
+    children = b"".join((b"payload", skeleton.raw, *(blob.raw for blob in blobs)))
+    return TreeEntry(Kind.TREE, put_again(txn, children, put))
 
 
 def read_payload(

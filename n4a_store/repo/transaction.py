@@ -143,6 +143,19 @@ class Transaction(ObjectReader):
             raise InvalidInputError(f"a blob is a contiguous buffer of bytes: {error}") from error
         return self._put(Kind.BLOB, view, item_size)
 
+    def reuse_tree(self, oid: ObjectId) -> bool:
+        """Put a tree by its id alone, if it is here; whether it is.
+
+        Its children must have been put or adopted: nothing is looked at below it.
+        """
+        self._check_open()
+        if oid.raw not in self._known:
+            if not self._rely(oid.raw):
+                return False
+            self._known[oid.raw] = Kind.TREE
+        self._reused += 1
+        return True
+
     def put_tree(
         self,
         entries: Mapping[str, TreeEntry | ObjectId | None] | Tree,

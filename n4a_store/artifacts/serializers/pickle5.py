@@ -33,7 +33,8 @@ from n4a_store.artifacts.serializers.canonical import by_value, has_repeated_str
 from n4a_store.artifacts.serializers.culprit import describe_failure
 from n4a_store.artifacts.serializers.extensions import EXTENSIONS
 from n4a_store.errors import SerializationError
-from n4a_store.objects.oid import BytesLike
+from n4a_store.objects.oid import BytesLike, Kind, raw_hash
+from n4a_store.odb.kept import KeptBlobs
 
 __all__ = ["Pickle5Serializer"]
 
@@ -71,6 +72,11 @@ _CANONICAL: dict[type, _Reducer] = {
     np.ndarray: _reduce_array,
     np.memmap: _reduce_memmap,
 }
+
+
+# Streams in canonical form, by the hash of what pickle wrote. Branches and folds fit the same
+# scaler to the same rows again and again, and finding its form takes as long as pickling it.
+_canonical = KeptBlobs(16 * 1024 * 1024)
 
 
 class _BufferCollector:
@@ -170,10 +176,15 @@ def _dump(
     engine = make(stream, PROTOCOL, buffer_callback=collect)
     engine.dispatch_table = table
     engine.dump(obj)
-    skeleton = unframe(stream.getvalue())
-    if has_repeated_strings(engine.memo.copy()):
-        skeleton = by_value(skeleton)
-    return Payload(skeleton, tuple(collect.buffers), pickler)
+    written = stream.getvalue()
+    key = raw_hash(Kind.BLOB, written)
+    skeleton = _canonical.get(key)
+    if skeleton is None:
+        skeleton = unframe(written)
+        if has_repeated_strings(engine.memo.copy()):
+            skeleton = by_value(skeleton)
+        _canonical.put(key, skeleton)
+    return Payload(bytes(skeleton), tuple(collect.buffers), pickler)
 
 
 def _failure(obj: Any, error: Exception) -> SerializationError:
