@@ -12,7 +12,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 
 from n4a_store.artifacts.closures import copy_closure
-from n4a_store.artifacts.execution_path import ExecutionPath, parse_key
+from n4a_store.artifacts.execution_path import ExecutionPath, parse_artifact_id, parse_key
 from n4a_store.artifacts.graph import ArtifactNode, check_depth, closure
 from n4a_store.artifacts.inner_names import InnerNames
 from n4a_store.artifacts.links import KeyLinks, Links, encode_links
@@ -122,8 +122,9 @@ class PipelineDraft:
     def paths(self) -> list[ExecutionPath]:
         """Where its artifacts were made, those it keeps included, in order of execution."""
         kept = self.kept.artifacts if self.kept is not None else ()
-        keys = {**dict.fromkeys(kept), **dict.fromkeys(self.artifacts)}
-        return sorted((parse_key(self.pipeline_id, key) for key in keys), key=lambda p: p.order)
+        paths = [parse_key(self.pipeline_id, key) for key in kept if key not in self.artifacts]
+        paths += [parse_artifact_id(one.record.artifact_id) for one in self.artifacts.values()]
+        return sorted(paths, key=lambda path: path.order)
 
     def origin(self, key: str) -> str:
         """Where an artifact came from; empty when it was made here."""
@@ -271,7 +272,7 @@ class PipelineDraft:
                 self._deps[below] = TreeEntry(Kind.TREE, self.txn.put_tree(numbered))
             entries[DEPS] = self._deps[below]
         children = b"".join((b"artifact", *map(pack_entry, entries.values())))
-        tree = put_again(self.txn, children, lambda: (self.txn.put_tree(entries),))
+        tree = put_again(self.txn, children, lambda: self.txn.put_tree(entries))
         return ArtifactNode.over(artifact_id, tree, deps, origin)
 
     def add_dependency(self, key: str, dep: ArtifactNode) -> ArtifactRecord:

@@ -1,7 +1,7 @@
 """Payloads in a store: from a serializer's bytes to objects and back.
 
-An artifact's payload is one blob, or a tree of ``skeleton`` and ``buffers``, whose children are
-numbered in the order in which the skeleton asks for them. Reading verifies every byte before any
+An artifact's payload is one blob, or a tree of its ``skeleton`` and its buffers, which are numbered
+in the order in which the skeleton asks for them. Reading verifies every byte before any
 of it is deserialised; what is missing or damaged is a :class:`CorruptionError`, because an
 artifact's tree promises its payload.
 """
@@ -20,7 +20,7 @@ from n4a_store.repo.transaction import Transaction
 
 __all__ = ["ObjectReader", "ordered_key", "payload_parts", "put_payload", "read_payload"]
 
-_SKELETON, _BUFFERS = "skeleton", "buffers"
+_SKELETON = "skeleton"  # sorts after every number
 _Parts = tuple[ObjectId, tuple[ObjectId, ...]]  # the skeleton and the buffers, in order
 
 
@@ -36,15 +36,11 @@ def put_payload(txn: Transaction, payload: Payload) -> TreeEntry:
         return TreeEntry(Kind.BLOB, skeleton)
     blobs = [txn.put_blob(buffer.data, item_size=buffer.item_size) for buffer in payload.buffers]
 
-    def put() -> tuple[ObjectId, ObjectId]:
-        buffers = txn.put_tree(
-            {ordered_key(place): TreeEntry(Kind.BLOB, blob) for place, blob in enumerate(blobs)}
-        )
+    def put() -> ObjectId:
         entries = {
-            _SKELETON: TreeEntry(Kind.BLOB, skeleton),
-            _BUFFERS: TreeEntry(Kind.TREE, buffers),
+            ordered_key(place): TreeEntry(Kind.BLOB, blob) for place, blob in enumerate(blobs)
         }
-        return buffers, txn.put_tree(entries)
+        return txn.put_tree({**entries, _SKELETON: TreeEntry(Kind.BLOB, skeleton)})
 
     children = b"".join((b"payload", skeleton.raw, *(blob.raw for blob in blobs)))
     return TreeEntry(Kind.TREE, put_again(txn, children, put))
@@ -95,8 +91,8 @@ def _parts_of(reader: ObjectReader, entry: TreeEntry) -> _Parts:
 
 
 def _parts_of_tree(reader: ObjectReader, payload: ObjectId) -> _Parts:
-    tree = reader.entries(payload)
-    if tree.keys() != {_SKELETON, _BUFFERS}:
-        raise CorruptionError(f"payload {payload.short(12)} is not skeleton and buffers")
-    numbered = reader.entries(tree[_BUFFERS].oid)
-    return tree[_SKELETON].oid, tuple(child.oid for child in numbered.values())
+    entries = dict(reader.entries(payload))
+    skeleton = entries.pop(_SKELETON, None)
+    if skeleton is None or any(key != ordered_key(place) for place, key in enumerate(entries)):
+        raise CorruptionError(f"payload {payload.short(12)} is not a skeleton and its buffers")
+    return skeleton.oid, tuple(buffer.oid for buffer in entries.values())

@@ -36,10 +36,18 @@ log = logging.getLogger(__name__)
 _LOCK = "lock"
 
 
-def current_manifest(store: Store, pipeline_id: str) -> PipelineManifest | None:
-    """The last completed manifest of a pipeline, or None."""
-    ref = store.find_ref(PIPELINES + pipeline_id)
-    return None if ref is None else PipelineManifest.read(store, pipeline_id, ref.oid)
+def current_manifest(
+    store: Store, pipeline_id: str, seen: PipelineManifest | None = None
+) -> PipelineManifest | None:
+    """The last completed manifest of a pipeline, or None.
+
+    Args:
+        seen: What it was a while ago, which is not read again when it still is.
+    """
+    ref = store.known_ref(PIPELINES + pipeline_id)
+    if ref is None or (seen is not None and seen.oid == ref.oid):
+        return None if ref is None else seen
+    return PipelineManifest.read(store, pipeline_id, ref.oid)
 
 
 def read_manifest(store: Store, run_id: str, pipeline_id: str) -> PipelineManifest | None:
@@ -249,7 +257,7 @@ class OpenRun:
             self.waiting[pipeline_id] = self.drafts.pop(pipeline_id)
             return []
         try:
-            current = current_manifest(self.store, pipeline_id)
+            current = current_manifest(self.store, pipeline_id, draft.current)
             return self.commit([(draft, current)], RunStatus.RUNNING)
         finally:
             # Committed or aborted, the transaction has ended.
@@ -291,7 +299,10 @@ class OpenRun:
         txn = next(iter(waiting.values())).txn
         try:
             store = self.store
-            drafts = [(draft, current_manifest(store, name)) for name, draft in waiting.items()]
+            drafts = [
+                (draft, current_manifest(store, name, draft.current))
+                for name, draft in waiting.items()
+            ]
             return self.commit(drafts, status)
         finally:
             txn.abort()

@@ -11,6 +11,7 @@ that this process has never heard of still reads, as an artifact of that name.
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 from collections.abc import Iterable, Mapping
@@ -69,6 +70,8 @@ def register_artifact_type(name: str) -> ArtifactType:
     Raises:
         InvalidInputError: The name breaks that rule.
     """
+    if type(name) is str and name in ArtifactType._value2member_map_:
+        return ArtifactType._value2member_map_[name]  # type: ignore[return-value]
     if not isinstance(name, str) or not _TYPE_NAME.fullmatch(name):
         raise InvalidInputError(
             f"{name!r:.80} cannot name an artifact type",
@@ -375,8 +378,12 @@ def export_name(artifact_type: str, class_name: str, content_hash: str, extensio
 
     A class may have any name in Python; what a file's name should not hold is written as "_".
     """
-    safe = _UNSAFE.sub("_", class_name)
-    return f"{artifact_type}_{safe}_{short_hash(content_hash)}.{extension}"
+    return f"{artifact_type}_{_safe(class_name)}_{short_hash(content_hash)}.{extension}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _safe(class_name: str) -> str:
+    return _UNSAFE.sub("_", class_name)
 
 
 def short_hash(content_hash: str) -> str:

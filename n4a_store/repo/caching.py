@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId
@@ -34,6 +34,7 @@ class CachingReader(ObjectReader):
         self._kept = kept
         self._nodes = KeptNodes()
         self._recalled: OrderedDict[Hashable, Any] = OrderedDict()
+        self._runs: Mapping[bytes, ObjectId] = {}
 
     @abstractmethod
     def copy(self, oid: bytes) -> tuple[int, BytesLike]:
@@ -49,6 +50,7 @@ class CachingReader(ObjectReader):
         self._kept.clear()
         self._nodes.clear()
         self._recalled.clear()
+        self._runs = {}
 
     def blob(self, oid: ObjectId) -> BytesLike:
         """The bytes of a blob, to be read only: mapped, or kept from when they were inflated.
@@ -101,9 +103,19 @@ class CachingReader(ObjectReader):
         """The node if it has been read or written here lately, else None."""
         return self._nodes.get(oid.raw)
 
-    def remember_nodes(self, nodes: KeptNodes) -> None:
-        """Keep nodes that have been committed: the next reader need not decode them."""
+    def known_pipelines(self, run: ObjectId) -> ObjectId | None:
+        """The tree of a run's pipelines if that run was committed here last, else None."""
+        return self._runs.get(run.raw)
+
+    def remember(self, nodes: KeptNodes, runs: Mapping[bytes, ObjectId]) -> None:
+        """Keep what has been committed, so that the next reader need not decode it.
+
+        Args:
+            nodes: Tree objects.
+            runs: The trees of pipelines of runs; those of earlier commits are forgotten.
+        """
         self._nodes.take(nodes)
+        self._runs = runs
 
     def recall(self, make: Callable[[ObjectReader, ObjectId], Made], oid: ObjectId) -> Made:
         """What ``make`` makes of an object and of those below it; remembered for a while."""

@@ -77,6 +77,7 @@ class Transaction(ObjectReader):
         self._plan = CommitPlan(uuid.uuid4().hex, action, message, held_for=hold_for)
         self._known = IdTable()  # kinds, by what may be named
         self._nodes = KeptNodes()  # what put_tree has put lately, as it would be read
+        self._runs: dict[bytes, ObjectId] = {}  # the trees of pipelines of runs that were put
         self._reused = 0
         self._open = True
         if store.read_only:
@@ -204,7 +205,9 @@ class Transaction(ObjectReader):
         """
         self._check_open()
         self._allow(TreeEntry(Kind.TREE, run.pipelines))
-        return self._put(Kind.RUN, encode_run(run))
+        oid = self._put(Kind.RUN, encode_run(run))
+        self._runs[oid.raw] = run.pipelines
+        return oid
 
     def put(self, kind: Kind, data: bytes) -> ObjectId:
         """Put an object from its canonical bytes, after decoding and checking them.
@@ -295,7 +298,7 @@ class Transaction(ObjectReader):
             self._plan.adopted[name] = b""
         for step in names:
             if entry.kind is Kind.RUN:
-                entry = TreeEntry(Kind.TREE, self.get_run(entry.oid).pipelines)
+                entry = TreeEntry(Kind.TREE, self._pipelines_of(entry.oid))
             child = lookup(self.node(entry.oid), step, self.node)
             if child is None:
                 raise ObjectNotFoundError(f"{ref} holds no {'/'.join(names)} (at {step!r})")
@@ -319,11 +322,16 @@ class Transaction(ObjectReader):
 
     def _adopted_tree(self, oid: ObjectId) -> ObjectId:
         if self._known.get(oid.raw) == Kind.RUN:
-            oid = self.get_run(oid).pipelines
+            oid = self._pipelines_of(oid)
             self._known[oid.raw] = Kind.TREE
         if self._known.get(oid.raw) != Kind.TREE:
             raise InvalidInputError(f"object {oid.short(12)} is not a tree that was adopted")
         return oid
+
+    def _pipelines_of(self, run: ObjectId) -> ObjectId:
+        """The tree of a run's pipelines; the run that was put last here is not read again."""
+        known = self._runs.get(run.raw) or self._store.known_pipelines(run)
+        return known or self.get_run(run).pipelines
 
     # --- reading one's own writes -------------------------------------------------------------
 
@@ -444,7 +452,7 @@ class Transaction(ObjectReader):
             self.abort()
             raise
         self._store.odb.add(rows)
-        self._store.remember_nodes(self._nodes)
+        self._store.remember(self._nodes, self._runs)
         self._end()
         return CommitResult.of(op, self.commit_id, rows, self._reused)
 

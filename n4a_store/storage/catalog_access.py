@@ -10,7 +10,6 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -42,32 +41,48 @@ _DAMAGE = tuple(
 )
 
 
-@contextmanager
-def sqlite_errors(path: Path) -> Iterator[None]:
+class _SqliteErrors:
+    """See :func:`sqlite_errors`; a class, because a commit enters forty of them."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Nothing is to be done before."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, sqlite3.Error | OverflowError | UnicodeDecodeError):
+            raise _translated(self._path, error) from error
+
+
+def sqlite_errors(path: Path) -> _SqliteErrors:
     """Turn SQLite's errors into ours, told apart by what the handler would do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorname", "") or ""
-        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            raise LockedError(f"the catalog {path} is busy", hint="try again") from error
-        if code == "SQLITE_READONLY_ROLLBACK":
-            raise BackendError(
-                f"the catalog {path}: a writer died in the middle of a commit, which has to be "
-                "rolled back, and this user may not write there",
-                hint="let somebody who may write there run any command on the store, such as "
-                "n4a-store fsck",
-            ) from error
-        # Text that is not UTF-8 is found by Python, not by SQLite, and comes without a code.
-        undecodable = not code and isinstance(error, sqlite3.OperationalError)
-        if undecodable or code.startswith(_DAMAGE):
-            raise CorruptionError(
-                f"the catalog {path} is damaged: {error}",
-                hint="run: n4a-store fsck; restore catalog.db from a backup",
-            ) from error
-        raise BackendError(f"the catalog {path}: {error} ({code})") from error
-    except (OverflowError, UnicodeDecodeError) as error:
-        raise CorruptionError(f"the catalog {path} is damaged: {error}") from error
+    return _SqliteErrors(path)
+
+
+def _translated(path: Path, error: Exception) -> BackendError | CorruptionError | LockedError:
+    if not isinstance(error, sqlite3.Error):
+        return CorruptionError(f"the catalog {path} is damaged: {error}")
+    code = getattr(error, "sqlite_errorname", "") or ""
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return LockedError(f"the catalog {path} is busy", hint="try again")
+    if code == "SQLITE_READONLY_ROLLBACK":
+        return BackendError(
+            f"the catalog {path}: a writer died in the middle of a commit, which has to be "
+            "rolled back, and this user may not write there",
+            hint="let somebody who may write there run any command on the store, such as "
+            "n4a-store fsck",
+        )
+    # Text that is not UTF-8 is found by Python, not by SQLite, and comes without a code.
+    undecodable = not code and isinstance(error, sqlite3.OperationalError)
+    if undecodable or code.startswith(_DAMAGE):
+        return CorruptionError(
+            f"the catalog {path} is damaged: {error}",
+            hint="run: n4a-store fsck; restore catalog.db from a backup",
+        )
+    return BackendError(f"the catalog {path}: {error} ({code})")
 
 
 class CatalogReader:
@@ -83,10 +98,8 @@ class CatalogReader:
     def _rows(
         self, kind: type[AnyRow], where: str = "", values: Iterable[object] = ()
     ) -> Iterator[AnyRow]:
-        columns = ", ".join((*kind.COLUMNS, "sum"))
-        query = f"SELECT {columns} FROM {kind.TABLE} {where}"
         with sqlite_errors(self._path):
-            for record in self._connection.execute(query, tuple(values)):
+            for record in self._connection.execute(_SELECT[kind] + where, tuple(values)):
                 # The packs are read again and again. Equal values of equal types have an equal
                 # checksum, which has been looked at; 1 and 1.0 are not of one type.
                 seen = (record, tuple(map(type, record))) if kind is PackRow else None
@@ -121,9 +134,8 @@ class CatalogReader:
 
     def _added_up(self, kind: type[Row]) -> Summary:
         """What all rows of a table add up to, each of them checked, also one that is known."""
-        columns = ", ".join((*kind.COLUMNS, "sum"))
         with sqlite_errors(self._path):
-            records = self._connection.execute(f"SELECT {columns} FROM {kind.TABLE}")
+            records = self._connection.execute(_SELECT[kind])
             return Summary.over(self._checked(kind, record)[1] for record in records)
 
     def _one(self, kind: type[AnyRow], where: str, values: Iterable[object]) -> AnyRow | None:
@@ -261,11 +273,14 @@ class CatalogReader:
         """What the rows of ``table`` should add up to."""
         with sqlite_errors(self._path):
             record = self._connection.execute(
-                "SELECT rows, total, sum FROM summaries WHERE name = ?", (table,)
+                "SELECT name, rows, total, sum FROM summaries WHERE name = ?", (table,)
             ).fetchone()
-        if record is None or row_sum("summaries", [table, record[0], record[1]]) != record[2]:
+        return self._summary(table, record)
+
+    def _summary(self, table: str, record: Sequence[Any] | None) -> Summary:
+        if record is None or row_sum("summaries", record[:3]) != record[3]:
             raise CorruptionError(f"the catalog {self._path} is damaged: summary of {table}")
-        return Summary(record[0], int.from_bytes(record[1], "big"))
+        return Summary(record[1], int.from_bytes(record[2], "big"))
 
     def verify(self, tables: Iterable[type[Row]] = TABLES) -> None:
         """Read every row of ``tables`` and check that none has changed, vanished or appeared.
@@ -311,12 +326,17 @@ class CatalogWriter(CatalogReader):
 
     def put(self, row: Row, replaced: Row | None = None) -> None:
         """Insert ``row``, in place of ``replaced``, which has the same key and is there now."""
-        if replaced is not None:
-            self.delete(replaced)
         record = row.record()
         digest = row_hash(row.TABLE, record)
-        with sqlite_errors(self._path):
-            self._connection.execute(_INSERT[type(row)], (*record, digest[:SUM_BYTES]))
+        values = (*record, digest[:SUM_BYTES])
+        if replaced is None:
+            with sqlite_errors(self._path):
+                self._connection.execute(_INSERT[type(row)], values)
+        else:
+            before = replaced.record()
+            with sqlite_errors(self._path):
+                cursor = self._connection.execute(_UPDATE[type(row)], (*values, before[0]))
+            self._note_one_gone(replaced, before, cursor.rowcount)
         self._note(row, digest, 1)
 
     def delete(self, row: Row) -> None:
@@ -326,7 +346,10 @@ class CatalogWriter(CatalogReader):
             cursor = self._connection.execute(
                 f"DELETE FROM {row.TABLE} WHERE {row.COLUMNS[0]} = ?", (record[0],)
             )
-        if cursor.rowcount != 1:
+        self._note_one_gone(row, record, cursor.rowcount)
+
+    def _note_one_gone(self, row: Row, record: Sequence[Any], count: int) -> None:
+        if count != 1:
             raise CorruptionError(f"the catalog {self._path} lost a row of {row.TABLE}")
         self._note(row, row_hash(row.TABLE, record), -1)
 
@@ -369,22 +392,25 @@ class CatalogWriter(CatalogReader):
 
     def finish(self) -> None:
         """Write what is kept until the end: meta values, and the summaries of changed tables."""
+        metas = [(key, value, row_sum("meta", [key, value])) for key, value in self._meta.items()]
         with sqlite_errors(self._path):
-            for key, value in self._meta.items():
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO meta (key, value, sum) VALUES (?, ?, ?)",
-                    (key, value, row_sum("meta", [key, value])),
-                )
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO meta (key, value, sum) VALUES (?, ?, ?)", metas
+            )
+            records = self._connection.execute("SELECT name, rows, total, sum FROM summaries")
+            found = {record[0]: record for record in records}
+        changed = []
         for table, change in self._changes.items():
-            before = self.summary(table)
+            before = self._summary(table, found.get(table))
             total = before.joined(change)
             self._summaries[table] = before, total
             record = [table, total.rows, total.total.to_bytes(16, "big")]
-            with sqlite_errors(self._path):
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO summaries (name, rows, total, sum) VALUES (?, ?, ?, ?)",
-                    (*record, row_sum("summaries", record)),
-                )
+            changed.append((*record, row_sum("summaries", record)))
+        with sqlite_errors(self._path):
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO summaries (name, rows, total, sum) VALUES (?, ?, ?, ?)",
+                changed,
+            )
 
     def committed(self) -> None:
         """Say that the transaction has been committed after it was finished."""
@@ -392,8 +418,16 @@ class CatalogWriter(CatalogReader):
             self._memo.moved(*self._summaries[PackRow.TABLE], self._moved)
 
 
+_SELECT = {
+    kind: f"SELECT {', '.join((*kind.COLUMNS, 'sum'))} FROM {kind.TABLE} " for kind in TABLES
+}
 _INSERT = {
     kind: f"INSERT INTO {kind.TABLE} ({', '.join((*kind.COLUMNS, 'sum'))}) "
     f"VALUES ({', '.join('?' * (len(kind.COLUMNS) + 1))})"
+    for kind in TABLES
+}
+_UPDATE = {
+    kind: f"UPDATE {kind.TABLE} SET {', '.join(f'{name} = ?' for name in (*kind.COLUMNS, 'sum'))} "
+    f"WHERE {kind.COLUMNS[0]} = ?"
     for kind in TABLES
 }

@@ -11,8 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from n4a_store.errors import BackendError
 
@@ -37,14 +36,26 @@ def step(name: str, path: str) -> None:
         _observer(name, path)
 
 
-@contextmanager
-def backend_errors(doing: str) -> Iterator[None]:
+class _BackendErrors:
+    """See :func:`backend_errors`; a class, because every file operation enters one."""
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        """Nothing is to be done before."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+            raise BackendError(f"cannot {self._doing}: {reason}", hint=_hint(error)) from error
+
+
+def backend_errors(doing: str) -> _BackendErrors:
     """Turn an ``OSError`` into a :class:`BackendError` that says what was being done."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise BackendError(f"cannot {doing}: {reason}", hint=_hint(error)) from error
+    return _BackendErrors(doing)
 
 
 def _hint(error: OSError) -> str | None:

@@ -203,10 +203,7 @@ def test_opening_reads_no_payload(
     record = registry.register(np.random.default_rng(0).random(2000), "p:0:all", MODEL)
     registry.register(Ridge(), "p:1:0", MODEL, depends_on=["p:0:all"])
     content = registry.store.get_tree(registry.store.resolve(record.content_hash))
-    payload = {
-        content["skeleton"].oid,
-        registry.store.get_tree(content["buffers"].oid)["0" * 8].oid,
-    }
+    payload = {content["skeleton"].oid, content["0" * 8].oid}
     seen: list[ObjectId] = []
 
     for name in ("read", "copy"):
