@@ -44,12 +44,13 @@ from n4a_store.objects.trees import (
 )
 from n4a_store.odb.kept import KeptNodes
 from n4a_store.packs.id_table import IdTable
-from n4a_store.refs.names import check_name_component, check_ref_name
-from n4a_store.refs.refs import ANY, Expect, RefChange, from_row
+from n4a_store.refs.names import check_ref_name
+from n4a_store.refs.refs import ANY, from_row
 from n4a_store.repo.commit import CommitPlan, CommitResult, publish, publish_packs
+from n4a_store.repo.planned_refs import PlannedRefs
 from n4a_store.repo.reading import ObjectReader, need_id
 from n4a_store.repo.seat import Seat
-from n4a_store.storage.rows import PackState, ReflogRow
+from n4a_store.storage.rows import PackState
 
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 __all__ = ["ANY", "CommitResult", "Transaction"]
 
 
-class Transaction(ObjectReader):
+class Transaction(PlannedRefs, ObjectReader):
     """One change of a store, visible wholly and at once when it commits.
 
     As a context manager it commits when the block ends and aborts when it raises. It belongs to
@@ -333,6 +334,24 @@ class Transaction(ObjectReader):
         known = self._runs.get(run.raw) or self._store.known_pipelines(run)
         return known or self.get_run(run).pipelines
 
+    def adopt_held(self, run_lock: str) -> tuple[str, ...]:
+        """Take over, with this commit, every pack that workers committed for a run.
+
+        Args:
+            run_lock: The id of the run's lock, which this process holds.
+
+        Returns:
+            The packs; what they hold may be named from now on.
+        """
+        self._check_open()
+        with self._store.catalog.read() as reader:
+            rows = [row for row in reader.packs((PackState.HELD,)) if row.owner == run_lock]
+        self._store.odb.add(rows)
+        found = tuple(row.id for row in rows)
+        self._live.update(found)
+        self._plan.adopts_held.update(found)
+        return found
+
     # --- reading one's own writes -------------------------------------------------------------
 
     def read(self, oid: bytes) -> tuple[int, BytesLike]:
@@ -352,85 +371,6 @@ class Transaction(ObjectReader):
     def has(self, oid: ObjectId) -> bool:
         """Whether an object is in this transaction or present in the store."""
         return oid.raw in self._known or self._store.has(oid)
-
-    # --- refs ---------------------------------------------------------------------------------
-
-    def set_ref(self, name: str, target: ObjectId | TreeEntry, expect: Expect = ANY) -> None:
-        """Plan to point a ref at an object.
-
-        Args:
-            name: The full name of the ref.
-            target: An object of this transaction or of the store.
-            expect: What the ref must hold when the transaction commits: an id; None, that it
-                does not exist; :data:`ANY`, whatever.
-
-        Raises:
-            InvalidNameError: ``name`` cannot be the name of a ref.
-            ObjectNotFoundError: The object does not exist.
-        """
-        self._check_open()
-        checked = check_ref_name(name)
-        self._change(checked, RefChange(self._allow(target), expect))
-
-    def delete_ref(self, name: str, expect: Expect = ANY) -> None:
-        """Plan to delete a ref. Its object stays as long as anything else reaches it.
-
-        Raises:
-            InvalidNameError: ``name`` cannot be the name of a ref.
-        """
-        self._check_open()
-        self._change(check_ref_name(name), RefChange(None, expect))
-
-    def _change(self, name: str, change: RefChange) -> None:
-        if self._plan.held_for:
-            raise InvalidInputError(
-                "a worker's transaction changes no refs: its run does, when it adopts the pack"
-            )
-        self._plan.changes[name] = change
-
-    def restore_ref(self, row: ReflogRow, entry: TreeEntry | None, expect: Expect) -> None:
-        """Plan to set a ref back to the old side of a reflog entry, which keeps it alive.
-
-        Args:
-            row: The entry; the commit fails when it is gone by then.
-            entry: Its old side; None deletes the ref.
-            expect: What the ref must hold when the transaction commits.
-        """
-        self._check_open()
-        if entry is not None:
-            # The entry is a root itself, and the commit makes sure that it is there: what it
-            # reaches stands in live packs.
-            self._known[entry.oid.raw] = entry.kind
-        self._plan.undoes.append(row)
-        self._change(row.name, RefChange(entry, expect))
-
-    def set_pin(self, name: str, target: ObjectId | TreeEntry) -> None:
-        """Plan to keep an object and its closure alive without a ref; errors as `set_ref`."""
-        self._check_open()
-        self._plan.pins[check_name_component(name, "pin")] = self._allow(target)
-
-    def delete_pin(self, name: str) -> None:
-        """Plan to remove a pin; fine when there is none."""
-        self._check_open()
-        self._plan.pins[check_name_component(name, "pin")] = None
-
-    def adopt_held(self, run_lock: str) -> tuple[str, ...]:
-        """Take over, with this commit, every pack that workers committed for a run.
-
-        Args:
-            run_lock: The id of the run's lock, which this process holds.
-
-        Returns:
-            The packs; what they hold may be named from now on.
-        """
-        self._check_open()
-        with self._store.catalog.read() as reader:
-            rows = [row for row in reader.packs((PackState.HELD,)) if row.owner == run_lock]
-        self._store.odb.add(rows)
-        found = tuple(row.id for row in rows)
-        self._live.update(found)
-        self._plan.adopts_held.update(found)
-        return found
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ LEASES = "tests/storage/test_leases.py"
 FORK = "tests/storage/test_catalog_fork.py"
 CATALOG = "tests/storage/test_catalog.py"
 RULES = "tests/protocol/test_rules.py"
+REUSE = "tests/repo/test_reuse.py"
 
 QUICK = (RULES, EXPLORER)
 SUITES = ("tests/storage", "tests/packs", "tests/refs", "tests/repo", "tests/protocol")

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from tests.mutation.mutant import CATALOG, EXPLORER, GC, ORDER, RULES, Mutant, one
+from tests.mutation.mutant import CATALOG, EXPLORER, GC, ORDER, REUSE, RULES, Mutant, one
 
 DURABILITY = (
     one(
@@ -198,6 +198,23 @@ WRITERS = (
         "        pack_id = self._store.odb.find_pack(oid, self._live)\n",
         "        pack_id = self._store.odb.find_pack(oid, set(self._store.odb.pack_ids))\n",
         RULES,
+    ),
+    one(
+        "reuse-without-relying",
+        "a tree that is reused by its id may be dropped before the commit",
+        "repo/transaction.py",
+        "            if not self._rely(oid.raw):\n                return False\n",
+        "            if self._store.odb.find_pack(oid.raw, self._live) is None:\n"
+        "                return False\n",
+        REUSE,
+    ),
+    one(
+        "reuse-whatever-was-known",
+        "a tree is reused by its id wherever it stood once",
+        "repo/transaction.py",
+        "            if not self._rely(oid.raw):\n                return False\n",
+        "            self._rely(oid.raw)\n",
+        REUSE,
     ),
     one(
         "present-is-complete",

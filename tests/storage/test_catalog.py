@@ -139,6 +139,11 @@ def test_the_sum_follows_every_change(catalog: Catalog) -> None:
         assert reader.pack("e-l-0") == moved
     with pytest.raises(CorruptionError, match="lost a row"), catalog.write() as writer:
         writer.delete(ROWS[1])
+    gone = RefRow("refs/tags/gone", 1, OID, 2)
+    with pytest.raises(CorruptionError, match="lost a row"), catalog.write() as writer:
+        writer.put(RefRow("refs/tags/gone", 1, OID, 3), replaced=gone)
+    with catalog.read() as reader:
+        reader.verify()
 
 
 def _hash(row: Row) -> bytes:

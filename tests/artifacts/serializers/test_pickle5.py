@@ -21,6 +21,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
+from n4a_store.artifacts.serializers import pickle5
 from n4a_store.artifacts.serializers.base import Payload
 from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
 from n4a_store.errors import SerializationError
@@ -146,6 +147,21 @@ def test_a_numpy_scalar_stays_a_numpy_scalar() -> None:
     value = reload(S.dumps(np.float64(0.1)))
     assert type(value) is np.float64
     assert value == 0.1
+
+
+def test_a_form_that_is_remembered_is_the_form_that_was_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = "criterion" * 3
+    twice = [text, "".join(list(text)), {"a": np.arange(2000.0)}]
+    once = [text, text, {"a": np.arange(2000.0)}]
+    first = S.dumps(twice)
+    assert raw(first) == raw(S.dumps(once))
+    monkeypatch.setattr(pickle5, "by_value", None)
+    monkeypatch.setattr(pickle5, "unframe", None)
+    assert raw(S.dumps(twice)) == raw(first)
+    with pytest.raises(SerializationError):
+        S.dumps([*twice, "something else"])
 
 
 def test_sharing_inside_one_object_survives() -> None:
