@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.peers import archives, gits, keyed, own, platforms
+from benchmarks.peers import archives, gits, keyed, own, own_objects, platforms
 from benchmarks.peers.base import Peer
 
 __all__ = ["OWN", "PEERS"]
@@ -12,6 +12,7 @@ OWN: dict[str, type[Peer]] = {
     "balanced": own.Balanced,
     "compact": own.Compact,
     "once": own.Once,
+    "objects": own_objects.Objects,
 }
 
 PEERS: dict[str, type[Peer]] = {
