@@ -36,6 +36,7 @@ class Objects(Peer):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.store = Store.init(folder / "store")
+        self._fresh = Store.open(self.store.path)
         self._seat = self.store.seat()
         self._serializer = Pickle5Serializer()
         self._txn: Transaction | None = None
@@ -56,19 +57,24 @@ class Objects(Peer):
 
     def load(self, artifact: str) -> Any:
         """By the tag and the name in its tree, writable."""
-        return self._load(artifact, mmap=False)
+        return self._load(self.store, artifact)
+
+    def load_pipeline(self, pipeline: str, artifacts: Sequence[str]) -> list[Any]:
+        """By a store that has read nothing of this pipeline yet."""
+        del pipeline
+        return [self._load(self._fresh, artifact) for artifact in artifacts]
 
     def load_readonly(self, artifact: str) -> Any:
         """Over the mapped pack."""
-        return self._load(artifact, mmap=True)
+        return self._load(self.store, artifact, mmap=True)
 
-    def _load(self, artifact: str, *, mmap: bool) -> Any:
-        ref = self.store.known_ref(_TAGS + artifact.partition(":")[0])
+    def _load(self, store: Store, artifact: str, *, mmap: bool = False) -> Any:
+        ref = store.known_ref(_TAGS + artifact.partition(":")[0])
         assert ref is not None
-        with self.store.session():
-            entry = self.store.get_entry(ref.oid, artifact)
+        with store.session():
+            entry = store.get_entry(ref.oid, artifact)
             assert entry is not None
-            return read_payload(self.store, entry, self._serializer, mmap=mmap)
+            return read_payload(store, entry, self._serializer, mmap=mmap)
 
     def fsck(self) -> None:
         """Every byte against its id."""
@@ -89,4 +95,5 @@ class Objects(Peer):
     def close(self) -> None:
         """Close the store."""
         self._seat.leave()
+        self._fresh.close()
         self.store.close()
