@@ -22,8 +22,9 @@ from n4a_store.errors import CorruptionError, UnsupportedFormatError
 from n4a_store.objects.oid import BytesLike
 from n4a_store.odb.kept import KeptBlobs
 from n4a_store.packs.entry import EntryHeader
-from n4a_store.packs.reader import PackReader
-from n4a_store.storage.files import map_file
+from n4a_store.packs.format import HEADER_BYTES
+from n4a_store.packs.reader import PackReader, ids_from_ends
+from n4a_store.storage.files import map_file, read_ends
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.rows import PackRow
 
@@ -31,6 +32,7 @@ __all__ = ["Location", "ObjectDatabase", "PackGoneError"]
 
 _OPEN_PACKS = 256
 _SMALL_OBJECTS = 4_096
+_END_OF_A_SMALL_PACK = 16 * 1024  # its footer and the index of 260 objects
 _TABLE_OBJECTS = 262_144
 _TABLE_FROM_PACKS = 12
 _TABLE_FROM_PACKS_TO_DEDUPE = 2
@@ -205,7 +207,7 @@ class ObjectDatabase:
                 self._waiting.pop()
                 continue
             try:
-                oids = self.reader(pack_id).index.oids()
+                oids = self._ids_in(pack_id)
             except CorruptionError:
                 self._passed_over.append(pack_id)  # the search passes over it as well
                 self._waiting.pop()
@@ -214,6 +216,25 @@ class ObjectDatabase:
                 self._table.setdefault(oid, pack_id)
             self._in_table.add(pack_id)
             self._waiting.pop()
+
+    def _ids_in(self, pack_id: str) -> list[bytes]:
+        """The ids in a small pack; it is not mapped for that: few of them are ever read from.
+
+        Raises:
+            CorruptionError: It is missing or cannot be opened.
+        """
+        if pack_id not in self._readers and pack_id not in self._damaged:
+            try:
+                first, last, size = read_ends(
+                    self._layout.pack(pack_id), HEADER_BYTES, _END_OF_A_SMALL_PACK
+                )
+                if size == self._packs[pack_id].stored_bytes:
+                    oids = ids_from_ends(first, last, size)
+                    if oids is not None:
+                        return oids
+            except (FileNotFoundError, CorruptionError, UnsupportedFormatError):
+                pass  # the reader says what is wrong
+        return self.reader(pack_id).index.oids()
 
     def find_pack(self, oid: bytes, allowed: Container[str]) -> str | None:
         """A pack among ``allowed`` that holds the object; small packs are not even opened.

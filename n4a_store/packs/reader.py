@@ -26,7 +26,7 @@ from n4a_store.packs.format import (
 )
 from n4a_store.packs.index import PackIndex
 
-__all__ = ["PackReader", "StoredObject", "decode_entry", "scan_entries"]
+__all__ = ["PackReader", "StoredObject", "decode_entry", "ids_from_ends", "scan_entries"]
 
 
 _KEPT_BASES = 32
@@ -83,6 +83,25 @@ def scan_entries(data: memoryview, limit: int) -> Iterator[EntryHeader]:
             return
         yield header
         at = header.end
+
+
+def ids_from_ends(first: bytes, last: bytes, size: int) -> list[bytes] | None:
+    """The ids in a pack of ``size`` bytes, in order, by its first and its last bytes.
+
+    None when the index begins before the last bytes do. As when a pack is opened, the index is not
+    checked against its hash: an id that is read wrongly leads to an entry of another object.
+
+    Raises:
+        CorruptionError: They are not those of a whole pack.
+        UnsupportedFormatError: It is of a later version.
+    """
+    check_header(first)
+    footer = Footer.decode(last[-FOOTER_BYTES:], size)
+    end = len(last) - FOOTER_BYTES
+    start = end - footer.index_length
+    if start < 0:
+        return None
+    return PackIndex(memoryview(last)[start:end], footer.objects, footer.fanout_bits).oids()
 
 
 class PackReader:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from n4a_store.errors import BackendError
 from n4a_store.storage import system
-from n4a_store.storage.system import backend_errors
+from n4a_store.storage.system import as_backend_error, backend_errors
 
 __all__ = [
     "AppendFile",
@@ -23,6 +23,7 @@ __all__ = [
     "make_folder",
     "map_file",
     "move_file",
+    "read_ends",
     "read_text",
     "remove_file",
     "remove_if_empty",
@@ -268,16 +269,40 @@ def map_file(path: Path) -> memoryview:
         FileNotFoundError: There is no such file: the caller knows whether that is an error.
         BackendError: It cannot be mapped.
     """
-    with backend_errors(f"read {path}"):
+    with _Reading(path) as fd, backend_errors(f"read {path}"):
+        if os.fstat(fd).st_size == 0:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
+
+
+def read_ends(path: Path, first: int, last: int) -> tuple[bytes, bytes, int]:
+    """The first and the last bytes of a file, and how many it has; it is not mapped.
+
+    Raises:
+        FileNotFoundError: There is no such file: the caller knows whether that is an error.
+        BackendError: It cannot be read.
+    """
+    with _Reading(path) as fd, backend_errors(f"read {path}"):
+        size = os.fstat(fd).st_size
+        return os.pread(fd, first, 0), os.pread(fd, last, max(size - last, 0)), size
+
+
+class _Reading:
+    """A file, open to be read; a missing one stays a :class:`FileNotFoundError`."""
+
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> int:
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            missing = error  # raised outside of this block, which would make it another error
-        else:
-            try:
-                if os.fstat(fd).st_size == 0:
-                    return memoryview(b"")
-                return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
-            finally:
-                os.close(fd)
-    raise missing
+            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise as_backend_error(f"read {self._path}", error) from error
+        return self._fd
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)

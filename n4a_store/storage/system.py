@@ -49,13 +49,17 @@ class _BackendErrors:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            raise BackendError(f"cannot {self._doing}: {reason}", hint=_hint(error)) from error
+            raise as_backend_error(self._doing, error) from error
 
 
 def backend_errors(doing: str) -> _BackendErrors:
     """Turn an ``OSError`` into a :class:`BackendError` that says what was being done."""
     return _BackendErrors(doing)
+
+
+def as_backend_error(doing: str, error: OSError) -> BackendError:
+    """What :func:`backend_errors` makes of an error."""
+    return BackendError(f"cannot {doing}: {error.strerror or error}", hint=_hint(error))
 
 
 def _hint(error: OSError) -> str | None:

@@ -14,7 +14,7 @@ from n4a_store.odb import database
 from n4a_store.odb.database import Location, ObjectDatabase, PackGoneError
 from n4a_store.packs.reader import PackReader
 from n4a_store.packs.writer import PackWriter
-from n4a_store.storage.files import map_file
+from n4a_store.storage.files import map_file, read_ends
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.rows import PackRow, PackState
 
@@ -81,13 +81,18 @@ def test_packs_too_large_for_the_table_are_looked_at_for_it_once(
     _, odb = build(tmp_path, [[n, 100 + n, 200 + n, 300 + n] for n in range(5)] + [[50], [60]])
     every = {f"p{at}" for at in range(7)}
     asked: list[str] = []
-    real = ObjectDatabase.reader
+    real, ids_in = ObjectDatabase.reader, ObjectDatabase._ids_in
 
     def note(odb: ObjectDatabase, pack_id: str) -> PackReader:
         asked.append(pack_id)
         return real(odb, pack_id)
 
+    def note_ids(odb: ObjectDatabase, pack_id: str) -> list[bytes]:
+        asked.append(pack_id)
+        return ids_in(odb, pack_id)
+
     monkeypatch.setattr(ObjectDatabase, "reader", note)
+    monkeypatch.setattr(ObjectDatabase, "_ids_in", note_ids)
     assert [odb.find_pack(blob(n)[0], every) for n in (3, 50, 201)] == ["p3", "p5", "p1"]
     assert asked == ["p6", "p5", "p4", "p3", "p2", "p1"], "the newest first, each once"
     odb.retain(every - {"p5"})
@@ -101,14 +106,14 @@ def test_an_error_while_the_table_is_filled_makes_no_pack_disappear(
     _, odb = build(tmp_path, [[n] for n in range(20)])
     opened = 0
 
-    def flaky(path: Path) -> memoryview:
+    def flaky(path: Path, first: int, last: int) -> tuple[bytes, bytes, int]:
         nonlocal opened
         opened += 1
         if opened == 3:
             raise BackendError("too many open files")
-        return map_file(path)
+        return read_ends(path, first, last)
 
-    monkeypatch.setattr(database, "map_file", flaky)
+    monkeypatch.setattr(database, "read_ends", flaky)
     with pytest.raises(BackendError):
         odb.find(blob(0)[0])
     assert [odb.find(blob(n)[0]) for n in range(20)] == [Location(f"p{n}", 0) for n in range(20)]
@@ -120,11 +125,11 @@ def test_what_is_new_is_found_without_opening_what_is_old(
     _, odb = build(tmp_path, [[2 * n, 2 * n + 1] for n in range(40)])
     opened: list[Path] = []
 
-    def note(path: Path) -> memoryview:
+    def note(path: Path, first: int, last: int) -> tuple[bytes, bytes, int]:
         opened.append(path)
-        return map_file(path)
+        return read_ends(path, first, last)
 
-    monkeypatch.setattr(database, "map_file", note)
+    monkeypatch.setattr(database, "read_ends", note)
     assert odb.find(blob(79)[0]) is not None
     assert len(opened) == 1
     assert odb.find(blob(60)[0]) is not None
@@ -155,6 +160,55 @@ def test_the_last_pack_of_a_run_is_the_newest(
     monkeypatch.setattr(database, "map_file", note)
     assert odb.find(blob(29)[0]) == Location("owner-29", 0)
     assert opened == [layout.pack("owner-29")]
+
+
+def test_the_table_is_filled_without_mapping_a_pack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_END_OF_A_SMALL_PACK", 2048)
+    # The index of the last pack does not fit into its last two thousand bytes.
+    _, odb = build(tmp_path, [[n] for n in range(20)] + [list(range(100, 140))])
+    mapped: list[str] = []
+
+    def note(path: Path) -> memoryview:
+        mapped.append(path.stem)
+        return map_file(path)
+
+    monkeypatch.setattr(database, "map_file", note)
+    assert odb.find(blob(999)[0]) is None
+    assert mapped[0] == "p20"
+    mapped.clear()
+    assert odb.find(blob(3)[0]) == Location("p3", 0)
+    assert odb.find(blob(139)[0]) is not None
+    assert mapped == ["p3"]
+
+
+@pytest.mark.parametrize(
+    ("at", "byte"),
+    [(0, b"X"), (4, b"\x09"), (-1, b"X"), (-100, b"\xff"), (None, b"longer"), (None, b"another")],
+)
+def test_the_table_takes_nothing_from_a_pack_that_cannot_be_opened(
+    tmp_path: Path, at: int | None, byte: bytes
+) -> None:
+    layout, odb = build(tmp_path, [[n, 100] for n in range(20)])
+    path = layout.pack("p19")
+    content = bytearray(path.read_bytes())
+    if byte == b"another":
+        write_pack(layout, "other", [19, 100, 200])
+        content[:] = layout.pack("other").read_bytes()
+    elif at is None:
+        content += byte
+    else:
+        content[at : at + 1 or None] = byte
+    path.write_bytes(content)
+    with pytest.raises(CorruptionError):
+        odb.reader("p19")
+    fresh = ObjectDatabase(layout)
+    fresh.add([odb._packs[f"p{n}"] for n in range(20)])
+    every = {f"p{n}" for n in range(20)}
+    assert fresh.find_pack(blob(100)[0], every) == "p18", "nobody relies on a pack that is damaged"
+    assert fresh.find_pack(blob(19)[0], every) is None
+    assert fresh.find(blob(4)[0]) == Location("p4", 0)
 
 
 def test_a_pack_may_leave_and_come_back(tmp_path: Path) -> None:
