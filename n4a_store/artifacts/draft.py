@@ -33,7 +33,6 @@ from n4a_store.artifacts.repeated_trees import put_again
 from n4a_store.artifacts.serializers.base import Payload
 from n4a_store.artifacts.types import ArtifactRecord, Ids
 from n4a_store.errors import ArtifactNotFoundError, InvalidInputError
-from n4a_store.objects.codec import pack_entry
 from n4a_store.objects.model import Tree, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.transaction import Transaction
@@ -271,8 +270,7 @@ class PipelineDraft:
                 }
                 self._deps[below] = TreeEntry(Kind.TREE, self.txn.put_tree(numbered))
             entries[DEPS] = self._deps[below]
-        children = b"".join((b"artifact", *map(pack_entry, entries.values())))
-        tree = put_again(self.txn, children, lambda: self.txn.put_tree(entries))
+        tree = put_again(self.txn, entries)
         return ArtifactNode.over(artifact_id, tree, deps, origin)
 
     def add_dependency(self, key: str, dep: ArtifactNode) -> ArtifactRecord:

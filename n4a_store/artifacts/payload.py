@@ -34,16 +34,14 @@ def put_payload(txn: Transaction, payload: Payload) -> TreeEntry:
     skeleton = txn.put_blob(payload.skeleton)
     if not payload.buffers:
         return TreeEntry(Kind.BLOB, skeleton)
-    blobs = [txn.put_blob(buffer.data, item_size=buffer.item_size) for buffer in payload.buffers]
-
-    def put() -> ObjectId:
-        entries = {
-            ordered_key(place): TreeEntry(Kind.BLOB, blob) for place, blob in enumerate(blobs)
-        }
-        return txn.put_tree({**entries, _SKELETON: TreeEntry(Kind.BLOB, skeleton)})
-
-    children = b"".join((b"payload", skeleton.raw, *(blob.raw for blob in blobs)))
-    return TreeEntry(Kind.TREE, put_again(txn, children, put))
+    entries = {
+        ordered_key(place): TreeEntry(
+            Kind.BLOB, txn.put_blob(buffer.data, item_size=buffer.item_size)
+        )
+        for place, buffer in enumerate(payload.buffers)
+    }
+    entries[_SKELETON] = TreeEntry(Kind.BLOB, skeleton)
+    return TreeEntry(Kind.TREE, put_again(txn, entries))
 
 
 def read_payload(
@@ -92,7 +90,9 @@ def _parts_of(reader: ObjectReader, entry: TreeEntry) -> _Parts:
 
 def _parts_of_tree(reader: ObjectReader, payload: ObjectId) -> _Parts:
     entries = dict(reader.entries(payload))
+    kinds = {entry.kind for entry in entries.values()}
     skeleton = entries.pop(_SKELETON, None)
-    if skeleton is None or any(key != ordered_key(place) for place, key in enumerate(entries)):
+    numbered = all(key == ordered_key(place) for place, key in enumerate(entries))
+    if skeleton is None or not (entries and numbered and kinds == {Kind.BLOB}):
         raise CorruptionError(f"payload {payload.short(12)} is not a skeleton and its buffers")
     return skeleton.oid, tuple(buffer.oid for buffer in entries.values())

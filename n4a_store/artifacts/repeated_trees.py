@@ -1,14 +1,18 @@
-"""Trees that a training puts again and again: their ids, by those of their children.
+"""Trees that a training puts again and again: their ids, by their entries.
 
-A tree's id follows from its children. Whoever has put the same tree before, into this store or
-another, need not encode and hash it to learn its id.
+A tree's id follows from its entries. Whoever has put the same tree before, into this store or
+another, need not encode and hash it to learn its id. Only trees of one object are remembered: of a
+large one, whose shards are objects too, the root may stand in a pack whose neighbours are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
+from n4a_store.objects.codec import pack_entry
+from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId, raw_hash
+from n4a_store.objects.trees import FANOUT_LIMIT
 from n4a_store.repo.transaction import Transaction
 
 __all__ = ["put_again"]
@@ -18,19 +22,23 @@ _LONG = 512
 _known: dict[bytes, ObjectId] = {}
 
 
-def put_again(txn: Transaction, children: bytes, put: Callable[[], ObjectId]) -> ObjectId:
-    """Put a tree that is made of ``children`` and nothing else; its id.
+def put_again(txn: Transaction, entries: Mapping[str, TreeEntry]) -> ObjectId:
+    """Put a tree without attributes; its id.
 
     Args:
-        txn: The transaction, in which the children have been put or adopted.
-        children: What tells this tree from all others, the children's ids included.
-        put: Puts it.
+        txn: The transaction, in which what the entries name has been put or adopted.
+        entries: The children by name.
     """
-    key = children if len(children) <= _LONG else raw_hash(Kind.TREE, children)
+    if len(entries) > FANOUT_LIMIT:
+        return txn.put_tree(entries)
+    # No name is empty or holds a NUL, so two of them end the names.
+    key = b"".join(("\0".join(entries).encode(), b"\0\0", *map(pack_entry, entries.values())))
+    if len(key) > _LONG:
+        key = raw_hash(Kind.TREE, key)
     known = _known.get(key)
     if known is not None and txn.reuse_tree(known):
         return known
-    made = put()
+    made = txn.put_tree(entries)
     if known is None:
         if len(_known) >= _MOST:
             _known.clear()

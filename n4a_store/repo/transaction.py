@@ -146,9 +146,10 @@ class Transaction(PlannedRefs, ObjectReader):
         return self._put(Kind.BLOB, view, item_size)
 
     def reuse_tree(self, oid: ObjectId) -> bool:
-        """Put a tree by its id alone, if it is here; whether it is.
+        """Put a tree of one object by its id alone, if it is here; whether it is.
 
-        Its children must have been put or adopted: nothing is looked at below it.
+        What it names must have been put or adopted: nothing is looked at below it. The shards of
+        a large tree are below it as well, so such a tree is no matter for this.
         """
         self._check_open()
         if oid.raw not in self._known:

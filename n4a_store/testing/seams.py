@@ -89,6 +89,12 @@ def _map_file(path: Path) -> memoryview:
     return files.map_file(path)
 
 
+def _read_ends(path: Path, first: int, last: int) -> tuple[bytes, bytes, int]:
+    _announce("map", str(path))  # to others as much as a mapping
+    _touch(f"packs/{path.name}")
+    return files.read_ends(path, first, last)
+
+
 def _list_folder(folder: Path) -> Iterator[str]:
     _announce("list", str(folder))
     _touch(f"{folder.name}/")
@@ -239,6 +245,7 @@ def as_processes() -> Iterator[None]:
                 (Catalog, "noted_sequence", noted_sequence),
                 (uuid, "uuid4", new_id),
                 (database, "map_file", _map_file),
+                (database, "read_ends", _read_ends),
                 (leases.Lease, "__del__", _lose_lease),
                 (leases, "list_folder", _list_folder),
                 (leases, "probe_lease", _probe_lease),

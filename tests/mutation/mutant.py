@@ -14,6 +14,7 @@ FORK = "tests/storage/test_catalog_fork.py"
 CATALOG = "tests/storage/test_catalog.py"
 RULES = "tests/protocol/test_rules.py"
 REUSE = "tests/repo/test_reuse.py"
+AGAIN = "tests/artifacts/test_again.py"
 
 QUICK = (RULES, EXPLORER)
 SUITES = ("tests/storage", "tests/packs", "tests/refs", "tests/repo", "tests/protocol")

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from tests.mutation.mutant import CATALOG, EXPLORER, GC, ORDER, REUSE, RULES, Mutant, one
+from tests.mutation.mutant import AGAIN, CATALOG, EXPLORER, GC, ORDER, REUSE, RULES, Mutant, one
 
 DURABILITY = (
     one(
@@ -215,6 +215,14 @@ WRITERS = (
         "            if not self._rely(oid.raw):\n                return False\n",
         "            self._rely(oid.raw)\n",
         REUSE,
+    ),
+    one(
+        "reuse-the-root-of-shards",
+        "the root of a large tree that is reused is taken for its shards",
+        "artifacts/repeated_trees.py",
+        "    if len(entries) > FANOUT_LIMIT:\n        return txn.put_tree(entries)\n",
+        "",
+        AGAIN,
     ),
     one(
         "present-is-complete",
