@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.peers.base import Peer
+from benchmarks.peers.own_objects import OwnStore
 from benchmarks.peers.workload import Registration
 from n4a_store import ArtifactLoader, ArtifactRegistry
 from n4a_store.artifacts.workspace import Workspace
-from n4a_store.repo.fsck import fsck
-from n4a_store.repo.gc import collect
 from n4a_store.repo.repack import RepackMode, repack
 from n4a_store.repo.store import Store
 from n4a_store.settings import CommitEach, Settings
@@ -21,7 +19,7 @@ __all__ = ["Balanced", "Compact", "Fast", "Once"]
 _DATASET = "bench"
 
 
-class Balanced(Peer):
+class Balanced(OwnStore):
     """The defaults: probed codecs, one fsynced pack a pipeline."""
 
     name = "n4a_store balanced"
@@ -65,20 +63,10 @@ class Balanced(Peer):
         """Over the mapped pack."""
         return self.reader.load_by_id(artifact)
 
-    def fsck(self) -> None:
-        """Every byte against its id."""
-        report = fsck(self.store, full=True)
-        if not report.ok:
-            raise AssertionError(f"fsck found damage: {report}")
-
     def delete(self, pipeline: str, artifacts: Sequence[str]) -> None:
         """Drop the pipeline's ref and its place in its run."""
         del artifacts
         self.registry.delete_pipeline_artifacts(pipeline)
-
-    def gc(self) -> None:
-        """Without the days in which a deletion can be undone."""
-        collect(self.store, expire_now=True)
 
     def close(self) -> None:
         """Close everything."""

@@ -8,6 +8,7 @@ names any more is collected, and a deletion can be undone.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,31 @@ from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
 from n4a_store.repo.transaction import Transaction
 
-__all__ = ["Objects"]
+__all__ = ["Objects", "OwnStore"]
 
 _TAGS = "refs/tags/"
 
 
-class Objects(Peer):
+class OwnStore(Peer):
+    """What is asked of a store, whatever stands above it."""
+
+    @property
+    @abstractmethod
+    def store(self) -> Store:
+        """The store."""
+
+    def fsck(self) -> None:
+        """Every byte against its id."""
+        report = fsck(self.store, full=True)
+        if not report.ok:
+            raise AssertionError(f"fsck found damage: {report}")
+
+    def gc(self) -> None:
+        """Without the days in which a deletion can be undone."""
+        collect(self.store, expire_now=True)
+
+
+class Objects(OwnStore):
     """One transaction a pipeline, one seat for all of them."""
 
     name = "n4a_store, objects only"
@@ -35,12 +55,17 @@ class Objects(Peer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.store = Store.init(folder / "store")
+        self._own = Store.init(folder / "store")
         self._fresh = Store.open(self.store.path)
         self._seat = self.store.seat()
         self._serializer = Pickle5Serializer()
         self._txn: Transaction | None = None
         self._entries: dict[str, TreeEntry] = {}
+
+    @property
+    def store(self) -> Store:
+        """The one that is written to."""
+        return self._own
 
     def put(self, pipeline: str, at: Registration, obj: Any) -> None:
         """Put its payload."""
@@ -76,21 +101,11 @@ class Objects(Peer):
             assert entry is not None
             return read_payload(store, entry, self._serializer, mmap=mmap)
 
-    def fsck(self) -> None:
-        """Every byte against its id."""
-        report = fsck(self.store, full=True)
-        if not report.ok:
-            raise AssertionError(f"fsck found damage: {report}")
-
     def delete(self, pipeline: str, artifacts: Sequence[str]) -> None:
         """Delete the tag."""
         del artifacts
         with self.store.transaction(f"delete {pipeline}") as txn:
             txn.delete_ref(_TAGS + pipeline)
-
-    def gc(self) -> None:
-        """Without the days in which a deletion can be undone."""
-        collect(self.store, expire_now=True)
 
     def close(self) -> None:
         """Close the store."""

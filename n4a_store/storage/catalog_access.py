@@ -29,6 +29,7 @@ from n4a_store.storage.rows import (
     row_hash,
     row_sum,
 )
+from n4a_store.storage.system import ErrorsAs
 
 __all__ = ["CatalogReader", "CatalogWriter", "sqlite_errors"]
 
@@ -41,25 +42,12 @@ _DAMAGE = tuple(
 )
 
 
-class _SqliteErrors:
-    """See :func:`sqlite_errors`; a class, because a commit enters forty of them."""
-
-    __slots__ = ("_path",)
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        """Nothing is to be done before."""
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, sqlite3.Error | OverflowError | UnicodeDecodeError):
-            raise _translated(self._path, error) from error
+_RAISED: tuple[type[Exception], ...] = (sqlite3.Error, OverflowError, UnicodeDecodeError)
 
 
-def sqlite_errors(path: Path) -> _SqliteErrors:
+def sqlite_errors(path: Path) -> ErrorsAs[Exception, Path]:
     """Turn SQLite's errors into ours, told apart by what the handler would do."""
-    return _SqliteErrors(path)
+    return ErrorsAs(_RAISED, _translated, path)
 
 
 def _translated(path: Path, error: Exception) -> BackendError | CorruptionError | LockedError:

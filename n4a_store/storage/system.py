@@ -12,14 +12,25 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from n4a_store.errors import BackendError
+from n4a_store.errors import BackendError, StoreError
 
-__all__ = ["Observer", "backend_errors", "is_refusal", "observe", "step"]
+__all__ = [
+    "ErrorsAs",
+    "Observer",
+    "as_backend_error",
+    "backend_errors",
+    "is_refusal",
+    "observe",
+    "step",
+]
 
 _GROUP_WRITE = 0o020
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
 Observer = Callable[[str, str], None]
+Raised = TypeVar("Raised", bound=BaseException)
+About = TypeVar("About")
 _observer: Observer | None = None
 
 
@@ -36,25 +47,38 @@ def step(name: str, path: str) -> None:
         _observer(name, path)
 
 
-class _BackendErrors:
-    """See :func:`backend_errors`; a class, because every file operation enters one."""
+class ErrorsAs(Generic[Raised, About]):
+    """A block whose errors of some kinds leave it as one of ours.
 
-    __slots__ = ("_doing",)
+    A class and no generator: a commit enters some fifty such blocks.
 
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
+    Args:
+        kinds: Which errors.
+        make: Makes ours of one of them, and of ``about``.
+        about: What the block is about.
+    """
+
+    __slots__ = ("_about", "_kinds", "_make")
+
+    def __init__(
+        self,
+        kinds: tuple[type[Raised], ...],
+        make: Callable[[About, Raised], StoreError],
+        about: About,
+    ) -> None:
+        self._kinds, self._make, self._about = kinds, make, about
 
     def __enter__(self) -> None:
         """Nothing is to be done before."""
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, OSError):
-            raise as_backend_error(self._doing, error) from error
+        if isinstance(error, self._kinds):
+            raise self._make(self._about, error) from error
 
 
-def backend_errors(doing: str) -> _BackendErrors:
+def backend_errors(doing: str) -> ErrorsAs[OSError, str]:
     """Turn an ``OSError`` into a :class:`BackendError` that says what was being done."""
-    return _BackendErrors(doing)
+    return ErrorsAs((OSError,), as_backend_error, doing)
 
 
 def as_backend_error(doing: str, error: OSError) -> BackendError:
