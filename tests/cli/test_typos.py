@@ -34,7 +34,8 @@ class Typo:
     """Words with one typo.
 
     Args:
-        words: All words after the command, the others right.
+        words: All words after the command, the others right. ``<run>`` is the id of a run, which
+            begins with the day on which the tests run.
         code: The exit code.
         said: The word that the error must name.
         meant: What the hint must offer.
@@ -53,7 +54,7 @@ def lost(words: str, said: str = "0001_plz", meant: str = "'0001_pls'") -> Typo:
     return Typo(words, UNKNOWN, said, meant)
 
 
-RUN_TYPO = Typo("--run 20261123_zzz 0001_pls", UNKNOWN, "20261123_zzz", "did you mean")
+RUN_TYPO = Typo("--run <run>z 0001_pls", UNKNOWN, "<run>z", "did you mean")
 
 # By command and parameter; parameters that are flags have only a name to mistype.
 TYPOS: dict[str, dict[str, Typo]] = {
@@ -74,7 +75,7 @@ TYPOS: dict[str, dict[str, Typo]] = {
         "class_name": Typo("--class PLSRegresion", 0, "PLSRegresion", "'PLSRegression'"),
         "type_": Typo("--type modle", 0, "modle", "'model'"),
         "params": Typo("--param n_components", USAGE, "n_components", "--param n_components=3"),
-        "run": Typo("--run 20261123_zzz", UNKNOWN, "20261123_zzz", "did you mean"),
+        "run": Typo("--run <run>z", UNKNOWN, "<run>z", "did you mean"),
         "pipeline": Typo("--pipeline 0001_plz", 0, "0001_plz", "'0001_pls'"),
         "since": Typo("--since yesterdya", USAGE, "yesterdya", "2026-"),
         "until": Typo("--until 2026-13-01", USAGE, "2026-13-01", "2026-"),
@@ -107,9 +108,7 @@ TYPOS: dict[str, dict[str, Typo]] = {
     "artifacts export": {
         "output": Typo("0001_pls -o nowhere/one.n4b", USAGE, "nowhere", "create it"),
         "files": Typo("0001_pls --files one.n4b", USAGE, "one.n4b", "folder"),
-        "run": Typo(
-            "--run 20261123_zzz 0001_pls -o a.n4b", UNKNOWN, "20261123_zzz", "did you mean"
-        ),
+        "run": Typo("--run <run>z 0001_pls -o a.n4b", UNKNOWN, "<run>z", "did you mean"),
         "names": lost("0001_plz -o one2.n4b"),
     },
     "artifacts import": {"file": Typo("one.n4x", FAILURE, "one.n4x", "path")},
@@ -119,7 +118,7 @@ TYPOS: dict[str, dict[str, Typo]] = {
     "check-ref-format": {"name": Typo("refs/tags/a..b", USAGE, "a..b", "..")},
     "commit-run": {
         "message": Typo("-m", USAGE, "-m", "--help"),
-        "parents": Typo("-p 20261123_zzz 0001_pls", UNKNOWN, "20261123_zzz", "did you mean"),
+        "parents": Typo("-p <run>z 0001_pls", UNKNOWN, "<run>z", "did you mean"),
         "status": Typo("--status complte 0001_pls", USAGE, "complte", "'complete'"),
         "created_at": Typo("--created-at noon 0001_pls", USAGE, "noon", "2026-"),
         "tree": lost("0001_plz"),
@@ -255,7 +254,10 @@ def mistype(cli: Cli, place: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
     """Run words with a typo in 80 columns and look at the answer."""
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
 
+    run_id = sorted(path.name for path in (place / "ws" / "runs" / "corn").iterdir())[0]
+
     def call(line: str, typo: Typo) -> None:
+        line = line.replace("<run>", run_id)
         result = cli(*shlex.split(line), stdin=typo.stdin, cwd=place)
         said = f"{line}\n{result.out}{result.err}"
         assert result.code == typo.code, said
@@ -270,7 +272,7 @@ def mistype(cli: Cli, place: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
             assert re.match(r"error: .", result.err), said
             assert re.search(r"^hint: .", result.err, re.MULTILINE), said
             assert result.out == "", said
-        assert typo.said in result.err, said
+        assert typo.said.replace("<run>", run_id) in result.err, said
         assert typo.meant in result.err, said
 
     return call
