@@ -108,6 +108,10 @@ class ConflictError(StoreError):
     """Somebody else moved first; a new attempt may succeed."""
 
 
+class RefMovedError(ConflictError):
+    """A ref does not hold what a change of it expected; nothing else is the matter."""
+
+
 class LockedError(ConflictError):
     """Another process holds the lock that this operation needs."""
 

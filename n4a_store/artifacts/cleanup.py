@@ -18,8 +18,9 @@ from n4a_store.artifacts.manifest_tree import (
 )
 from n4a_store.artifacts.orphans import Orphan, find_orphans
 from n4a_store.artifacts.removal import remove_everything, remove_pipeline
-from n4a_store.artifacts.runs import OpenRun, current_manifest
+from n4a_store.artifacts.runs import OpenRun
 from n4a_store.artifacts.serializers.extensions import extension_of
+from n4a_store.artifacts.stored_runs import current_manifest
 from n4a_store.artifacts.types import export_name
 from n4a_store.errors import ArtifactNotFoundError, InvalidInputError, ObjectNotFoundError
 from n4a_store.objects.model import RunStatus

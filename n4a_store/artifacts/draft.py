@@ -15,18 +15,16 @@ from n4a_store.artifacts.closures import copy_closure
 from n4a_store.artifacts.execution_path import ExecutionPath, parse_artifact_id, parse_key
 from n4a_store.artifacts.graph import ArtifactNode, check_depth, closure
 from n4a_store.artifacts.inner_names import InnerNames
-from n4a_store.artifacts.links import KeyLinks, Links, encode_links
+from n4a_store.artifacts.links import KeyLinks, Links
 from n4a_store.artifacts.manifest_tree import (
-    ARTIFACTS,
     DEPS,
-    LINKS,
-    MEASURES,
     PAYLOAD,
     RECORD,
     PipelineManifest,
     make_record,
 )
 from n4a_store.artifacts.measures import Measure, encode_measures
+from n4a_store.artifacts.numbering import Numbering
 from n4a_store.artifacts.payload import ObjectReader, ordered_key, put_payload
 from n4a_store.artifacts.record_blob import RecordBlob, encode_record
 from n4a_store.artifacts.repeated_trees import put_again
@@ -371,37 +369,21 @@ class PipelineDraft:
             current: The last completed manifest as of now; another process may have completed
                 this pipeline since the draft began.
         """
-        serial = 1 if current is None else current.serial + 1
+        numbering = Numbering(current)
         kept = self.kept
         children = dict(kept.artifacts.entries) if kept is not None else {}
         children.update(
             (key, TreeEntry(Kind.TREE, artifact.node.tree))
             for key, artifact in self.artifacts.items()
         )
-        links = Links(self._links(serial, current, children), dict(self.branches))
-        links = replace(links, retired=_retired(current, links.keys))
-        measured = encode_measures(self._measures())
-        oid = self.txn.put_tree(
-            {
-                ARTIFACTS: TreeEntry(Kind.TREE, self.txn.put_tree(children)),
-                LINKS: TreeEntry(Kind.BLOB, self.txn.put_blob(encode_links(links))),
-            },
-            {
-                "serial": serial,
-                "created_at": self.created_at,
-                "run": self.run_id,
-                MEASURES: measured,
-            },
-        )
-        return PipelineManifest(
+        return numbering.put(
+            self.txn,
             self.pipeline_id,
-            oid,
-            serial,
-            self.created_at,
             self.run_id,
+            self.created_at,
             Tree(children),
-            links,
-            measured,
+            Links(self._links(numbering, children), dict(self.branches)),
+            encode_measures(self._measures()),
         )
 
     def _measures(self) -> dict[str, Measure]:
@@ -413,7 +395,7 @@ class PipelineDraft:
         return measures
 
     def _links(
-        self, serial: int, current: PipelineManifest | None, children: Mapping[str, TreeEntry]
+        self, numbering: Numbering, children: Mapping[str, TreeEntry]
     ) -> dict[str, KeyLinks]:
         names = InnerNames(self.pipeline_id, children)
         keys: dict[str, KeyLinks] = {}
@@ -423,11 +405,12 @@ class PipelineDraft:
                 continue
             # What it depends on may be replaced by this draft and then needs a name of its own.
             inner = names.missing(kept.node(self.txn, key)) if links.deps else {}
-            keys[key] = replace(links, since=serial - kept.version(key) + 1, inner=inner)
+            # Where another process has completed the pipeline since, this replaces what it made.
+            versions = 0 if numbering.last(key) == kept.version(key) else 1
+            keys[key] = replace(links, since=numbering.since(key, versions), inner=inner)
         for key, artifact in sorted(self.artifacts.items(), key=lambda item: item[1].node.depth):
-            last = 0 if current is None else current.last_version(key)
             keys[key] = KeyLinks(
-                since=serial - (last + artifact.bumps) + 1,
+                since=numbering.since(key, artifact.bumps),
                 deps=tuple(artifact.record.depends_on),
                 inner=names.missing(artifact.node),
                 sources=artifact.sources,
@@ -437,12 +420,3 @@ class PipelineDraft:
                 notes=artifact.notes,
             )
         return keys
-
-
-def _retired(current: PipelineManifest | None, keys: Mapping[str, KeyLinks]) -> dict[str, int]:
-    """The last versions of the keys that the new manifest no longer has."""
-    if current is None:
-        return {}
-    before = dict(current.links.retired)
-    before.update((key, current.version(key)) for key in current.artifacts)
-    return {key: version for key, version in before.items() if key not in keys}

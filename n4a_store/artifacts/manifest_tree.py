@@ -29,7 +29,7 @@ from n4a_store.artifacts.types import (
     register_artifact_type,
 )
 from n4a_store.errors import CorruptionError, ObjectNotFoundError, UnsupportedFormatError
-from n4a_store.objects.model import Tree, TreeEntry
+from n4a_store.objects.model import Tree, TreeEntry, Value
 from n4a_store.objects.oid import ObjectId
 
 __all__ = ["PIPELINES", "RUNS", "PipelineManifest", "StoredArtifact", "make_record"]
@@ -99,7 +99,7 @@ class PipelineManifest:
     run_id: str
     artifacts: Tree
     links: Links
-    measured: object
+    measured: Value
 
     @classmethod
     def read(cls, reader: ObjectReader, pipeline_id: str, oid: ObjectId) -> PipelineManifest:

@@ -76,7 +76,7 @@ def _commit(run: OpenRun, name: str, found: list[tuple[ArtifactRecord, _Held]]) 
                 held.manifest.node(draft.txn, held.key),
                 held.manifest.links.keys[held.key],
             )
-        run.commit([(draft, draft.current)], RunStatus.COMPLETE, strict=True)
+        run.commit([draft], RunStatus.COMPLETE)
     finally:
         draft.txn.abort()
 

@@ -258,7 +258,7 @@ class ArtifactRegistry(RegistryRuns):
             draft = run.begin(new.path.pipeline_id)
             try:
                 record = draft.add(new, [self._adopted(draft, dep) for dep in deps])
-                made = run.commit([(draft, draft.current)], RunStatus.COMPLETE, strict=True)
+                made = run.commit([draft], RunStatus.COMPLETE)
             except ConflictError:
                 # Another process has registered into this pipeline: start from what it left.
                 if attempt == _ATTEMPTS - 1:

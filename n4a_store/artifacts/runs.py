@@ -13,62 +13,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from n4a_store.artifacts.draft import PipelineDraft
 from n4a_store.artifacts.environment import environment, new_run_id, now
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, RUNS, PipelineManifest
+from n4a_store.artifacts.stored_runs import LOCK, current_manifest, newest_run, read_manifest
 from n4a_store.artifacts.types import ArtifactRecord
 from n4a_store.errors import InvalidInputError, RefNotFoundError, TransactionClosedError
 from n4a_store.objects.model import Run, RunStatus, TreeEntry
-from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.objects.oid import ObjectId
+from n4a_store.refs.refs import Expect
 from n4a_store.repo.maintenance import maintain
 from n4a_store.repo.seat import Seat
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import ANY, Transaction
 from n4a_store.settings import CommitEach
-from n4a_store.storage.leases import Lease, LeaseRole, probe_lease
+from n4a_store.storage.leases import Lease, LeaseRole
 
-__all__ = ["Committed", "OpenRun", "current_manifest", "read_manifest", "shown_status"]
+__all__ = ["Committed", "OpenRun", "commit_planned"]
 
 log = logging.getLogger(__name__)
-
-_LOCK = "lock"
-
-
-def current_manifest(
-    store: Store, pipeline_id: str, seen: PipelineManifest | None = None
-) -> PipelineManifest | None:
-    """The last completed manifest of a pipeline, or None.
-
-    Args:
-        seen: What it was a while ago, which is not read again when it still is.
-    """
-    ref = store.known_ref(PIPELINES + pipeline_id)
-    if ref is None or (seen is not None and seen.oid == ref.oid):
-        return None if ref is None else seen
-    return PipelineManifest.read(store, pipeline_id, ref.oid)
-
-
-def read_manifest(store: Store, run_id: str, pipeline_id: str) -> PipelineManifest | None:
-    """The manifest of a pipeline in a run, or None."""
-    ref = store.find_ref(RUNS + run_id)
-    if ref is None or ref.kind is not Kind.RUN:
-        return None
-    entry = store.get_entry(store.get_run(ref.oid).pipelines, pipeline_id)
-    return None if entry is None else PipelineManifest.read(store, pipeline_id, entry.oid)
-
-
-def shown_status(store: Store, run: Run) -> RunStatus:
-    """The status of a run as people are shown it: interrupted when its process is gone."""
-    lock = run.details.get(_LOCK)
-    if run.status is not RunStatus.RUNNING:
-        return run.status
-    if isinstance(lock, str) and lock.isalnum():
-        info = probe_lease(store.layout.lease(lock))
-        if info is not None and info.alive:
-            return RunStatus.RUNNING
-    return RunStatus.INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +48,12 @@ class Committed:
 
     manifest: PipelineManifest
     records: list[ArtifactRecord]
+
+
+def commit_planned(txn: Transaction, plan: Callable[[], None]) -> None:
+    """Commit what ``plan`` plans. Where somebody moved a ref first, it plans again."""
+    plan()
+    txn.commit(plan)
 
 
 class OpenRun:
@@ -152,8 +124,8 @@ class OpenRun:
             store = self._open_store()
             if not self.implicit:
                 self._lock = _take_lock(store)
-                self._details[_LOCK] = self._lock.lease_id
-            self._parents = _newest_run(store)
+                self._details[LOCK] = self._lock.lease_id
+            self._parents = newest_run(store)
             self._environment = environment(store.settings)
             self._store = store
         return self._store
@@ -257,8 +229,7 @@ class OpenRun:
             self.waiting[pipeline_id] = self.drafts.pop(pipeline_id)
             return []
         try:
-            current = current_manifest(self.store, pipeline_id, draft.current)
-            return self.commit([(draft, current)], RunStatus.RUNNING)
+            return self.commit([draft], RunStatus.RUNNING)
         finally:
             # Committed or aborted, the transaction has ended.
             draft.txn.abort()
@@ -298,55 +269,64 @@ class OpenRun:
         waiting, self.waiting = self.waiting, {}
         txn = next(iter(waiting.values())).txn
         try:
-            store = self.store
-            drafts = [
-                (draft, current_manifest(store, name, draft.current))
-                for name, draft in waiting.items()
-            ]
-            return self.commit(drafts, status)
+            return self.commit(list(waiting.values()), status)
         finally:
             txn.abort()
 
-    def commit(
-        self,
-        drafts: Sequence[tuple[PipelineDraft, PipelineManifest | None]],
-        status: RunStatus,
-        *,
-        strict: bool = False,
-    ) -> list[Committed]:
+    def commit(self, drafts: Sequence[PipelineDraft], status: RunStatus) -> list[Committed]:
         """Commit drafts of one transaction: their manifests, their refs and the run's.
 
-        Args:
-            drafts: Each with the last completed manifest of its pipeline as of now.
-            strict: Refuse when a pipeline's ref is no longer there.
+        Versions count on from what is completed when the refs move. A run that nobody started
+        holds what its drafts began with, and nothing else can take the place of that.
+
+        Raises:
+            ConflictError: What they rely on was taken away; or, in a run that nobody started,
+                another process has completed the pipeline.
         """
-        txn = drafts[0][0].txn
-        made = [Committed(draft.finish(current), draft.records()) for draft, current in drafts]
-        entries = {
-            done.manifest.pipeline_id: TreeEntry(Kind.TREE, done.manifest.oid) for done in made
-        }
-        pipelines = self.with_pipelines(txn, entries)
-        for draft, current in drafts:
-            expect = (None if current is None else current.oid) if strict else ANY
-            txn.set_ref(PIPELINES + draft.pipeline_id, entries[draft.pipeline_id].oid, expect)
-        self.set_run(txn, pipelines, status)
-        txn.commit()
-        for draft, current in drafts:
-            name = draft.pipeline_id
-            self.completed[name] = entries[name].oid
-            self.before.setdefault(name, None if current is None else current.oid)
+        txn = drafts[0].txn
+        made: list[Committed] = []
+        before: dict[str, ObjectId | None] = {}
+
+        def plan() -> None:
+            made.clear()
+            for draft in drafts:
+                name, current = draft.pipeline_id, draft.current
+                if not self.implicit:
+                    current = current_manifest(self.store, name, current)
+                manifest = draft.finish(current)
+                made.append(Committed(manifest, draft.records()))
+                before[name] = None if current is None else current.oid
+                txn.set_ref(PIPELINES + name, manifest.oid, before[name])
+            self.plan_run(txn, {one.manifest.pipeline_id: one.manifest.oid for one in made}, status)
+
+        if self.implicit:
+            plan()
+            txn.commit()
+        else:
+            commit_planned(txn, plan)
+        self.remember({one.manifest.pipeline_id: one.manifest.oid for one in made}, before)
         return made
 
-    def with_pipelines(self, txn: Transaction, more: Mapping[str, TreeEntry]) -> ObjectId:
-        """The tree of the run's pipelines as stored, from which others may have deleted some,
-        and ``more``."""
-        try:
-            run = txn.adopt_path(self.ref)
-        except RefNotFoundError:
-            return txn.put_tree(more)
-        return txn.put_tree(more, onto=run.oid)
+    def remember(self, made: Mapping[str, ObjectId], before: Mapping[str, ObjectId | None]) -> None:
+        """Remember what has been committed, and what stood there before the run."""
+        self.completed.update(made)
+        for name in made:
+            self.before.setdefault(name, before[name])
 
-    def set_run(self, txn: Transaction, pipelines: ObjectId, status: RunStatus) -> None:
+    def plan_run(
+        self, txn: Transaction, more: Mapping[str, ObjectId | TreeEntry], status: RunStatus
+    ) -> None:
+        """Plan to move the run's ref: its pipelines as stored, from which others may have
+        deleted some, and ``more``."""
+        try:
+            before = txn.adopt_path(self.ref).oid
+        except RefNotFoundError:
+            before = None
+        self.set_run(txn, txn.put_tree(more, onto=before), status, before)
+
+    def set_run(
+        self, txn: Transaction, pipelines: ObjectId, status: RunStatus, expect: Expect = ANY
+    ) -> None:
         """Plan to move the run's ref to a run object with these pipelines and this status."""
         run = Run(
             pipelines=pipelines,
@@ -358,7 +338,7 @@ class OpenRun:
             message=self._message,
             details=self._details,
         )
-        txn.set_ref(self.ref, txn.put_run(run))
+        txn.set_ref(self.ref, txn.put_run(run), expect)
 
     def end(self, status: RunStatus) -> list[Committed]:
         """End the run with a status; what has been committed by that.
@@ -373,7 +353,7 @@ class OpenRun:
                 made = self._commit_waiting(status)
             elif self._store is not None and not self.implicit:
                 with self._store.transaction(f"run {self.id} is {status}", action="run") as txn:
-                    self.set_run(txn, self.with_pipelines(txn, {}), status)
+                    commit_planned(txn, partial(self.plan_run, txn, {}, status))
         finally:
             self.release()
         if self._store is not None and not self.implicit:
@@ -389,7 +369,7 @@ class OpenRun:
         self.check_open()
         with self.store.transaction(f"run {self.id} goes on", action="run") as txn:
             held = {one: txn.adopt_path(PIPELINES + one) for one in pipeline_ids}
-            self.set_run(txn, self.with_pipelines(txn, held), RunStatus.RUNNING)
+            commit_planned(txn, partial(self.plan_run, txn, held, RunStatus.RUNNING))
 
     def note(self, details: Mapping[str, Any]) -> None:
         """Add to the run object's details, from the next commit on."""
@@ -432,13 +412,3 @@ def _take_lock(store: Store) -> Lease:
     with store.catalog.read() as reader:
         lock.publish(reader.generation(), reader.epoch())
     return lock
-
-
-def _newest_run(store: Store) -> tuple[ObjectId, ...]:
-    """The run before this one: the youngest of the newest day."""
-    refs = [ref for ref in store.refs(RUNS) if ref.kind is Kind.RUN]
-    if not refs:
-        return ()
-    day = max(ref.name for ref in refs).partition("_")[0]
-    of_day = [ref.oid for ref in refs if ref.name.startswith(day)]
-    return (max(of_day, key=lambda oid: store.get_run(oid).created_at),)

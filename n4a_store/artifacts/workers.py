@@ -11,7 +11,7 @@ fitted, and the process that trains the pipeline names all of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
@@ -19,17 +19,20 @@ from n4a_store.artifacts.draft import NewArtifact, PipelineDraft
 from n4a_store.artifacts.environment import now
 from n4a_store.artifacts.incoming import artifact_ids, prepare
 from n4a_store.artifacts.manifest_files import write_renditions
-from n4a_store.artifacts.manifest_tree import PIPELINES
+from n4a_store.artifacts.manifest_tree import PIPELINES, PipelineManifest
+from n4a_store.artifacts.numbering import Numbering
 from n4a_store.artifacts.payload import payload_parts, put_payload
 from n4a_store.artifacts.registry import ArtifactRegistry
-from n4a_store.artifacts.runs import Committed, OpenRun, current_manifest
+from n4a_store.artifacts.runs import Committed, OpenRun, commit_planned
 from n4a_store.artifacts.serializers.base import BufferView, Payload
 from n4a_store.artifacts.serializers.table import SerializerTable, default_table
+from n4a_store.artifacts.stored_runs import current_manifest
 from n4a_store.artifacts.types import ArtifactType, MetaModelConfig
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.model import RunStatus, TreeEntry
-from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.objects.oid import ObjectId
 from n4a_store.repo.store import Store
+from n4a_store.repo.transaction import Transaction
 
 __all__ = [
     "Handover",
@@ -55,10 +58,17 @@ class WorkerTicket:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """A pipeline that a worker has finished: its id, and its manifest's."""
+    """A pipeline that a worker has finished.
+
+    Args:
+        pipeline_id: Its id.
+        manifest: The id of its manifest.
+        versions: How many versions the worker made of a key, where it is more than one.
+    """
 
     pipeline_id: str
     manifest: ObjectId
+    versions: Mapping[str, int] = field(default_factory=dict)
 
 
 def worker_ticket(registry: ArtifactRegistry) -> WorkerTicket:
@@ -86,18 +96,41 @@ def adopt_handovers(registry: ArtifactRegistry, handovers: Iterable[Handover]) -
         ObjectNotFoundError: A manifest was not made by a worker of this run.
     """
     run = registry._need_run("adopt_handovers")
-    made = {handover.pipeline_id: handover.manifest for handover in handovers}
-    if not made:
+    given = {handover.pipeline_id: handover for handover in handovers}
+    if not given:
         return
     lock = _lock(run)
+    made: dict[str, ObjectId] = {}
+    before: dict[str, ObjectId | None] = {}
     with run.store.transaction(f"workers of run {run.id}", action="register") as txn:
         txn.adopt_held(lock)
-        for pipeline_id, manifest in made.items():
-            txn.set_ref(PIPELINES + pipeline_id, manifest)
-        entries = {name: TreeEntry(Kind.TREE, manifest) for name, manifest in made.items()}
-        run.set_run(txn, run.with_pipelines(txn, entries), RunStatus.RUNNING)
-    run.completed.update(made)
+
+        def plan() -> None:
+            for name, handover in given.items():
+                made[name], before[name] = _plan_handover(run.store, txn, handover)
+            run.plan_run(txn, made, RunStatus.RUNNING)
+
+        commit_planned(txn, plan)
+    run.remember(made, before)
     write_renditions(registry.workspace.layout, registry.dataset, run.store, run.id, made)
+
+
+def _plan_handover(
+    store: Store, txn: Transaction, handover: Handover
+) -> tuple[ObjectId, ObjectId | None]:
+    """Plan to move a pipeline's ref.
+
+    Returns:
+        The id of its manifest, which counts on from what is there now; and the id of that.
+    """
+    name = handover.pipeline_id
+    current = current_manifest(store, name)
+    before = None if current is None else current.oid
+    txn.set_ref(PIPELINES + name, handover.manifest, before)
+    made = PipelineManifest.read(txn, name, handover.manifest)
+    manifest = Numbering(current).put_again(txn, made, handover.versions)
+    txn.set_ref(PIPELINES + name, manifest.oid, before)
+    return manifest.oid, before
 
 
 class WorkerRegistry(ArtifactRegistry):
@@ -120,9 +153,13 @@ class WorkerRegistry(ArtifactRegistry):
     def hand_over(self) -> list[Handover]:
         """Commit what is unfinished, for the run to adopt; everything finished so far."""
         run = self._need_run("hand_over")
+        assert isinstance(run, _WorkerRun)
         for pipeline_id in list(run.drafts):
             run.complete(pipeline_id)
-        return [Handover(name, manifest) for name, manifest in run.completed.items()]
+        return [
+            Handover(name, manifest, run.versions.get(name, {}))
+            for name, manifest in run.completed.items()
+        ]
 
     def end_run(self) -> None:
         """Not a worker's to do.
@@ -139,6 +176,7 @@ class _WorkerRun(OpenRun):
     def __init__(self, open_store: Callable[[], Store], ticket: WorkerTicket) -> None:
         super().__init__(open_store, ticket.dataset)
         self.id = ticket.run_id
+        self.versions: dict[str, dict[str, int]] = {}
         self._held_for = ticket.lock
         self._opened = open_store
 
@@ -163,6 +201,8 @@ class _WorkerRun(OpenRun):
         draft = self.drafts.pop(pipeline_id)
         try:
             made = Committed(draft.finish(draft.current), draft.records())
+            bumps = {key: one.bumps for key, one in draft.artifacts.items() if one.bumps > 1}
+            self.versions[pipeline_id] = bumps
             draft.txn.commit()
         finally:
             draft.txn.abort()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from n4a_store.errors import ConflictError, CorruptionError, InvalidInputError
+from n4a_store.errors import CorruptionError, InvalidInputError, RefMovedError
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.refs.names import is_stored_ref_name
@@ -133,7 +133,7 @@ def apply(writer: CatalogWriter, changes: Mapping[str, RefChange], op: OpRow) ->
         How many refs really changed.
 
     Raises:
-        ConflictError: A ref does not hold what its change expects.
+        RefMovedError: A ref does not hold what its change expects.
     """
     changed = 0
     for name, change in sorted(changes.items()):
@@ -142,7 +142,7 @@ def apply(writer: CatalogWriter, changes: Mapping[str, RefChange], op: OpRow) ->
         if change.expect is not ANY:
             found = None if now is None else now.oid
             if found != change.expect:
-                raise ConflictError(
+                raise RefMovedError(
                     f"{name} {_describe(found)}, expected: {_describe_expected(change.expect)}",
                     hint="somebody changed it first: look at it again, then retry",
                 )

@@ -123,14 +123,15 @@ def publish_packs(plan: CommitPlan, packs: PackBuilder, known: IdTable) -> list[
     return packs.publish()
 
 
-def publish(store: Store, plan: CommitPlan, packs: PackBuilder, rows: list[PackRow]) -> int:
+def publish(store: Store, plan: CommitPlan, rows: list[PackRow]) -> int:
     """Commit ``plan`` with the packs ``rows``, which stand in their final place already.
 
     Returns:
         The number of the operation.
 
     Raises:
-        ConflictError: Somebody else moved first; the packs have been removed again.
+        ConflictError: Somebody else moved first. The packs stand where they were, and no row
+            names them.
         BackendError: The disk refused, and the commit is known not to have happened.
     """
     try:
@@ -145,7 +146,6 @@ def publish(store: Store, plan: CommitPlan, packs: PackBuilder, rows: list[PackR
                 writer.put(row.moved(state, gc_gen=0, owner=plan.held_for))
             number = op.op
     except ConflictError:
-        packs.retract()
         raise
     except StoreError:
         # The disk may have taken the commit and lost the answer.

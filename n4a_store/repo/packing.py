@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 from n4a_store.errors import BackendError
@@ -70,8 +71,10 @@ class PackBuilder:
     def _pack_id(self) -> str:
         return f"{self._owner}-{self._count}"
 
-    def _path(self, pack_id: str) -> str:
-        return pack_id + PACK_SUFFIX
+    def _path(self, pack_id: str) -> Path:
+        if pack_id in self._published:
+            return self._layout.pack(pack_id)
+        return self.folder / (pack_id + PACK_SUFFIX)
 
     def _begin(self) -> PackWriter:
         if self._writer is None:
@@ -79,7 +82,7 @@ class PackBuilder:
                 make_folder(self.folder, shared_group=self._settings.shared_group)
                 self.has_folder = True
             self._file = AppendFile(
-                self.folder / self._path(self._pack_id()),
+                self._path(self._pack_id()),
                 shared_group=self._settings.shared_group,
             )
             self._writer = PackWriter(self._file.write, self._settings.compression_level)
@@ -206,7 +209,7 @@ class PackBuilder:
         for row in self._sealed:
             reader = self._readers.get(row.id)
             if reader is None:
-                reader = PackReader(map_file(self.folder / self._path(row.id)), row.id)
+                reader = PackReader(map_file(self._path(row.id)), row.id)
                 self._readers[row.id] = reader
             position = reader.find(oid)
             if position >= 0:
@@ -216,6 +219,8 @@ class PackBuilder:
     def publish(self) -> list[PackRow]:
         """Seal, sync and rename everything; the rows to be committed.
 
+        What was published before stays where it is, so that more can be put and published.
+
         Raises:
             BackendError: The disk refused. What has been renamed already has no row and is
                 nobody's: gc removes it once this writer's lease is gone.
@@ -224,13 +229,14 @@ class PackBuilder:
             self.close()
         with self._whole():
             self._seal()
-        for row in self._sealed:
+        waiting = self._sealed[len(self._published) :]
+        for row in waiting:
             if self._layout.pack(row.id).exists():
                 # A rename would replace it without a word, and with it what others rely on.
                 raise BackendError(f"there is a pack {row.id} already: its id was used twice")
-            move_file(self.folder / self._path(row.id), self._layout.pack(row.id))
+            move_file(self._path(row.id), self._layout.pack(row.id))
             self._published.append(row.id)
-        if self._sealed and self._durable:
+        if waiting and self._durable:
             sync_folder(self._layout.packs)
         return list(self._sealed)
 

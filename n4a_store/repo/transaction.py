@@ -19,14 +19,16 @@ transaction puts the closure itself, object by object.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from n4a_store.errors import (
     BackendError,
+    ConflictError,
     InvalidInputError,
     ObjectNotFoundError,
+    RefMovedError,
     RefNotFoundError,
     TransactionClosedError,
 )
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
 __all__ = ["ANY", "CommitResult", "Transaction"]
+
+_ATTEMPTS = 50
 
 
 class Transaction(PlannedRefs, ObjectReader):
@@ -375,8 +379,12 @@ class Transaction(PlannedRefs, ObjectReader):
 
     # --- the end ------------------------------------------------------------------------------
 
-    def commit(self) -> CommitResult:
+    def commit(self, again: Callable[[], None] | None = None) -> CommitResult:
         """Make everything visible, durably. Afterwards the transaction has ended.
+
+        Args:
+            again: Called when a ref does not hold what was expected: it looks at the refs again
+                and plans their changes anew, and may put more. What was put stays.
 
         Raises:
             ConflictError: A ref does not hold what was expected, or a pack that this
@@ -384,12 +392,23 @@ class Transaction(PlannedRefs, ObjectReader):
             BackendError: The disk refused; nothing has changed.
         """
         self._check_open()
+        op = None
         try:
             rows = publish_packs(self._plan, self._packs, self._known)
-            op = None
-            if rows or not self._plan.is_empty:
-                op = publish(self._store, self._plan, self._packs, rows)
-        except BaseException:
+            attempts = 1
+            while rows or not self._plan.is_empty:
+                try:
+                    op = publish(self._store, self._plan, rows)
+                    break
+                except RefMovedError:
+                    if again is None or attempts == _ATTEMPTS:
+                        raise
+                attempts += 1
+                again()
+                rows = publish_packs(self._plan, self._packs, self._known)
+        except BaseException as error:
+            if isinstance(error, ConflictError):
+                self._packs.retract()  # it is certain that no row names them
             self.abort()
             raise
         self._store.odb.add(rows)

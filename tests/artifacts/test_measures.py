@@ -12,7 +12,7 @@ from n4a_store.artifacts.manifest_tree import PipelineManifest, StoredArtifact
 from n4a_store.artifacts.measures import Measure, decode_measures, encode_measures
 from n4a_store.artifacts.overview import ArtifactStats, artifact_stats
 from n4a_store.artifacts.registry import ArtifactRegistry
-from n4a_store.artifacts.runs import current_manifest
+from n4a_store.artifacts.stored_runs import current_manifest
 from n4a_store.artifacts.subject import all_manifests, identify
 from n4a_store.artifacts.types import ArtifactType
 from n4a_store.artifacts.workspace import Workspace

@@ -24,7 +24,7 @@ from n4a_store import (
     TransactionClosedError,
     Workspace,
 )
-from n4a_store.artifacts.runs import shown_status
+from n4a_store.artifacts.stored_runs import shown_status
 
 MODEL = ArtifactType.MODEL
 Trainer = Callable[..., str]

@@ -15,6 +15,7 @@ CATALOG = "tests/storage/test_catalog.py"
 RULES = "tests/protocol/test_rules.py"
 REUSE = "tests/repo/test_reuse.py"
 AGAIN = "tests/artifacts/test_again.py"
+AGAIN_PLANNED = "tests/repo/test_commit_again.py"
 
 QUICK = (RULES, EXPLORER)
 SUITES = ("tests/storage", "tests/packs", "tests/refs", "tests/repo", "tests/protocol")

@@ -4,7 +4,18 @@
 
 from __future__ import annotations
 
-from tests.mutation.mutant import AGAIN, CATALOG, EXPLORER, GC, ORDER, REUSE, RULES, Mutant, one
+from tests.mutation.mutant import (
+    AGAIN,
+    AGAIN_PLANNED,
+    CATALOG,
+    EXPLORER,
+    GC,
+    ORDER,
+    REUSE,
+    RULES,
+    Mutant,
+    one,
+)
 
 DURABILITY = (
     one(
@@ -19,7 +30,7 @@ DURABILITY = (
         "no-fsync-of-packs-at-commit",
         "the catalog names a pack whose name is not on the disk",
         "repo/packing.py",
-        "        if self._sealed and self._durable:\n            sync_folder(self._layout.packs)\n",
+        "        if waiting and self._durable:\n            sync_folder(self._layout.packs)\n",
         "",
         ORDER,
     ),
@@ -135,9 +146,8 @@ WRITERS = (
         "lease-ends-before-the-commit",
         "the writer gives up its lease, then commits",
         "repo/transaction.py",
-        "            op = None\n            if rows or not self._plan.is_empty:\n",
-        "            op = None\n            self.seat.leave()\n"
-        "            if rows or not self._plan.is_empty:\n",
+        "            attempts = 1\n",
+        "            attempts = 1\n            self.seat.leave()\n",
         EXPLORER,
     ),
     one(
@@ -239,6 +249,23 @@ WRITERS = (
         "            if found != change.expect:\n",
         "            if False:\n",
         "tests/refs/test_refs.py",
+    ),
+    one(
+        "planned-again-without-the-packs-before",
+        "a commit that plans again names only the packs that it has put since",
+        "repo/packing.py",
+        "        return list(self._sealed)\n",
+        "        return list(waiting)\n",
+        AGAIN_PLANNED,
+        EXPLORER,
+    ),
+    one(
+        "given-up-and-left",
+        "the packs of a commit that is given up stay in their place",
+        "repo/transaction.py",
+        "                self._packs.retract()  # it is certain that no row names them\n",
+        "                pass\n",
+        AGAIN_PLANNED,
     ),
     one(
         "undo-of-what-has-expired",

@@ -18,7 +18,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from n4a_store.artifacts.runs import shown_status
+from n4a_store.artifacts.stored_runs import shown_status
 from n4a_store.objects.model import RunStatus
 from n4a_store.objects.oid import Kind
 from n4a_store.pipeline import sweep

@@ -35,6 +35,7 @@ CASTS = (
     s.SPARSE.only("writer1", "gc", "reader"),
     s.READER,
     s.SEAT.only("writer1", "gc"),
+    s.APPEND.only("writer1", "writer2", "gc"),
 )
 
 

@@ -404,8 +404,47 @@ SEAT = Scenario(
     ),
 )
 
+
+def append(ref: str, *blobs: bytes) -> Callable[[Process], None]:
+    """Add to the tree that a ref holds, whoever adds to it in the same moment."""
+
+    def body(process: Process) -> None:
+        before = tree = blob(b"")
+        with process.store.transaction() as txn:
+            # What is put once stands in a pack of its own, whatever is planned again.
+            added = {data.decode(): txn.put_blob(data) for data in blobs}
+
+            def plan() -> None:
+                nonlocal before, tree
+                before = txn.adopt_path(ref).oid
+                tree = txn.put_tree(added, onto=before)
+                txn.set_ref(ref, tree, expect=before)
+                process.say("will", ref, tree)
+
+            plan()
+            op = txn.commit(plan).op
+            process.say("did", ref, tree, op)
+        assert op is not None
+        with process.store.catalog.read() as rows:
+            for row in rows.reflog_of(op):  # unless it has expired
+                assert row.old == before.raw, "an update is lost"
+
+    return body
+
+
+APPEND = Scenario(
+    "two writers add to one ref",
+    _stale_pack,
+    (
+        writer("writer1", append("refs/tags/living", STALE)),
+        writer("writer2", append("refs/tags/living", b"new")),
+        collector(),
+        reader(),
+    ),
+)
+
 SCENARIOS = (
     *(DEDUPE, ADOPT, ADOPT_FROM_MOVING, INCOMPLETE, UNDO),
     *(HELD, HELD_TWICE, REPACK, REPACK_THEN_GC, TWO_GCS),
-    *(SPARSE, READER, SEAT),
+    *(SPARSE, READER, SEAT, APPEND),
 )

@@ -96,6 +96,27 @@ ORDERS: dict[str, tuple[Scenario, Plan]] = {
         s.SPARSE,
         (("gc", "lock commit.lock#2"), ("writer1", ""), ("gc", "")),
     ),
+    "a writer plans again after gc has condemned what it relies on": (
+        s.APPEND,
+        (
+            ("writer1", "lock commit.lock"),
+            ("writer2", ""),
+            ("gc", "lock commit.lock#2"),
+            ("writer1", "lock commit.lock"),
+            ("gc", ""),
+            ("writer1", ""),
+        ),
+    ),
+    "gc runs while a writer's packs stand without a row and it plans again": (
+        s.APPEND,
+        (
+            ("writer1", "lock commit.lock"),
+            ("writer2", ""),
+            ("writer1", "lock commit.lock"),
+            ("gc", ""),
+            ("writer1", ""),
+        ),
+    ),
     "a reader's ref comes and goes": (
         s.READER,
         (

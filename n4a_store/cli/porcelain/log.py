@@ -81,7 +81,7 @@ def _no_run(datasets: list[Dataset], pipeline: str) -> str:
 
 
 def _fields(dataset: Dataset, summary: RunSummary) -> dict[str, object]:
-    from n4a_store.artifacts.runs import shown_status
+    from n4a_store.artifacts.stored_runs import shown_status
 
     entry = summary.entry
     return {
@@ -100,7 +100,7 @@ def _fields(dataset: Dataset, summary: RunSummary) -> dict[str, object]:
 
 
 def _row(dataset: Dataset, summary: RunSummary) -> list[str]:
-    from n4a_store.artifacts.runs import shown_status
+    from n4a_store.artifacts.stored_runs import shown_status
 
     entry = summary.entry
     first_line = next(iter(entry.run.message.splitlines()), "")

@@ -54,7 +54,7 @@ def command(app: App, run: str | None, name: str | None) -> None:
 
 def _show_run(app: App, dataset: Dataset, subject: RunSubject) -> None:
     from n4a_store.artifacts.overview import pipelines_of
-    from n4a_store.artifacts.runs import shown_status
+    from n4a_store.artifacts.stored_runs import shown_status
 
     entry, run = subject.entry, subject.entry.run
     status = shown_status(dataset.store, run)

@@ -1,0 +1,59 @@
+"""Runs and pipelines as they stand in a store, whoever wrote them."""
+
+from __future__ import annotations
+
+from n4a_store.artifacts.manifest_tree import PIPELINES, RUNS, PipelineManifest
+from n4a_store.objects.model import Run, RunStatus
+from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.repo.store import Store
+from n4a_store.storage.leases import probe_lease
+
+__all__ = ["LOCK", "current_manifest", "newest_run", "read_manifest", "shown_status"]
+
+LOCK = "lock"
+"""Where a run's details say which lock its process holds."""
+
+
+def current_manifest(
+    store: Store, pipeline_id: str, seen: PipelineManifest | None = None
+) -> PipelineManifest | None:
+    """The last completed manifest of a pipeline, or None.
+
+    Args:
+        seen: What it was a while ago, which is not read again when it still is.
+    """
+    ref = store.known_ref(PIPELINES + pipeline_id)
+    if ref is None or (seen is not None and seen.oid == ref.oid):
+        return None if ref is None else seen
+    return PipelineManifest.read(store, pipeline_id, ref.oid)
+
+
+def read_manifest(store: Store, run_id: str, pipeline_id: str) -> PipelineManifest | None:
+    """The manifest of a pipeline in a run, or None."""
+    ref = store.find_ref(RUNS + run_id)
+    if ref is None or ref.kind is not Kind.RUN:
+        return None
+    entry = store.get_entry(store.get_run(ref.oid).pipelines, pipeline_id)
+    return None if entry is None else PipelineManifest.read(store, pipeline_id, entry.oid)
+
+
+def shown_status(store: Store, run: Run) -> RunStatus:
+    """The status of a run as people are shown it: interrupted when its process is gone."""
+    lock = run.details.get(LOCK)
+    if run.status is not RunStatus.RUNNING:
+        return run.status
+    if isinstance(lock, str) and lock.isalnum():
+        info = probe_lease(store.layout.lease(lock))
+        if info is not None and info.alive:
+            return RunStatus.RUNNING
+    return RunStatus.INTERRUPTED
+
+
+def newest_run(store: Store) -> tuple[ObjectId, ...]:
+    """The run before this one: the youngest of the newest day."""
+    refs = [ref for ref in store.refs(RUNS) if ref.kind is Kind.RUN]
+    if not refs:
+        return ()
+    day = max(ref.name for ref in refs).partition("_")[0]
+    of_day = [ref.oid for ref in refs if ref.name.startswith(day)]
+    return (max(of_day, key=lambda oid: store.get_run(oid).created_at),)
