@@ -12,10 +12,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
+from n4a_store.repo.store import Store
 from n4a_store.storage.leases import list_leases
 from n4a_store.testing import seams
 from n4a_store.testing.explorer import Bound, Exploration, explore
@@ -39,6 +41,7 @@ DUELS = (
     (s.TWO_GCS, ("gc1", "gc2")),
     (s.READER, ("writer1", "gc", "reader1")),
     (s.SEAT, ("writer1", "gc")),
+    (s.APPEND, ("writer1", "writer2")),
 )
 DEATHS = (
     (s.UNDO, ("writer1", "gc")),
@@ -208,6 +211,21 @@ def test_to_remove_a_name_that_has_gone_is_no_harm(place: Path) -> None:
         ("gc", ""),
     )
     follow(scenario, plan, place)
+
+
+def test_a_look_at_the_end_of_a_pack_is_a_step(place: Path) -> None:
+    """gc may take a pack away just before; others must be able to come in between."""
+
+    def prepare(store: Store) -> None:
+        for number in range(5):
+            s.put(store, f"refs/tags/{number}", b"%d" % number)
+
+    alone = Scenario("ends", prepare, (s.writer("writer", s.write("refs/tags/new", b"new")),))
+    steps = takewhile(
+        lambda step: "catalog-commit" not in step, replay(alone, ("writer",) * 12, place)
+    )
+    ends = [step for step in steps if step.startswith("writer: map packs/")]
+    assert len(ends) == len(set(ends)) == 5
 
 
 def test_a_killed_process_leaves_its_files_and_frees_its_locks(place: Path) -> None:
