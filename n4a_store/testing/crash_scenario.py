@@ -101,6 +101,32 @@ class _Seated:
             txn.set_ref("refs/tags/seated", _tree(txn, number))
 
 
+class _Late:
+    """A commit that finds a ref moved when its packs stand in their place, and plans again."""
+
+    def __init__(self) -> None:
+        self._txn: Transaction | None = None
+
+    def somebody_is_first(self, store: Store) -> None:
+        self._txn = store.transaction("late")
+        self._plan(store)
+        with store.transaction("first") as txn:
+            txn.set_ref("refs/tags/late", _tree(txn, 93))
+
+    def commit(self, store: Store) -> None:
+        assert self._txn is not None
+        self._txn.commit(lambda: self._plan(store))
+
+    def _plan(self, store: Store) -> None:
+        assert self._txn is not None
+        now = store.find_ref("refs/tags/late")
+        entries = {"mine": TreeEntry(Kind.TREE, _tree(self._txn, 94))}
+        if now is not None:
+            entries["before"] = self._txn.adopt_path(now.name)
+        tree = self._txn.put_tree(entries)
+        self._txn.set_ref("refs/tags/late", tree, None if now is None else now.oid)
+
+
 def _salvage(store: Store) -> None:
     with store.catalog.read() as reader:
         rows = reader.packs((PackState.LIVE,))
@@ -113,7 +139,7 @@ def _gc(*, expire_now: bool = False, thorough: bool = False) -> Callable[[Store]
 
 def operations() -> list[Operation]:
     """What is done to the store, in order."""
-    seated = _Seated()
+    seated, late = _Seated(), _Late()
     return [
         ("commit", _commit(a=1)),
         ("commit of several refs", _commit(b=2, c=3)),
@@ -128,6 +154,8 @@ def operations() -> list[Operation]:
         ("worker and run", _hold),
         ("commit from a seat", seated.first),
         ("commit from the same seat", seated.second),
+        ("commit before somebody who is late", late.somebody_is_first),
+        ("commit that plans again", late.commit),
         ("commit of several packs", _large),
         ("repack", repack),
         ("ref deletion", _delete("a", "large")),
