@@ -214,7 +214,8 @@ class OpenRun:
 
         Raises:
             InvalidInputError: Nothing was registered for it in this run.
-            ConflictError: What it relies on was taken away; the pipeline is dropped.
+            ConflictError: What it relies on was taken away, or others completed it first again and
+                again; the pipeline is dropped.
         """
         self.check_open()
         draft = self.drafts.get(pipeline_id)

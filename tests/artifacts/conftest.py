@@ -27,11 +27,15 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "workspace", settings=Settings(durability=Durability.NONE))
 
 
-@pytest.fixture
-def registry(workspace: Workspace) -> Iterator[ArtifactRegistry]:
+def _registry(workspace: Workspace) -> Iterator[ArtifactRegistry]:
     registry = ArtifactRegistry(workspace, "corn")
     yield registry
     registry.close()
+
+
+registry = pytest.fixture(_registry, name="registry")
+other = pytest.fixture(_registry, name="other")
+"""A second registry of the same dataset, as another process would have it."""
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +21,6 @@ from n4a_store.repo.gc import collect
 
 # Python 3.12 warns of fork beside threads; the idle reader's thread is ours and safe.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-
-
-@pytest.fixture
-def other(workspace: Workspace) -> Iterator[ArtifactRegistry]:
-    """A second registry of the same dataset, as another process would have it."""
-    registry = ArtifactRegistry(workspace, "corn")
-    yield registry
-    registry.close()
 
 
 def collect_again_and_again(path: str, started: str, stop: str) -> None:

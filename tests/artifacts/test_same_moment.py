@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -23,14 +23,6 @@ from n4a_store.repo.transaction import Transaction
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
 Meanwhile = Callable[[Callable[[], object]], None]
-
-
-@pytest.fixture
-def other(workspace: Workspace) -> Iterator[ArtifactRegistry]:
-    """A second registry of the same dataset, as another process would have it."""
-    registry = ArtifactRegistry(workspace, "corn")
-    yield registry
-    registry.close()
 
 
 @pytest.fixture
