@@ -2,8 +2,9 @@
 
 Everything they store comes from a small universe of objects, so that the same ids are put,
 deleted, collected and put again all the time: a store that only ever sees new ids never has to
-decide whether to believe in an old one. Each writer owns the refs below its own prefix, so its
-ledger alone says what they must hold; it also tags what other writers' refs reach.
+decide whether to believe in an old one. Each writer owns the refs below its own prefix and its own
+entries in one ref that all of them add to, so its ledger alone says what they must hold; it also
+tags what other writers' refs reach.
 
 A finding is one line in a file that all of them append to.
 """
@@ -38,9 +39,10 @@ from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import Transaction
 from n4a_store.repo.undo import undo
 from n4a_store.storage import system
+from n4a_store.testing.holdings import SHARED, held_by, shared_key, writer_prefix
 from n4a_store.testing.ledger import Ledger, Refs, changed, read_ledger
 
-__all__ = ["ROLES", "Findings", "run_actor", "writer_prefix"]
+__all__ = ["ROLES", "Findings", "known_trees", "run_actor"]
 
 _UNIVERSE = 40
 _NAMES = 3
@@ -58,13 +60,8 @@ class Findings:
         self._ledger.say("finding", who=who, what=what, **more)
 
 
-def writer_prefix(slot: str) -> str:
-    """Where the refs of a writer stand."""
-    return f"refs/tags/{slot}/"
-
-
-def _now(store: Store, prefix: str) -> Refs:
-    return {ref.name: ref.oid.hex for ref in store.refs(prefix)}
+def _now(store: Store, slot: str) -> Refs:
+    return {name: entry.oid.hex for name, entry in held_by(store, slot).items()}
 
 
 def _unsettle(rng: random.Random) -> None:
@@ -90,7 +87,7 @@ class Writer:
         path = folder / f"ledger-{slot}"
         standing = read_ledger(path)
         self.ledger = Ledger(path)
-        now = _now(store, self.prefix)
+        now = _now(store, slot)
         if now not in standing.allowed():
             self.findings.report(slot, "acknowledged refs lost", now=now, said=standing.refs)
         if standing.pending is not None:
@@ -105,6 +102,7 @@ class Writer:
             *[self.tag_deep] * 3,
             *[self.name_present] * 2,
             *[self.take_back] * 2,
+            *[self.share] * 3,
             self.hold,
         ]
 
@@ -126,16 +124,21 @@ class Writer:
         self.ledger.withdraw()
 
     def _check_refs(self) -> None:
-        now = _now(self.store, self.prefix)
+        now = _now(self.store, self.slot)
         if now != self.refs:
             self.findings.report(self.slot, "refs differ", now=now, said=self.refs)
 
     def _commit(
-        self, txn: Transaction, changes: dict[str, str | None], *, careful: bool = False
+        self,
+        txn: Transaction,
+        changes: dict[str, str | None],
+        *,
+        careful: bool = False,
+        again: Callable[[], None] | None = None,
     ) -> None:
         self._pause()
         self.ledger.intend(changes)
-        result = txn.commit()
+        result = txn.commit(again)
         self.ledger.acknowledge()
         before: dict[str, str | None] = {name: self.refs.get(name) for name in changes}
         self.refs = changed(self.refs, changes)
@@ -147,12 +150,13 @@ class Writer:
     def _read_back(self, changes: dict[str, str | None]) -> None:
         """What was acknowledged is there at once, and whole, for somebody who knows nothing yet."""
         with Store.open(self.store.path) as other:
+            held = held_by(other, self.slot)
             for name, oid in changes.items():
-                ref = other.find_ref(name)
-                if (None if ref is None else ref.oid.hex) != oid:
+                entry = held.get(name)
+                if (None if entry is None else entry.oid.hex) != oid:
                     self.findings.report(self.slot, f"acknowledged refs lost: {name}")
-                elif ref is not None:
-                    read_whole(other, ref.entry, self.findings, self.slot)
+                elif entry is not None:
+                    read_whole(other, entry, self.findings, self.slot)
             if self.rng.random() < 0.05:  # it reads every operation that there ever was
                 report_problems(other, self.findings, self.slot, full=False)
 
@@ -198,7 +202,8 @@ class Writer:
 
     def delete(self) -> None:
         """Delete one's own refs."""
-        gone = [name for name in self.refs if self.rng.random() < 0.6]
+        own = (name for name in self.refs if name.startswith(self.prefix))
+        gone = [name for name in own if self.rng.random() < 0.6]
         held = [self.refs[name] for name in gone]
         self.recent = [known_trees()[oid] for oid in held if oid in known_trees()]
         with self._transaction("delete") as txn:
@@ -278,6 +283,25 @@ class Writer:
             return
         self.ledger.acknowledge()
         self.refs = changed(self.refs, before)
+
+    def share(self) -> None:
+        """Add to the ref that all share, or take out; plan again when another was first."""
+        key = shared_key(self.slot, self.rng.randrange(_NAMES))
+        with self._transaction("share") as txn:
+            tree = self._put_some(txn, 2) if self.rng.random() < 0.7 else None
+            name = f"{SHARED}/{key}"
+
+            def plan() -> None:
+                try:
+                    before = txn.adopt_path(SHARED).oid
+                except RefNotFoundError:
+                    before = None
+                self._pause()
+                entries = {} if before is None and tree is None else {key: tree}
+                txn.set_ref(SHARED, txn.put_tree(entries, onto=before), before)
+
+            plan()
+            self._commit(txn, {name: None if tree is None else tree.hex}, again=plan)
 
     def hold(self) -> None:
         """Let a worker commit packs for a run, then adopt them."""

@@ -29,7 +29,8 @@ from n4a_store.repo.gc import collect
 from n4a_store.repo.history import reach
 from n4a_store.repo.store import Store
 from n4a_store.storage.layout import PACK_SUFFIX
-from n4a_store.testing.actors import Findings, known_trees, run_actor, writer_prefix
+from n4a_store.testing.actors import Findings, known_trees, run_actor
+from n4a_store.testing.holdings import held_by
 from n4a_store.testing.ledger import read_ledger
 
 __all__ = ["TortureReport", "torture"]
@@ -177,7 +178,7 @@ def _judge(arena: _Arena, seconds: float) -> TortureReport:
     dangling = sum("a read failed" in line for line in findings)
     with Store.open(arena.path) as store:
         for slot, standing in standings.items():
-            now = {ref.name: ref.oid.hex for ref in store.refs(writer_prefix(slot))}
+            now = {name: entry.oid.hex for name, entry in held_by(store, slot).items()}
             if now not in standing.allowed():
                 lost += 1
                 findings.append(f"{slot}: lost: holds {now}, acknowledged {standing.refs}")
