@@ -178,7 +178,12 @@ def _judge(arena: _Arena, seconds: float) -> TortureReport:
     dangling = sum("a read failed" in line for line in findings)
     with Store.open(arena.path) as store:
         for slot, standing in standings.items():
-            now = {name: entry.oid.hex for name, entry in held_by(store, slot).items()}
+            try:
+                now = {name: entry.oid.hex for name, entry in held_by(store, slot).items()}
+            except StoreError as error:
+                dangling += 1
+                findings.append(f"{slot}: what it holds cannot be read: {error}")
+                continue
             if now not in standing.allowed():
                 lost += 1
                 findings.append(f"{slot}: lost: holds {now}, acknowledged {standing.refs}")
