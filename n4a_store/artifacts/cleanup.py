@@ -158,7 +158,7 @@ def purge(store: Store, *, expire: str | None) -> Purged:
 def drop_completed(run: OpenRun) -> int:
     """Take back what an open run has completed, in one commit; the number of artifacts.
 
-    Each pipeline goes back to what it was before the run, or away when there was nothing.
+    Each pipeline goes back to what others had left there last, or away when that was nothing.
     """
     if not run.completed:
         return 0

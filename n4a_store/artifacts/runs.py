@@ -309,10 +309,14 @@ class OpenRun:
         return made
 
     def remember(self, made: Mapping[str, ObjectId], before: Mapping[str, ObjectId | None]) -> None:
-        """Remember what has been committed, and what stood there before the run."""
-        self.completed.update(made)
-        for name in made:
-            self.before.setdefault(name, before[name])
+        """Remember what has been committed, and what others had left there last.
+
+        Between two completions of one pipeline somebody else may have completed or deleted it.
+        """
+        for name, oid in made.items():
+            if name not in self.completed or before[name] != self.completed[name]:
+                self.before[name] = before[name]
+            self.completed[name] = oid
 
     def plan_run(
         self, txn: Transaction, more: Mapping[str, ObjectId | TreeEntry], status: RunStatus

@@ -225,3 +225,41 @@ def test_statistics_count_what_sharing_saves(registry: ArtifactRegistry, train: 
     assert stats.deduplication_ratio == stats["deduplication_ratio"] == 2.0
     assert stats.by_type == {"model": 3, "transformer": 1, "meta_model": 1}
     assert dict(stats)["unique_bytes"] == stats.unique_bytes > 0
+
+
+def test_a_failed_run_gives_back_what_another_completed_in_the_middle_of_it(
+    registry: ArtifactRegistry, other: ArtifactRegistry
+) -> None:
+    """Not what stood there before both: the other one was told that its pipeline is kept."""
+    _complete(registry, "before")
+    registry.start_run()
+    _complete_in_run(registry, "first")
+    _complete(other, "theirs")
+    _complete_in_run(registry, "second")
+    registry.cleanup_failed_run(completed=True)
+    record = other.resolve("a:0:all")
+    assert record is not None
+    assert other.load_artifact(record) == "theirs"
+
+
+@pytest.mark.parametrize("by_other", [False, True])
+def test_a_failed_run_does_not_bring_back_what_was_deleted_in_the_middle_of_it(
+    registry: ArtifactRegistry, other: ArtifactRegistry, by_other: bool
+) -> None:
+    _complete(registry, "before")
+    registry.start_run()
+    _complete_in_run(registry, "first")
+    (other if by_other else registry).delete_pipeline_artifacts("a")
+    _complete_in_run(registry, "second")
+    registry.cleanup_failed_run(completed=True)
+    assert registry.resolve("a:0:all") is None
+
+
+def _complete(registry: ArtifactRegistry, what: str) -> None:
+    with registry.run():
+        _complete_in_run(registry, what)
+
+
+def _complete_in_run(registry: ArtifactRegistry, what: str) -> None:
+    registry.register(what, "a:0:all", "model")
+    registry.complete_pipeline("a")
