@@ -321,7 +321,7 @@ class _Collector:
         for pack_id, row in found.rows.items():
             marks = found.kept.marks(pack_id)
             if not marks.any():
-                if row.state is not PackState.CONDEMNED:
+                if row.state is not PackState.CONDEMNED and pack_id not in found.held:
                     dead.append(pack_id)
                 continue
             if row.state is not PackState.LIVE or marks.all():

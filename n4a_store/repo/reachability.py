@@ -58,12 +58,14 @@ class Reachability:
         kept: Marks from these and the retained reflog.
         rows: The packs that were marked over.
         roots: How many roots there were.
+        held: The packs of workers of living runs: each is a root as it stands.
     """
 
     living: Marker
     kept: Marker
     rows: dict[str, PackRow]
     roots: int
+    held: set[str]
 
     def orphans(self) -> Iterator[tuple[bytes, int, int, bool]]:
         """Objects that no ref reaches: id, kind, stored bytes, and whether undo keeps it."""
@@ -159,14 +161,14 @@ def mark_store(
     count(0)
     first = Marker(packs)
     before = first.mark(living, count)
-    mark_held(first, store, held)
+    waiting = mark_held(first, store, held)
     refuse_missing(first)
     # What lives is kept: only what undo adds has to be walked for the second mark.
     second = first.marked_too()
     second.mark(undo, count)
     refuse_missing(second)
     count(most - before)
-    return Reachability(first, second, rows, len(living) + len(undo))
+    return Reachability(first, second, rows, len(living) + len(undo), waiting)
 
 
 def packs_in(reader: CatalogReader, states: tuple[PackState, ...]) -> dict[str, PackRow]:
@@ -174,15 +176,21 @@ def packs_in(reader: CatalogReader, states: tuple[PackState, ...]) -> dict[str, 
     return {row.id: row for state in states for row in reader.packs((state,))}
 
 
-def mark_held(marker: Marker, store: Store, held: list[PackRow]) -> None:
-    """What a worker of a living run has written is reachable, whoever will name it."""
+def mark_held(marker: Marker, store: Store, held: list[PackRow]) -> set[str]:
+    """What a worker of a living run has written is reachable, whoever will name it.
+
+    Returns:
+        The packs of such workers. They must stay even where none of their objects is marked in
+        them, because a living pack has all of these too: that one may go before the run adopts.
+    """
     if not held:
-        return
+        return set()
     alive = {info.lease_id for info in list_leases(store.layout.leases) if info.alive}
-    for row in held:
-        if row.owner in alive:
-            index = marker.reader(row.id).index
-            marker.mark((kind, oid) for oid, _, _, kind in index.records())
+    waiting = {row.id for row in held if row.owner in alive}
+    for pack_id in waiting:
+        index = marker.reader(pack_id).index
+        marker.mark((kind, oid) for oid, _, _, kind in index.records())
+    return waiting
 
 
 def refuse_missing(marker: Marker) -> None:

@@ -43,6 +43,27 @@ def test_real_workers_write_and_their_run_adopts(store: Store) -> None:
     assert fsck(store, full=True).problems == ()
 
 
+def test_a_held_pack_stays_where_a_living_one_has_all_of_it_too(store: Store) -> None:
+    """gc marks living copies first. The held pack must not go for that: the copy may go next."""
+    lock = store.lock_run()
+    tree = ObjectId(_work(str(store.path), lock.lease_id, 1))
+    with store.transaction("the same, elsewhere") as txn:
+        same = txn.put_tree({"result": txn.put_blob(b"worker 1" * 50)})
+        assert same == tree
+        txn.set_ref("refs/tags/same", same)
+    collect(store, expire_now=True, thorough=True)
+    with store.transaction("delete") as txn:
+        txn.delete_ref("refs/tags/same")
+    collect(store, expire_now=True, thorough=True)
+    with store.transaction("adopt") as txn:
+        assert len(txn.adopt_held(lock.lease_id)) == 1
+        txn.set_ref("refs/runs/r1", txn.put_tree({"0": tree}))
+    lock.release()
+    collect(store, expire_now=True, thorough=True)
+    assert store.get(store.resolve("r1:0/result")) == b"worker 1" * 50
+    assert fsck(store, full=True).problems == ()
+
+
 def test_a_dead_runs_packs_are_garbage(store: Store) -> None:
     lock = store.lock_run()
     _work(str(store.path), lock.lease_id, 1)
