@@ -237,7 +237,7 @@ class ArtifactRegistry(RegistryRuns):
             return node
         pipeline_id = dep.path.pipeline_id
         names = [ARTIFACTS, dep.path.key]
-        if self._run is not None and pipeline_id in self._run.completed:
+        if self._run is not None and self._run.completed.get(pipeline_id) == dep.pipeline.oid:
             found = draft.txn.adopt_path(self._run.ref, pipeline_id, *names)
         else:
             found = draft.txn.adopt_path(PIPELINES + pipeline_id, *names)

@@ -224,3 +224,20 @@ def test_somebody_who_always_comes_first_ends_in_a_conflict(
     with registry.store.catalog.read() as reader:
         packs = {row.id for row in reader.packs()}
     assert packs == {path.stem for path in registry.store.layout.packs.glob("*.n4p")}
+
+
+def test_what_another_run_added_to_a_pipeline_can_be_depended_on(
+    registry: ArtifactRegistry, other: ArtifactRegistry
+) -> None:
+    """The open run has completed that pipeline as well, without the artifact."""
+    registry.start_run()
+    registry.register("ours", "a:0:all", "model")
+    registry.complete_pipeline("a")
+    with other.run():
+        other.register("theirs", "a:0:all", "model")
+        other.register("more", "a:1:all", "model")
+    record = registry.register("built", "b:0:all", "model", depends_on=["a:1:all"])
+    assert record.depends_on == ("a:1:all",)
+    registry.end_run()
+    with ArtifactLoader(registry.workspace, "corn") as loader:
+        assert loader.load_with_dependencies("b:0:all") == {"a:1:all": "more", "b:0:all": "built"}
