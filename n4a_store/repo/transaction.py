@@ -362,7 +362,17 @@ class Transaction(PlannedRefs, ObjectReader):
     def read(self, oid: bytes) -> tuple[int, BytesLike]:
         """The kind and the verified bytes of an object of this transaction or of the store."""
         own = self._packs.read(oid)
-        return own if own is not None else self._store.read(oid)
+        if own is not None:
+            return own
+        try:
+            return self._store.read(oid)
+        except ObjectNotFoundError:
+            # Adopted from a ref that has moved on: its pack may have come and been condemned since
+            # we began. Our lease keeps it, but a read session that is younger does not look there.
+            with self._store.catalog.read() as reader:
+                rows = reader.packs((PackState.CONDEMNED,))
+            self._store.odb.add(row for row in rows if row.gc_gen > self._plan.generation)
+            return self._store.read(oid)
 
     def node(self, oid: ObjectId) -> TreeNode:
         """One tree object as it is stored; one that was put or read lately is not read again."""

@@ -26,10 +26,11 @@ def shared_key(slot: str, number: int) -> str:
 
 def held_by(store: Store, slot: str) -> dict[str, TreeEntry]:
     """All that a writer holds now, by name."""
-    held = {ref.name: ref.entry for ref in store.refs(writer_prefix(slot))}
-    shared = store.find_ref(SHARED)
-    if shared is not None:
-        entries = store.get_tree(shared.oid).entries.items()
-        own = shared_key(slot, 0)[:-1]
-        held.update((f"{SHARED}/{name}", one) for name, one in entries if name.startswith(own))
-    return held
+    with store.session():  # between a ref and what it names there is time for a whole gc
+        held = {ref.name: ref.entry for ref in store.refs(writer_prefix(slot))}
+        shared = store.find_ref(SHARED)
+        if shared is not None:
+            entries = store.get_tree(shared.oid).entries.items()
+            own = shared_key(slot, 0)[:-1]
+            held.update((f"{SHARED}/{name}", one) for name, one in entries if name.startswith(own))
+        return held

@@ -17,6 +17,7 @@ import pytest
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import ObjectId
 from n4a_store.repo import session as session_module
+from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
 from n4a_store.repo.store import Store
 from n4a_store.storage.leases import LeaseRole, list_leases
@@ -197,3 +198,23 @@ def test_a_store_whose_folder_was_removed_ends_without_a_word(
         shutil.rmtree(tmp_path / "store")
     opened.close()
     assert caplog.text == ""
+
+
+def test_a_transaction_reads_what_it_adopted_from_a_ref_that_has_moved_on(tmp_path: Path) -> None:
+    """Its pack came and was condemned after the transaction began, whose lease alone keeps it."""
+    with Store.init(tmp_path / "s") as store, Store.open(tmp_path / "s") as other:
+        txn = store.transaction("adopts")
+        with other.transaction() as theirs:
+            first = theirs.put_tree({"first": theirs.put_blob(b"1")})
+            theirs.set_ref("refs/tags/shared", first)
+        assert txn.adopt_path("refs/tags/shared").oid == first
+        with other.transaction() as theirs:
+            theirs.set_ref("refs/tags/shared", theirs.put_tree({"second": theirs.put_blob(b"2")}))
+        store.sessions.drop_idle()
+        other.sessions.drop_idle()
+        assert collect(other, expire_now=True, thorough=True).condemned
+        onto = txn.put_tree({"more": txn.put_blob(b"3")}, onto=first)
+        txn.set_ref("refs/tags/mine", onto)
+        txn.commit()
+        assert set(store.get_tree(onto).entries) == {"first", "more"}
+        assert fsck(store, full=True).problems == ()
