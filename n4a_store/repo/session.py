@@ -218,8 +218,7 @@ class ReadSessions:
         with self._catalog.read() as reader:
             rows = reader.packs(READABLE)
             if pinned is not None:
-                condemned = reader.packs((PackState.CONDEMNED,))
-                rows += [row for row in condemned if row.gc_gen > pinned]
+                rows += reader.condemned_since(pinned)
         self._odb.add(rows)
 
     def known_to_catalog(self, pack_id: str) -> bool:

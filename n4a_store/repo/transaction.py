@@ -370,8 +370,10 @@ class Transaction(PlannedRefs, ObjectReader):
             # Adopted from a ref that has moved on: its pack may have come and been condemned since
             # we began. Our lease keeps it, but a read session that is younger does not look there.
             with self._store.catalog.read() as reader:
-                rows = reader.packs((PackState.CONDEMNED,))
-            self._store.odb.add(row for row in rows if row.gc_gen > self._plan.generation)
+                rows = reader.condemned_since(self._plan.generation)
+            if not rows:
+                raise
+            self._store.odb.add(rows)
             return self._store.read(oid)
 
     def node(self, oid: ObjectId) -> TreeNode:

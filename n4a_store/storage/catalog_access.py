@@ -191,6 +191,10 @@ class CatalogReader:
         marks = ", ".join("?" * len(chosen))
         return list(self._rows(PackRow, f"WHERE state IN ({marks}) ORDER BY id", chosen))
 
+    def condemned_since(self, generation: int) -> list[PackRow]:
+        """The packs that were condemned later, which a lease of that generation keeps."""
+        return [row for row in self.packs((PackState.CONDEMNED,)) if row.gc_gen > generation]
+
     def live_packs(self) -> LivePacks:
         """The live packs; they are read only when somebody else has changed the table."""
         return self._memo.at(self.summary(PackRow.TABLE), lambda: self.packs((PackState.LIVE,)))

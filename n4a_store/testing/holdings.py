@@ -21,7 +21,11 @@ def writer_prefix(slot: str) -> str:
 
 def shared_key(slot: str, number: int) -> str:
     """The name, in the tree of the shared ref, of one of a writer's entries."""
-    return f"{slot}.{number}"
+    return f"{_shared_prefix(slot)}{number}"
+
+
+def _shared_prefix(slot: str) -> str:
+    return f"{slot}."
 
 
 def held_by(store: Store, slot: str) -> dict[str, TreeEntry]:
@@ -31,6 +35,6 @@ def held_by(store: Store, slot: str) -> dict[str, TreeEntry]:
         shared = store.find_ref(SHARED)
         if shared is not None:
             entries = store.get_tree(shared.oid).entries.items()
-            own = shared_key(slot, 0)[:-1]
+            own = _shared_prefix(slot)
             held.update((f"{SHARED}/{name}", one) for name, one in entries if name.startswith(own))
         return held

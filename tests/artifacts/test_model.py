@@ -35,8 +35,11 @@ from n4a_store.repo.gc import collect
 from n4a_store.repo.repack import RepackMode, repack
 from n4a_store.repo.undo import undo
 
-PIPELINES = st.sampled_from(["a", "b"])
-KEYS = st.sampled_from(["0:all", "1:all", "0:1:0"])
+_PIPELINES = ("a", "b")
+_KEYS = ("0:all", "1:all", "0:1:0")
+_IDS = [f"{name}:{key}" for name in _PIPELINES for key in _KEYS]
+PIPELINES = st.sampled_from(_PIPELINES)
+KEYS = st.sampled_from(_KEYS)
 VALUES = st.integers(0, 5)
 
 
@@ -211,8 +214,7 @@ class RegistryMachine(RuleBasedStateMachine):
         return self.going
 
     def _some_deps(self, artifact_id: str, data: st.DataObject) -> tuple[tuple[str, Made], ...]:
-        ids = [f"{name}:{key}" for name in "ab" for key in ("0:all", "1:all", "0:1:0")]
-        there = [one for one in ids if one != artifact_id and self._seen(one) is not None]
+        there = [one for one in _IDS if one != artifact_id and self._seen(one) is not None]
         if not there:
             return ()
         chosen = data.draw(st.lists(st.sampled_from(there), unique=True, max_size=2))
@@ -367,7 +369,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def others_see_what_is_completed(self) -> None:
         found = {
             name: {r.artifact_id.partition(":")[2]: r for r in self._records(name)}
-            for name in ("a", "b")
+            for name in _PIPELINES
         }
         for name, records in found.items():
             said = self.current[name].artifacts if name in self.current else {}
@@ -400,13 +402,12 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @invariant()
     def an_open_run_reads_its_own_writes(self) -> None:
-        for name in ("a", "b"):
-            for key in ("0:all", "1:all", "0:1:0"):
-                said = self._seen(f"{name}:{key}")
-                record = self.ours.resolve(f"{name}:{key}")
-                assert (record is None) == (said is None), (name, key)
-                if record is not None and said is not None:
-                    assert number(self.ours.load_artifact(record)) == said.value
+        for artifact_id in _IDS:
+            said = self._seen(artifact_id)
+            record = self.ours.resolve(artifact_id)
+            assert (record is None) == (said is None), artifact_id
+            if record is not None and said is not None:
+                assert number(self.ours.load_artifact(record)) == said.value
 
     @invariant()
     def what_it_was_built_on_comes_along(self) -> None:

@@ -9,9 +9,8 @@ READERS_AND_PROCESSES = (
         "reader-replaces-its-list",
         "a reader that looks again forgets the packs it had promised from",
         "repo/session.py",
-        "                rows += [row for row in condemned if row.gc_gen > pinned]\n"
-        "        self._odb.add(rows)\n",
-        "                rows += [row for row in condemned if row.gc_gen > pinned]\n"
+        "                rows += reader.condemned_since(pinned)\n        self._odb.add(rows)\n",
+        "                rows += reader.condemned_since(pinned)\n"
         "        self._odb.add(rows)\n"
         "        self._odb.retain({row.id for row in rows if row.gc_gen == 0})\n",
         RULES,
@@ -22,11 +21,19 @@ READERS_AND_PROCESSES = (
         "reader-forgets-the-condemned",
         "a reader that looks again does not learn of packs condemned meanwhile",
         "repo/session.py",
-        "                rows += [row for row in condemned if row.gc_gen > pinned]\n",
+        "                rows += reader.condemned_since(pinned)\n",
         "                pass\n",
         "tests/repo/test_session.py",
         RULES,
         EXPLORER,
+    ),
+    one(
+        "transaction-forgets-the-condemned",
+        "a transaction does not look in packs that were condemned since it began",
+        "repo/transaction.py",
+        "            if not rows:\n                raise\n",
+        "            raise\n",
+        "tests/repo/test_session.py",
     ),
     one(
         "reader-without-a-generation",
