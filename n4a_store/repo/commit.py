@@ -187,7 +187,7 @@ def _bring_back(store: Store, writer: CatalogWriter, plan: CommitPlan) -> None:
         # What was reached may have lost its last root, and may stand anywhere: bring back all
         # that was condemned since the snapshot. None of it can have been dropped.
         for row in condemned.values():
-            if row.gc_gen > plan.generation:
+            if row.kept_at(plan.generation):
                 writer.set_pack_state(row, PackState.LIVE, gc_gen=0)
     for pack_id in plan.adopts_held:
         held = writer.pack(pack_id)

@@ -155,7 +155,7 @@ def _lease(lease: LeaseInfo, packs: Iterable[PackRow]) -> LeaseStats:
         for pack in packs
         if (lease.role is None or lease.role.pins)
         and pack.state is PackState.CONDEMNED
-        and (lease.generation is None or pack.gc_gen > lease.generation)
+        and pack.kept_at(lease.generation)
     ]
     return LeaseStats(
         lease.lease_id,

@@ -72,7 +72,7 @@ class Floor:
 
     def allows(self, row: PackRow) -> bool:
         """Whether a condemned pack may be dropped."""
-        return self.generation is None or row.gc_gen <= self.generation
+        return self.generation is None or not row.kept_at(self.generation)
 
 
 def lease_floor(store: Store) -> Floor:
@@ -100,11 +100,7 @@ def lease_floor(store: Store) -> Floor:
 def _held(info: LeaseInfo, condemned: Iterable[PackRow]) -> Held:
     age = None if info.created_us is None else max(0.0, time.time() - info.created_us / 1e6)
     role = "unknown" if info.role is None else info.role.name.lower()
-    pinned = sum(
-        row.stored_bytes
-        for row in condemned
-        if info.generation is None or row.gc_gen > info.generation
-    )
+    pinned = sum(row.stored_bytes for row in condemned if row.kept_at(info.generation))
     return Held(info.pid, role, age, info.generation, pinned)
 
 

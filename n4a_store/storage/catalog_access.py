@@ -193,7 +193,7 @@ class CatalogReader:
 
     def condemned_since(self, generation: int) -> list[PackRow]:
         """The packs that were condemned later, which a lease of that generation keeps."""
-        return [row for row in self.packs((PackState.CONDEMNED,)) if row.gc_gen > generation]
+        return [row for row in self.packs((PackState.CONDEMNED,)) if row.kept_at(generation)]
 
     def live_packs(self) -> LivePacks:
         """The live packs; they are read only when somebody else has changed the table."""

@@ -229,6 +229,14 @@ class PackRow(Row):
         pack_id, state, *rest = record
         return cls(pack_id, PackState(state), *rest)
 
+    def kept_at(self, generation: int | None) -> bool:
+        """Whether a lease keeps the pack, once condemned.
+
+        Args:
+            generation: What the lease pins. None, for one that cannot be read, keeps everything.
+        """
+        return generation is None or self.gc_gen > generation
+
     def moved(self, state: PackState, *, gc_gen: int | None, owner: str | None) -> PackRow:
         """The row in another state."""
         return replace(

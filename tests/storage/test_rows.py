@@ -34,6 +34,12 @@ def test_a_pack_row_moves_and_comes_back_as_it_was() -> None:
         PackRow.from_record(["e-l-0", 9, 0, "", 1, 2, 3])
 
 
+def test_a_lease_keeps_what_was_condemned_after_its_generation_and_one_unread_keeps_all() -> None:
+    condemned = PackRow("e-l-0", PackState.CONDEMNED, 4, "", 1, 2, 3)
+    kept = {generation: condemned.kept_at(generation) for generation in (-1, 3, 4, 5, None)}
+    assert kept == {-1: True, 3: True, 4: False, 5: False, None: True}
+
+
 def test_sums_wrap_and_cancel() -> None:
     digest = b"\xff" * 16
     summary = Summary.over([digest] * 5)
