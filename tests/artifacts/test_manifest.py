@@ -231,13 +231,23 @@ def test_aliases_are_only_a_spelling() -> None:
         ("a: 1\n b: 2", "not YAML"),
         ("a: \x00", "not YAML"),
         ("a: 2026-13-45", "malformed value"),
-        ("[" * 100_000, "nested deeper than 64 levels"),
+        ("[" * 65, "nested deeper than 64 levels"),
+        ("[" * 999 + "]" * 999, "nested deeper than 64 levels"),
+        # Where PyYAML's own limit of 1,000 stands before ours, as of 6.0.4, it says so.
+        ("[" * 100_000, "nested deeper than 64 levels|exceeded maximum nesting depth"),
     ],
 )
 def test_hostile_yaml_is_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message) as caught:
         load_yaml(text, "manifest.yaml")
     assert "manifest.yaml" in str(caught.value)
+
+
+def test_sixty_four_levels_are_read() -> None:
+    value = load_yaml("[" * 64 + "]" * 64, "manifest.yaml")
+    for _ in range(63):
+        (value,) = value
+    assert value == []
 
 
 def test_a_million_items_are_refused_before_they_are_built() -> None:
