@@ -25,7 +25,7 @@ from contextlib import AbstractContextManager
 from n4a_store.errors import BackendError
 from n4a_store.odb.database import ObjectDatabase, PackGoneError
 from n4a_store.settings import Settings
-from n4a_store.storage import system
+from n4a_store.storage import forks, system
 from n4a_store.storage.catalog import Catalog
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.leases import Lease, LeaseRole
@@ -91,17 +91,17 @@ def _reap() -> None:
 class _Block(AbstractContextManager[None]):
     """One use of the sessions; a class, because each single read has one."""
 
-    __slots__ = ("_pid", "_sessions")
+    __slots__ = ("_forks", "_sessions")
 
     def __init__(self, sessions: ReadSessions) -> None:
         self._sessions = sessions
 
     def __enter__(self) -> None:
         self._sessions.enter()
-        self._pid = os.getpid()
+        self._forks = forks.behind()
 
     def __exit__(self, *_: object) -> None:
-        if self._pid == os.getpid():  # a child that was forked inside the block never entered it
+        if self._forks == forks.behind():  # a child that was forked in it never entered
             self._sessions.leave()
 
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from n4a_store.errors import BackendError
-from n4a_store.storage import system
+from n4a_store.storage import forks, system
 from n4a_store.storage.files import file_mode, list_folder
 from n4a_store.storage.system import backend_errors
 
@@ -100,6 +100,7 @@ class Lease:
         self.generation: int | None = None
         self._epoch = bytes(EPOCH_BYTES)
         self._pid = os.getpid()
+        self._forks = forks.behind()
         self._fd = -1
         with backend_errors(f"take a lease in {folder}"):
             for _ in range(_ATTEMPTS):
@@ -156,7 +157,8 @@ class Lease:
     @property
     def held(self) -> bool:
         """Whether this process still holds it."""
-        return self._fd >= 0 and self._pid == os.getpid()
+        # Asked at every put, so without a system call.
+        return self._fd >= 0 and self._forks == forks.behind()
 
     def release(self) -> None:
         """Give it up: remove the name while it is still locked, then close.
