@@ -31,6 +31,7 @@ from n4a_store.artifacts.repeated_trees import put_again
 from n4a_store.artifacts.serializers.base import Payload
 from n4a_store.artifacts.types import ArtifactRecord, Ids
 from n4a_store.errors import ArtifactNotFoundError, InvalidInputError
+from n4a_store.objects.codec import pack_child, pack_entry
 from n4a_store.objects.model import Tree, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.transaction import Transaction
@@ -101,7 +102,7 @@ class PipelineDraft:
         self.artifacts: dict[str, DraftArtifact] = {}
         self.replaced: set[tuple[str, str]] = set()
         """Keys and contents that were registered here and have been registered again since."""
-        self._deps: dict[tuple[ObjectId, ...], TreeEntry] = {}
+        self._deps: dict[bytes, bytes] = {}
         self.branches: dict[str, str] = dict(kept.links.branches) if kept else {}
 
     @property
@@ -257,17 +258,18 @@ class PipelineDraft:
         deps: Sequence[ArtifactNode],
         origin: str,
     ) -> ArtifactNode:
-        entries = {RECORD: blob, PAYLOAD: payload}
+        entries = {PAYLOAD: pack_entry(payload), RECORD: pack_entry(blob)}
         if deps:
-            below = tuple(dep.tree for dep in deps)
+            below = b"".join([dep.tree.raw for dep in deps])
             # The folds of a step depend on the same things: one tree, put once.
             if below not in self._deps:
                 numbered = {
-                    ordered_key(place): TreeEntry(Kind.TREE, tree)
-                    for place, tree in enumerate(below)
+                    ordered_key(place): TreeEntry(Kind.TREE, dep.tree)
+                    for place, dep in enumerate(deps)
                 }
-                self._deps[below] = TreeEntry(Kind.TREE, self.txn.put_tree(numbered))
-            entries[DEPS] = self._deps[below]
+                tree = self.txn.put_tree(numbered)
+                self._deps[below] = pack_child(Kind.TREE, tree.raw)
+            entries = {DEPS: self._deps[below], **entries}
         tree = put_again(self.txn, entries)
         return ArtifactNode.over(artifact_id, tree, deps, origin)
 

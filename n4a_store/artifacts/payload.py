@@ -8,11 +8,13 @@ artifact's tree promises its payload.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from n4a_store.artifacts.repeated_trees import put_again
 from n4a_store.artifacts.serializers.base import Payload, Serializer
 from n4a_store.errors import CorruptionError, ObjectNotFoundError
+from n4a_store.objects.codec import pack_child
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId
 from n4a_store.repo.reading import ObjectReader
@@ -31,17 +33,18 @@ def ordered_key(place: int) -> str:
 
 def put_payload(txn: Transaction, payload: Payload) -> TreeEntry:
     """Put a payload; the entry is its content hash."""
-    skeleton = txn.put_blob(payload.skeleton)
     if not payload.buffers:
-        return TreeEntry(Kind.BLOB, skeleton)
-    entries = {
-        ordered_key(place): TreeEntry(
-            Kind.BLOB, txn.put_blob(buffer.data, item_size=buffer.item_size)
-        )
-        for place, buffer in enumerate(payload.buffers)
-    }
-    entries[_SKELETON] = TreeEntry(Kind.BLOB, skeleton)
-    return TreeEntry(Kind.TREE, put_again(txn, entries))
+        return TreeEntry(Kind.BLOB, txn.put_blob(payload.skeleton))
+    parts: list[tuple[BytesLike, int]] = [(payload.skeleton, 1)]
+    parts += [(buffer.data, buffer.item_size) for buffer in payload.buffers]
+    skeleton, *buffers = [pack_child(Kind.BLOB, oid) for oid in txn.put_blobs(parts)]
+    names = _names(len(buffers))
+    return TreeEntry(Kind.TREE, put_again(txn, dict(zip(names, (*buffers, skeleton), strict=True))))
+
+
+@functools.lru_cache(maxsize=64)
+def _names(buffers: int) -> tuple[str, ...]:
+    return (*map(ordered_key, range(buffers)), _SKELETON)
 
 
 def read_payload(

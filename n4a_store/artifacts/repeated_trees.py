@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from n4a_store.objects.codec import pack_entry
+from n4a_store.objects.codec import unpack_entry
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId, raw_hash
 from n4a_store.objects.trees import FANOUT_LIMIT
@@ -22,25 +22,30 @@ _LONG = 512
 _known: dict[bytes, ObjectId] = {}
 
 
-def put_again(txn: Transaction, entries: Mapping[str, TreeEntry]) -> ObjectId:
+def put_again(txn: Transaction, entries: Mapping[str, bytes]) -> ObjectId:
     """Put a tree without attributes; its id.
 
     Args:
         txn: The transaction, in which what the entries name has been put or adopted.
-        entries: The children by name.
+        entries: The children by name, in the order of their names, each encoded as
+            :func:`~n4a_store.objects.codec.pack_child` does.
     """
     if len(entries) > FANOUT_LIMIT:
-        return txn.put_tree(entries)
+        return txn.put_tree(_unpacked(entries))
     # No name is empty or holds a NUL, so two of them end the names.
-    key = b"".join(("\0".join(entries).encode(), b"\0\0", *map(pack_entry, entries.values())))
+    key = b"".join(("\0".join(entries).encode(), b"\0\0", *entries.values()))
     if len(key) > _LONG:
         key = raw_hash(Kind.TREE, key)
     known = _known.get(key)
     if known is not None and txn.reuse_tree(known):
         return known
-    made = txn.put_tree(entries)
+    made = txn.put_packed(entries)
     if known is None:
         if len(_known) >= _MOST:
             _known.clear()
         _known[key] = made
     return made
+
+
+def _unpacked(entries: Mapping[str, bytes]) -> dict[str, TreeEntry]:
+    return {name: unpack_entry(packed) for name, packed in entries.items()}

@@ -38,6 +38,7 @@ __all__ = [
     "encode_run",
     "encode_value",
     "normal_value",
+    "pack_child",
     "pack_entry",
     "pack_normal",
     "unpack_entry",
@@ -50,7 +51,7 @@ _INT_MIN = -(2**63)
 _INT_MAX = 2**64 - 1
 ENTRY_BYTES = 1 + OID_BYTES
 _KINDS = {int(kind): kind for kind in Kind}
-_KIND_BYTES = {kind: bytes((kind,)) for kind in Kind}
+_KIND_BYTES = {int(kind): bytes((kind,)) for kind in Kind}
 _PLAIN = frozenset((bytes, bool, type(None)))
 _LEAVES = _PLAIN | {str, int}
 _TEXT = frozenset((str,))
@@ -201,6 +202,11 @@ def decode_value(data: BytesLike) -> Any:
 def pack_entry(entry: TreeEntry) -> bytes:
     """A tree entry as its 33 bytes."""
     return _KIND_BYTES[entry.kind] + entry.oid.raw
+
+
+def pack_child(kind: int, oid: bytes) -> bytes:
+    """A tree entry as its 33 bytes, from the bytes of its id."""
+    return _KIND_BYTES[kind] + oid
 
 
 def unpack_entry(data: object) -> TreeEntry:

@@ -19,7 +19,16 @@ from blake3 import blake3
 
 from n4a_store.errors import InvalidInputError
 
-__all__ = ["OID_BYTES", "BytesLike", "Kind", "ObjectId", "hash_object", "raw_hash", "split_ids"]
+__all__ = [
+    "BLOB_SEED",
+    "OID_BYTES",
+    "BytesLike",
+    "Kind",
+    "ObjectId",
+    "hash_object",
+    "raw_hash",
+    "split_ids",
+]
 
 BytesLike = bytes | bytearray | memoryview
 
@@ -94,6 +103,8 @@ class ObjectId:
 _SEEDS: dict[int, blake3] = {
     int(kind): blake3(derive_key_context=f"n4a_store v1 {kind.label}") for kind in Kind
 }
+BLOB_SEED = _SEEDS[Kind.BLOB]
+"""To be copied where blobs are hashed in a loop, as :func:`raw_hash` does; never to be updated."""
 
 
 def raw_hash(kind: int, payload: BytesLike) -> bytes:

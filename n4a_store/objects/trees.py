@@ -167,6 +167,24 @@ def encode_tree(
     return _encode(entries, attrs, 0, emit, remember)
 
 
+def encode_packed(entries: Mapping[str, bytes]) -> bytes:
+    """The canonical bytes of a tree of one object, without attributes, from encoded entries.
+
+    Args:
+        entries: Kind byte and id by name, in the order of the names.
+
+    Raises:
+        InvalidInputError: They are not in order, too many, or a name cannot be stored.
+    """
+    names = list(entries)
+    if len(names) > FANOUT_LIMIT or names != sorted(names):
+        raise InvalidInputError("a packed tree has few entries, in the order of their names")
+    _check_entry_names(names)
+    if not set(map(len, entries.values())) <= {ENTRY_BYTES}:
+        raise InvalidInputError(f"a packed tree entry has {ENTRY_BYTES} bytes")
+    return pack_normal({"entries": entries})
+
+
 def _encode(
     entries: Mapping[str, TreeEntry],
     attrs: Mapping[str, Value],

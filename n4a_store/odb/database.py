@@ -241,22 +241,35 @@ class ObjectDatabase:
 
         For dedupe: a None may be the fault of damage, and then the object is stored again.
         """
+        return self.find_packs((oid,), allowed)[oid]
+
+    def find_packs(self, oids: Iterable[bytes], allowed: Container[str]) -> dict[bytes, str | None]:
+        """As :meth:`find_pack`, for several objects at once."""
         with self._mutex:
             # A writer asks for each object that it puts: a table pays sooner than for a reader.
             if len(self._waiting) > _TABLE_FROM_PACKS_TO_DEDUPE:
                 self._fill_table(_TABLE_FROM_PACKS_TO_DEDUPE)
-            tabled = self._table.get(oid)
-            if tabled is None:
-                # No generators here: nearly every put of something new comes this way.
-                for names in (reversed(self._waiting), self._passed_over):
-                    for name in names:
-                        if name in allowed and self._search(oid, (name,)) is not None:
-                            return name
-                return None
-            if tabled in allowed:
-                return tabled
-            location = self.find(oid, allowed)
-            return None if location is None else location.pack_id
+            table = self._table
+            untabled = [
+                name
+                for names in (reversed(self._waiting), self._passed_over)
+                for name in names
+                if name in allowed
+            ]
+            found: dict[bytes, str | None] = {}
+            for oid in oids:
+                pack_id = table.get(oid)
+                if pack_id is None:
+                    # No generators here: every put of something new comes this way.
+                    for name in untabled:
+                        if self._search(oid, (name,)) is not None:
+                            pack_id = name
+                            break
+                elif pack_id not in allowed:
+                    location = self.find(oid, allowed)
+                    pack_id = None if location is None else location.pack_id
+                found[oid] = pack_id
+            return found
 
     def find(self, oid: bytes, allowed: Container[str] | None = None) -> Location | None:
         """Where the object stands, in one of the ``allowed`` packs if they are given.

@@ -66,6 +66,13 @@ class CommitPlan:
         except (AttributeError, UnicodeEncodeError):
             raise InvalidInputError(f"a message is text, not {self.message!r:.80}") from None
 
+    def rely(self, pack_id: str, oid: bytes) -> None:
+        """Take it for granted that an object stands in a pack of others."""
+        oids = self.relied.get(pack_id)
+        if oids is None:
+            oids = self.relied[pack_id] = bytearray()
+        oids += oid
+
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to say to the catalog but new packs."""

@@ -19,8 +19,7 @@ transaction puts the closure itself, object by object.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from n4a_store.errors import (
@@ -33,24 +32,17 @@ from n4a_store.errors import (
     TransactionClosedError,
 )
 from n4a_store.objects.children import raw_children
-from n4a_store.objects.codec import decode_run, encode_run
-from n4a_store.objects.model import Run, Tree, TreeEntry, Value
-from n4a_store.objects.oid import BytesLike, Kind, ObjectId, raw_hash
-from n4a_store.objects.trees import (
-    TreeNode,
-    decode_node,
-    encode_tree,
-    lookup,
-    normal_names,
-    update_tree,
-)
+from n4a_store.objects.model import Tree, TreeEntry
+from n4a_store.objects.oid import BytesLike, Kind, ObjectId
+from n4a_store.objects.trees import TreeNode, lookup
 from n4a_store.odb.kept import KeptNodes
 from n4a_store.packs.id_table import IdTable
 from n4a_store.refs.names import check_ref_name
 from n4a_store.refs.refs import ANY, from_row
 from n4a_store.repo.commit import CommitPlan, CommitResult, publish, publish_packs
 from n4a_store.repo.planned_refs import PlannedRefs
-from n4a_store.repo.reading import ObjectReader, need_id
+from n4a_store.repo.putting import PutsObjects
+from n4a_store.repo.reading import need_id
 from n4a_store.repo.seat import Seat
 from n4a_store.storage.rows import PackState
 
@@ -62,7 +54,7 @@ __all__ = ["ANY", "CommitResult", "Transaction"]
 _ATTEMPTS = 50
 
 
-class Transaction(PlannedRefs, ObjectReader):
+class Transaction(PlannedRefs, PutsObjects):
     """One change of a store, visible wholly and at once when it commits.
 
     As a context manager it commits when the block ends and aborts when it raises. It belongs to
@@ -128,128 +120,6 @@ class Transaction(PlannedRefs, ObjectReader):
             raise TransactionClosedError(
                 "this transaction was begun before a fork, in the parent process"
             )
-
-    # --- putting objects ----------------------------------------------------------------------
-
-    def put_blob(self, data: BytesLike, *, item_size: int = 1) -> ObjectId:
-        """Put bytes.
-
-        Args:
-            data: Any contiguous buffer.
-            item_size: Bytes per array item, a hint for compression that never changes the id.
-
-        Raises:
-            InvalidInputError: ``data`` is not a contiguous buffer.
-            BackendError: The disk refused; abort the transaction.
-        """
-        self._check_open()
-        try:
-            view = data if type(data) is bytes else memoryview(data).cast("B")
-        except (TypeError, ValueError, BufferError) as error:
-            raise InvalidInputError(f"a blob is a contiguous buffer of bytes: {error}") from error
-        return self._put(Kind.BLOB, view, item_size)
-
-    def reuse_tree(self, oid: ObjectId) -> bool:
-        """Put a tree of one object by its id alone, if it is here; whether it is.
-
-        What it names must have been put or adopted: nothing is looked at below it. The shards of
-        a large tree are below it as well, so such a tree is no matter for this.
-        """
-        self._check_open()
-        if oid.raw not in self._known:
-            if not self._rely(oid.raw):
-                return False
-            self._known[oid.raw] = Kind.TREE
-        self._reused += 1
-        return True
-
-    def put_tree(
-        self,
-        entries: Mapping[str, TreeEntry | ObjectId | None] | Tree,
-        attrs: Mapping[str, Value] | None = None,
-        *,
-        onto: ObjectId | None = None,
-    ) -> ObjectId:
-        """Put a tree of objects that are in this transaction or in the store; names become NFC.
-
-        With ``onto``, an adopted tree or a run for its pipelines, the entries go into that one,
-        and None takes a name out: its attributes stay, and only the nodes that change are read
-        and written.
-
-        Raises:
-            InvalidInputError: A name cannot be stored, or a child has another kind than stated.
-            ObjectNotFoundError: A child does not exist.
-        """
-        self._check_open()
-        if isinstance(entries, Tree):
-            attrs = entries.attrs if attrs is None else attrs
-            entries = entries.entries
-        emit = partial(self._put, Kind.TREE)
-        named = normal_names(entries)
-        if onto is not None:
-            root = self.node(self._adopted_tree(onto))
-            changes = {k: None if one is None else self._allow(one) for k, one in named.items()}
-            return update_tree(root, changes, self.node, emit, self._remember)
-        known = self._known.recent.get
-        allowed = {
-            name: one
-            if type(one) is TreeEntry and known(one.oid.raw) == one.kind  # as nearly always
-            else self._allow(one)
-            for name, one in named.items()
-        }
-        return encode_tree(allowed, dict(attrs or {}), emit, self._remember)
-
-    def _remember(self, oid: ObjectId, node: TreeNode) -> None:
-        self._nodes.put(oid.raw, node)
-
-    def put_run(self, run: Run) -> ObjectId:
-        """Put a run object, whose pipelines tree is in this transaction or in the store.
-
-        Raises:
-            ObjectNotFoundError: Its pipelines tree does not exist.
-            InvalidInputError: What stands for its pipelines is not a tree.
-        """
-        self._check_open()
-        self._allow(TreeEntry(Kind.TREE, run.pipelines))
-        oid = self._put(Kind.RUN, encode_run(run))
-        self._runs[oid.raw] = run.pipelines
-        return oid
-
-    def put(self, kind: Kind, data: bytes) -> ObjectId:
-        """Put an object from its canonical bytes, after decoding and checking them.
-
-        Raises:
-            CorruptionError: ``data`` is not canonical for that kind.
-            ObjectNotFoundError: A child does not exist.
-        """
-        if kind is Kind.BLOB:
-            return self.put_blob(data)
-        self._check_open()
-        if kind is Kind.RUN:
-            return self.put_run(decode_run(data))
-        for entry in decode_node(data).entries.values():
-            self._allow(entry)
-        return self._put(Kind.TREE, data)
-
-    def _put(self, kind: Kind, data: BytesLike, item_size: int = 1) -> ObjectId:
-        oid = raw_hash(kind, data)
-        if oid in self._known:
-            self._reused += 1
-            return ObjectId(oid)
-        if self._live and self._rely(oid):
-            self._reused += 1
-        else:
-            self._packs.add(oid, kind, data, item_size)
-        self._known[oid] = kind
-        return ObjectId(oid)
-
-    def _rely(self, oid: bytes) -> bool:
-        """Rely on a live pack for ``oid``, if one of the snapshot has it."""
-        pack_id = self._store.odb.find_pack(oid, self._live)
-        if pack_id is None:
-            return False
-        self._plan.relied.setdefault(pack_id, bytearray()).extend(oid)
-        return True
 
     # --- naming objects that exist ------------------------------------------------------------
 

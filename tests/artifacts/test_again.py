@@ -14,8 +14,9 @@ from n4a_store.artifacts import repeated_trees
 from n4a_store.artifacts.payload import payload_parts, put_payload
 from n4a_store.artifacts.serializers.base import BufferView, Payload
 from n4a_store.errors import CorruptionError
+from n4a_store.objects.codec import pack_child, pack_entry
 from n4a_store.objects.model import TreeEntry
-from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.objects.oid import Kind
 from n4a_store.objects.trees import FANOUT_LIMIT
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
@@ -77,7 +78,8 @@ def test_the_same_again_encodes_no_tree(
     registry.register(scaler(), "p:0:all", MODEL)
     with registry.run():
         registry.register(scaler(), "q:0:all", MODEL)
-        monkeypatch.setattr("n4a_store.repo.transaction.encode_tree", None)
+        monkeypatch.setattr("n4a_store.repo.putting.encode_tree", None)
+        monkeypatch.setattr("n4a_store.repo.putting.encode_packed", None)
         registry.register(scaler(), "q:1:all", MODEL)
         monkeypatch.undo()
     assert fsck(registry.store, full=True).ok
@@ -93,12 +95,12 @@ def test_what_is_remembered_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         def reuse_tree(self, _: object) -> bool:
             return True
 
-        def put_tree(self, _: object) -> int:
+        def put_packed(self, _: object) -> int:
             self.made += 1
             return self.made
 
     puts: Any = Puts()
-    blob = TreeEntry(Kind.BLOB, ObjectId(bytes(32)))
+    blob = pack_child(Kind.BLOB, bytes(32))
     for place in range(10):
         entries = {f"{place}" * 600: blob}  # too long to be kept as it is
         made = repeated_trees.put_again(puts, entries)
@@ -123,9 +125,11 @@ def test_trees_are_told_apart_by_names_kinds_and_ids(tmp_path: Path) -> None:
             {"a": one, "b": two},
             {"a": two, "b": one},
         ]
-        put = [repeated_trees.put_again(txn, shape) for shape in shapes]
+        packed = [{name: pack_entry(one) for name, one in shape.items()} for shape in shapes]
+        put = [repeated_trees.put_again(txn, shape) for shape in packed]
         assert len(set(put)) == len(shapes)
-        assert [repeated_trees.put_again(txn, shape) for shape in shapes] == put
+        assert [repeated_trees.put_again(txn, shape) for shape in packed] == put
+        assert [txn.put_tree(shape) for shape in shapes] == put
         assert [dict(txn.get_tree(oid).entries) for oid in put] == shapes
 
 

@@ -204,7 +204,7 @@ WRITERS = (
     one(
         "rely-on-any-pack",
         "a writer relies on packs outside its snapshot",
-        "repo/transaction.py",
+        "repo/putting.py",
         "        pack_id = self._store.odb.find_pack(oid, self._live)\n",
         "        pack_id = self._store.odb.find_pack(oid, set(self._store.odb.pack_ids))\n",
         RULES,
@@ -212,7 +212,7 @@ WRITERS = (
     one(
         "reuse-without-relying",
         "a tree that is reused by its id may be dropped before the commit",
-        "repo/transaction.py",
+        "repo/putting.py",
         "            if not self._rely(oid.raw):\n                return False\n",
         "            if self._store.odb.find_pack(oid.raw, self._live) is None:\n"
         "                return False\n",
@@ -221,7 +221,7 @@ WRITERS = (
     one(
         "reuse-whatever-was-known",
         "a tree is reused by its id wherever it stood once",
-        "repo/transaction.py",
+        "repo/putting.py",
         "            if not self._rely(oid.raw):\n                return False\n",
         "            self._rely(oid.raw)\n",
         REUSE,
@@ -230,9 +230,36 @@ WRITERS = (
         "reuse-the-root-of-shards",
         "the root of a large tree that is reused is taken for its shards",
         "artifacts/repeated_trees.py",
-        "    if len(entries) > FANOUT_LIMIT:\n        return txn.put_tree(entries)\n",
-        "",
+        "    if len(entries) > FANOUT_LIMIT:\n"
+        "        return txn.put_tree(_unpacked(entries))\n"
+        "    # No name is empty or holds a NUL, so two of them end the names.\n",
+        "    if len(entries) > FANOUT_LIMIT:\n"
+        "        txn.put_packed = lambda entries: txn.put_tree(_unpacked(entries))\n",
         AGAIN,
+    ),
+    one(
+        "put-parts-without-relying",
+        "a part that stands in another's pack may be dropped before the commit",
+        "repo/putting.py",
+        "                    self._plan.rely(pack_id, oid)\n",
+        "                    pass\n",
+        REUSE,
+    ),
+    one(
+        "find-parts-in-any-pack",
+        "a part is found in a pack outside the snapshot",
+        "repo/putting.py",
+        "            found = self._store.odb.find_packs(unknown, self._live)",
+        "            found = self._store.odb.find_packs(unknown, set(self._store.odb.pack_ids))",
+        REUSE,
+    ),
+    one(
+        "packed-trees-name-anything",
+        "a tree of encoded entries names what was neither put nor adopted",
+        "repo/putting.py",
+        "            if known(packed[1:]) != packed[0]:\n",
+        "            if False:\n",
+        REUSE,
     ),
     one(
         "present-is-complete",

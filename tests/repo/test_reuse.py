@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from n4a_store.errors import ObjectNotFoundError, TransactionClosedError
+from n4a_store.errors import (
+    CorruptionError,
+    InvalidInputError,
+    ObjectNotFoundError,
+    TransactionClosedError,
+)
+from n4a_store.objects.codec import pack_child
 from n4a_store.objects.model import Run, RunStatus
-from n4a_store.objects.oid import ObjectId
+from n4a_store.objects.oid import Kind, ObjectId, hash_object
+from n4a_store.objects.trees import FANOUT_LIMIT
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
 from n4a_store.repo.store import Store
@@ -94,3 +101,114 @@ def test_the_pipelines_of_a_run_are_those_of_the_run_that_the_ref_holds(store: S
         moved = txn.put_run(a_run(third))
         fourth = txn.put_tree({"q": None}, onto=moved)
         assert set(txn.get_tree(fourth)) == {"s"}
+
+
+def parts(*blobs: bytes) -> list[tuple[bytes, int]]:
+    return [(data, 1) for data in blobs]
+
+
+def child(kind: Kind, oid: ObjectId) -> bytes:
+    return pack_child(kind, oid.raw)
+
+
+def test_parts_are_put_as_blobs_are(store: Store) -> None:
+    with store.transaction() as txn:
+        first = txn.put_blob(b"first")
+        txn.set_ref("refs/tags/a", first)
+    with store.transaction() as txn:
+        own = txn.put_blob(b"own")
+        oids = txn.put_blobs(parts(b"first", b"own", b"new", b"new", b""))
+        assert oids == [hash_object(Kind.BLOB, data).raw for data, _ in parts(b"first", b"own")] + [
+            hash_object(Kind.BLOB, data).raw for data in (b"new", b"new", b"")
+        ]
+        tree = txn.put_tree({f"{at}": ObjectId(oid) for at, oid in enumerate(oids)})
+        txn.set_ref("refs/tags/b", tree)
+        result = txn.commit()
+    assert own.raw == oids[1]
+    # Three blobs and the tree are new; one stood in a pack, one was known, one came twice.
+    assert (result.objects_added, result.objects_reused) == (4, 3)
+    assert fsck(store, full=True).ok
+    with pytest.raises(TransactionClosedError):
+        txn.put_blobs(parts(b"late"))
+
+
+def test_parts_that_were_condemned_meanwhile_are_brought_back(store: Store) -> None:
+    with store.transaction() as txn:
+        txn.set_ref("refs/tags/a", txn.put_blob(b"part"))
+    with store.transaction() as txn:
+        part = ObjectId(txn.put_blobs(parts(b"part"))[0])
+        with Store.open(store.path) as other:
+            with other.transaction() as theirs:
+                theirs.delete_ref("refs/tags/a")
+            collect(other, expire_now=True, thorough=True)
+        txn.set_ref("refs/tags/b", part)
+        assert txn.commit().objects_added == 0
+    with Store.open(store.path) as other:
+        assert fsck(other, full=True).ok
+        store.sessions.drop_idle()
+        collect(other, expire_now=True, thorough=True)
+        assert other.get(other.resolve("b")) == b"part"
+
+
+def test_parts_in_packs_beyond_the_snapshot_are_written_again(store: Store) -> None:
+    with store.transaction() as txn:
+        txn.set_ref("refs/tags/a", txn.put_blob(b"a"))
+    with store.transaction() as txn, Store.open(store.path) as other:
+        with other.transaction() as theirs:
+            theirs.set_ref("refs/tags/theirs", theirs.put_blob(b"newer"))
+        store.refs()
+        store.get(store.resolve("theirs"))  # this process knows the pack, our lease does not
+        txn.set_ref("refs/tags/b", ObjectId(txn.put_blobs(parts(b"newer"))[0]))
+        assert txn.commit().objects_added == 1
+
+
+def test_a_packed_tree_is_the_tree(store: Store) -> None:
+    with store.transaction() as txn:
+        blob, tree = txn.put_blob(b"x"), txn.put_tree({})
+        entries = {"a": child(Kind.BLOB, blob), "b": child(Kind.TREE, tree)}
+        packed = txn.put_packed(entries)
+        assert packed == txn.put_tree({"b": tree, "a": blob})
+        assert txn.put_packed({}) == tree
+        txn.set_ref("refs/tags/a", packed)
+
+
+def test_a_packed_tree_names_what_may_be_named_only(store: Store) -> None:
+    tree, leaf = tree_below_a_tag(store)
+    with store.transaction() as txn:
+        with pytest.raises(ObjectNotFoundError):
+            txn.put_packed({"x": pack_child(Kind.BLOB, bytes(32))})
+        # What is only present is put again or adopted with all that is below it.
+        named = txn.put_packed({"x": child(Kind.TREE, tree)})
+        with pytest.raises(InvalidInputError, match="is a tree, not a blob"):
+            txn.put_packed({"x": child(Kind.BLOB, tree)})
+        with Store.open(store.path) as other:
+            with other.transaction() as theirs:
+                theirs.delete_ref("refs/tags/a")
+            collect(other, expire_now=True, thorough=True)
+        txn.set_ref("refs/tags/b", named)
+        txn.commit()
+    with Store.open(store.path) as other:
+        store.sessions.drop_idle()
+        collect(other, expire_now=True, thorough=True)
+        assert fsck(other, full=True).ok
+        assert other.get(leaf) == b"leaf"
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"b": bytes((1, *bytes(32))), "a": bytes((1, *bytes(32)))},
+        {"a/b": bytes((1, *bytes(32)))},
+        {"": bytes((1, *bytes(32)))},
+        {"a": b"short"},
+        {f"{at:08d}": bytes((1, *bytes(32))) for at in range(FANOUT_LIMIT + 1)},
+    ],
+)
+def test_what_is_no_packed_tree_is_refused(store: Store, entries: dict[str, bytes]) -> None:
+    with store.transaction() as txn, pytest.raises(InvalidInputError):
+        txn.put_packed(entries)
+
+
+def test_a_packed_entry_of_no_kind_is_refused(store: Store) -> None:
+    with store.transaction() as txn, pytest.raises(CorruptionError, match="unknown kind"):
+        txn.put_packed({"a": bytes((9, *bytes(32)))})
