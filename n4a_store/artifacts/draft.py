@@ -168,6 +168,12 @@ class PipelineDraft:
         assert self.kept is not None
         return self.kept.node(self.txn, key)
 
+    def own(self, artifact_id: str) -> ArtifactNode | None:
+        """An artifact that was registered in this draft, by its id; None when it was not."""
+        pipeline_id, _, key = artifact_id.partition(":")
+        artifact = self.artifacts.get(key) if pipeline_id == self.pipeline_id else None
+        return None if artifact is None else artifact.node
+
     # --- registering --------------------------------------------------------------------------
 
     def add(self, new: NewArtifact, deps: Sequence[ArtifactNode]) -> ArtifactRecord:
@@ -177,8 +183,9 @@ class PipelineDraft:
             InvalidInputError: The chain of dependencies would be too long, or a cycle: it
                 would hold what this replaces.
         """
-        key = new.path.key
-        name = f"{new.path.pipeline_id}:{key}"
+        path = new.path
+        name = path.artifact_id
+        key = name[len(path.pipeline_id) + 1 :]
         check_depth(name, deps)
         before = self.artifacts.get(key)
         if before is not None:
@@ -200,7 +207,7 @@ class PipelineDraft:
             producer=new.producer,
         )
         record = make_record(
-            new.path,
+            path,
             new.blob,
             payload,
             links,

@@ -47,6 +47,8 @@ class ArtifactNode:
             InvalidInputError: The chain would be too long.
         """
         below = tuple(children)
+        if not below and not origin:
+            return cls(artifact_id, tree)
         depth = check_depth(artifact_id, below)
         foreign = {name: at for child in below for name, at in child.foreign.items()}
         if origin:
@@ -69,7 +71,7 @@ def check_depth(artifact_id: str, children: Iterable[ArtifactNode]) -> int:
     Raises:
         InvalidInputError: It is above :data:`MAX_DEPTH`.
     """
-    depth = max((child.depth + 1 for child in children), default=0)
+    depth = max([child.depth + 1 for child in children], default=0)
     if depth > MAX_DEPTH:
         raise InvalidInputError(
             f"{artifact_id}: a chain of more than {MAX_DEPTH} dependencies",

@@ -139,17 +139,30 @@ class ArtifactRegistry(RegistryRuns):
             table=self.table,
             threshold=self._settings().out_of_band_threshold,
         )
-        deps.extend(source for source in new.sources if source not in deps)
-        if new.path.artifact_id in deps:
-            raise InvalidInputError(f"{new.path} cannot depend on itself: that is a cycle")
+        if new.sources:
+            deps.extend(source for source in new.sources if source not in deps)
+        name, pipeline_id = new.path.artifact_id, new.path.pipeline_id
+        if name in deps:
+            raise InvalidInputError(f"{name} cannot depend on itself: that is a cycle")
         with self._mutex:
-            found = [self._dependency(new.path.artifact_id, dep) for dep in deps]
-            if self._run is None:
-                return self._register_alone(new, found)
-            draft = self._run.draft(new.path.pipeline_id)
-            record = draft.add(new, [self._adopted(draft, dep) for dep in found])
-            if self._run.commit_each is CommitEach.ARTIFACT:
-                self._keep(self._run.complete(new.path.pipeline_id))
+            run = self._run
+            if run is None:
+                return self._register_alone(new, [self._dependency(name, dep) for dep in deps])
+            open_draft = run.drafts.get(pipeline_id)
+            # Most depend on what their own pipeline made before.
+            found = [
+                (open_draft and open_draft.own(dep)) or self._dependency(name, dep) for dep in deps
+            ]
+            draft = run.draft(pipeline_id)
+            record = draft.add(
+                new,
+                [
+                    dep if isinstance(dep, ArtifactNode) else self._adopted(draft, dep)
+                    for dep in found
+                ],
+            )
+            if run.commit_each is CommitEach.ARTIFACT:
+                self._keep(run.complete(pipeline_id))
             return record
 
     def register_meta_model(

@@ -15,7 +15,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from typing import NamedTuple
 
 from n4a_store.errors import CorruptionError, UnsupportedFormatError
@@ -104,6 +104,23 @@ class ObjectDatabase:
                 if known is None:
                     fresh.append(row.id)
             self._waiting.extend(sorted(fresh, key=_serial))
+
+    def add_written(self, row: PackRow, oids: Collection[bytes]) -> None:
+        """Learn of a pack that this process wrote; its ids need not be read back.
+
+        Args:
+            row: What the catalog says of it, now that it has been committed.
+            oids: What it holds; where these are not all of it, they are read from the pack.
+        """
+        with self._mutex:
+            known = row.id in self._packs
+            if known or len(oids) != row.objects or not self._has_room(row.objects):
+                self.add((row,))
+                return
+            self._packs[row.id] = row
+            for oid in oids:
+                self._table.setdefault(oid, row.id)
+            self._in_table.add(row.id)
 
     def hold(self, snapshot: set[str]) -> None:
         """Keep the packs of ``snapshot``, and what is added to it later, until it is let go.
@@ -202,7 +219,7 @@ class ObjectDatabase:
         while self._waiting and wanted not in self._table:
             pack_id = self._waiting[-1]
             objects = self._packs[pack_id].objects
-            if objects > _SMALL_OBJECTS or len(self._table) + objects > _TABLE_OBJECTS:
+            if not self._has_room(objects):
                 self._passed_over.append(pack_id)
                 self._waiting.pop()
                 continue
@@ -216,6 +233,9 @@ class ObjectDatabase:
                 self._table.setdefault(oid, pack_id)
             self._in_table.add(pack_id)
             self._waiting.pop()
+
+    def _has_room(self, objects: int) -> bool:
+        return objects <= _SMALL_OBJECTS and len(self._table) + objects <= _TABLE_OBJECTS
 
     def _ids_in(self, pack_id: str) -> list[bytes]:
         """The ids in a small pack; it is not mapped for that: few of them are ever read from.
@@ -249,22 +269,15 @@ class ObjectDatabase:
             # A writer asks for each object that it puts: a table pays sooner than for a reader.
             if len(self._waiting) > _TABLE_FROM_PACKS_TO_DEDUPE:
                 self._fill_table(_TABLE_FROM_PACKS_TO_DEDUPE)
-            table = self._table
-            untabled = [
-                name
-                for names in (reversed(self._waiting), self._passed_over)
-                for name in names
-                if name in allowed
-            ]
+            table, untabled = self._table, None
             found: dict[bytes, str | None] = {}
             for oid in oids:
                 pack_id = table.get(oid)
                 if pack_id is None:
-                    # No generators here: every put of something new comes this way.
-                    for name in untabled:
-                        if self._search(oid, (name,)) is not None:
-                            pack_id = name
-                            break
+                    if untabled is None:
+                        untabled = [name for name in self._untabled() if name in allowed]
+                    location = self._search(oid, untabled)
+                    pack_id = None if location is None else location.pack_id
                 elif pack_id not in allowed:
                     location = self.find(oid, allowed)
                     pack_id = None if location is None else location.pack_id

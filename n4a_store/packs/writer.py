@@ -10,16 +10,20 @@ from collections.abc import Callable
 
 from blake3 import blake3
 
-from n4a_store.objects.oid import BytesLike
+from n4a_store.objects.oid import BytesLike, split_ids
 from n4a_store.packs.compression import DEFAULT_LEVEL, compress
 from n4a_store.packs.entry import Codec, encode_header
-from n4a_store.packs.format import ALIGNMENT, HEADER, Footer
+from n4a_store.packs.format import ALIGNMENT, FOOTER_BYTES, HEADER, Footer
 from n4a_store.packs.id_table import IdTable
 from n4a_store.packs.index import Columns, encode_index, fanout_bits_for
 
 __all__ = ["PackWriter"]
 
 _BUFFER_BYTES = 1024 * 1024
+_MOST_SPARE = 4
+_spare: list[bytearray] = []
+"""Buffers of sealed packs: a new one costs a page fault for each 4 KiB. To take one and to put one
+back are single steps, so threads need no lock for it."""
 
 
 class PackWriter:
@@ -34,7 +38,10 @@ class PackWriter:
         self._sink = sink
         self._level = level
         self._hasher = blake3()
-        self._buffer = bytearray(HEADER)
+        self._buffer = _take_buffer()
+        self._view = memoryview(self._buffer)
+        self._view[: len(HEADER)] = HEADER
+        self._used = len(HEADER)
         self._flushed = 0
         self._columns = Columns()
         self._places = IdTable()  # of each object among the columns
@@ -50,7 +57,7 @@ class PackWriter:
     @property
     def size(self) -> int:
         """How many bytes have been written so far, the unflushed included."""
-        return self._flushed + len(self._buffer)
+        return self._flushed + self._used
 
     @property
     def flushed(self) -> int:
@@ -59,7 +66,7 @@ class PackWriter:
 
     def reaches(self, objects: int, size: int) -> bool:
         """Whether it holds so many objects, or has so many bytes."""
-        return len(self._columns.kinds) >= objects or self._flushed + len(self._buffer) >= size
+        return len(self._columns.kinds) >= objects or self._flushed + self._used >= size
 
     def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
         """Append an object whose id is ``oid``, unless the pack holds it already."""
@@ -86,31 +93,35 @@ class PackWriter:
             return
         if base is not None and base not in self._places:
             raise ValueError(f"the base {base.hex()[:12]} of a delta must be in its pack")
-        buffer = self._buffer
-        offset = self._flushed + len(buffer)
+        begin = self._used
+        offset = self._flushed + begin
         length = len(stored)
         header = encode_header(offset, kind, codec, item_size, length, raw_length, oid, base)
-        buffer += header
-        if length < _BUFFER_BYTES:
-            buffer += stored
-            if len(buffer) >= _BUFFER_BYTES:
-                self.flush()
+        middle = begin + len(header)
+        end = middle + length
+        if end <= _BUFFER_BYTES:  # as nearly always
+            self._view[begin:middle] = header
+            self._view[middle:end] = stored
+            self._used = end
         else:
-            self.flush()
-            self._emit(stored)
+            self._append(header, stored)
         columns = self._columns
         self._places[oid] = len(columns.kinds)
-        columns.append(oid, offset, len(header) + length, kind)
+        columns.append(oid, offset, end - begin, kind)
         self.raw_bytes += raw_length
 
-    def _append(self, data: BytesLike) -> None:
-        if len(data) >= _BUFFER_BYTES:
+    def _append(self, *parts: BytesLike) -> None:
+        """Write parts that stay together: all of them are buffered, or the sink is given all."""
+        size = sum(map(len, parts))
+        if self._used + size > _BUFFER_BYTES:
             self.flush()
-            self._emit(data)
-            return
-        self._buffer += data
-        if len(self._buffer) >= _BUFFER_BYTES:
-            self.flush()
+        for part in parts:
+            if size > _BUFFER_BYTES:
+                self._emit(part)
+            else:
+                end = self._used + len(part)
+                self._view[self._used : end] = part
+                self._used = end
 
     def _emit(self, data: BytesLike) -> None:
         self._sink(data)
@@ -118,10 +129,11 @@ class PackWriter:
         self._flushed += len(data)
 
     def flush(self) -> None:
-        """Hand everything written so far to the sink."""
-        if self._buffer:
-            self._emit(bytes(self._buffer))
-            self._buffer.clear()
+        """Hand everything written so far to the sink, which keeps none of it."""
+        if self._used:
+            with self._view[: self._used] as written:
+                self._emit(written)
+            self._used = 0
 
     def unflushed(self, offset: int, length: int) -> bytes:
         """The entry of ``length`` bytes at ``offset``; empty when the sink has been given it.
@@ -129,12 +141,16 @@ class PackWriter:
         An entry is given whole or not at all.
         """
         start = offset - self._flushed
-        return bytes(self._buffer[start : start + length]) if start >= 0 else b""
+        return bytes(self._view[start : start + length]) if start >= 0 else b""
 
     def locate(self, oid: bytes) -> tuple[int, int] | None:
         """Where the entry of ``oid`` begins and how long it is, or None."""
         at = self._places.get(oid)
         return None if at is None else (self._columns.offsets[at], self._columns.lengths[at])
+
+    def ids(self) -> list[bytes]:
+        """What it holds, in the order in which it came."""
+        return list(split_ids(bytes(self._columns.ids)))
 
     def kind_of(self, oid: bytes) -> int | None:
         """The kind of ``oid``, or None when it is not in this pack."""
@@ -159,8 +175,25 @@ class PackWriter:
             index_hash=blake3(index).digest(),
         )
         self._append(footer.encode_head())
-        self.flush()
-        pack_hash = self._hasher.digest()
-        self._append(Footer.encode_tail(pack_hash))
-        self.flush()
+        # The hash is of all that stands before it, and the buffer has room for both: one write.
+        with self._view[: self._used] as written:
+            self._hasher.update(written)
+        tail = Footer.encode_tail(self._hasher.digest())
+        self._view[self._used : self._used + len(tail)] = tail
+        self._used += len(tail)
+        with self._view[: self._used] as written:
+            self._sink(written)
+        self._flushed, self._used = self.size, 0
+        self._view.release()
+        if len(_spare) < _MOST_SPARE:
+            _spare.append(self._buffer)
         return footer
+
+
+def _take_buffer() -> bytearray:
+    size = _BUFFER_BYTES + FOOTER_BYTES
+    try:
+        buffer = _spare.pop()
+    except IndexError:
+        return bytearray(size)
+    return buffer if len(buffer) == size else bytearray(size)

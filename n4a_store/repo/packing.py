@@ -16,6 +16,7 @@ from n4a_store.errors import BackendError
 from n4a_store.objects.oid import BytesLike
 from n4a_store.packs.entry import Codec, EntryHeader, decode_header
 from n4a_store.packs.format import HEADER_BYTES
+from n4a_store.packs.index import SMALL_PACK
 from n4a_store.packs.reader import PackReader, StoredObject, decode_entry
 from n4a_store.packs.writer import PackWriter
 from n4a_store.settings import Durability, Settings
@@ -63,6 +64,7 @@ class PackBuilder:
         self._file: AppendFile | None = None
         self._writer: PackWriter | None = None
         self._sealed: list[PackRow] = []
+        self._ids: dict[str, list[bytes]] = {}  # of small packs that have been sealed
         self._readers: dict[str, PackReader] = {}
         self._published: list[str] = []
         self._broken = False
@@ -190,8 +192,14 @@ class PackBuilder:
                 pack_id, PackState.LIVE, 0, "", footer.objects, self._writer.size, footer.raw_bytes
             )
         )
+        if footer.objects <= SMALL_PACK:
+            self._ids[pack_id] = self._writer.ids()
         self._file = self._writer = None
         self._count += 1
+
+    def ids_in(self, pack_id: str) -> list[bytes]:
+        """What a small pack that has been sealed holds; nothing for another."""
+        return self._ids.get(pack_id, [])
 
     def read(self, oid: bytes) -> tuple[int, BytesLike] | None:
         """An object of these packs, verified; None when it is not in them."""

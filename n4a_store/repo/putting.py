@@ -73,42 +73,41 @@ class PutsObjects(ObjectReader):
             BackendError: The disk refused; abort the transaction.
         """
         self._check_open()
-        try:
-            view = data if type(data) is bytes else memoryview(data).cast("B")
-        except (TypeError, ValueError, BufferError) as error:
-            raise InvalidInputError(f"a blob is a contiguous buffer of bytes: {error}") from error
-        return self._put(Kind.BLOB, view, item_size)
+        return self._put(Kind.BLOB, _plain_bytes(data), item_size)
 
     def put_blobs(self, blobs: Sequence[tuple[BytesLike, int]]) -> list[bytes]:
         """As :meth:`put_blob` for the parts of one thing, in a fraction of the calls.
 
         Args:
-            blobs: Buffers of unsigned bytes, each with its item size.
+            blobs: Contiguous buffers, each with its item size.
 
         Returns:
             The 32 bytes of each one's id.
 
         Raises:
+            InvalidInputError: One is not a contiguous buffer; nothing has been put.
             BackendError: The disk refused; abort the transaction.
         """
         self._check_open()
         known, packs, seed = self._known, self._packs, BLOB_SEED
-        ids = []
+        ids, views = [], []
         for data, _ in blobs:
+            view = _plain_bytes(data)
             hasher = seed.copy()
-            hasher.update(data)
+            hasher.update(view)
             ids.append(hasher.digest())
+            views.append(view)
         unknown = [oid for oid in ids if oid not in known]
         added = 0
         if unknown:
             # All of them are looked up before any is put: two may be equal, so each is asked again.
             found = self._store.odb.find_packs(unknown, self._live) if self._live else {}
-            for oid, (data, item_size) in zip(ids, blobs, strict=True):
+            for at, oid in enumerate(ids):
                 if oid in known:
                     continue
                 pack_id = found.get(oid)
                 if pack_id is None:
-                    packs.add(oid, Kind.BLOB, data, item_size)
+                    packs.add(oid, Kind.BLOB, views[at], blobs[at][1])
                     added += 1
                 else:
                     self._plan.rely(pack_id, oid)
@@ -236,3 +235,10 @@ class PutsObjects(ObjectReader):
             return False
         self._plan.rely(pack_id, oid)
         return True
+
+
+def _plain_bytes(data: BytesLike) -> BytesLike:
+    try:
+        return data if type(data) is bytes else memoryview(data).cast("B")
+    except (TypeError, ValueError, BufferError) as error:
+        raise InvalidInputError(f"a blob is a contiguous buffer of bytes: {error}") from error

@@ -293,7 +293,8 @@ class Transaction(PlannedRefs, PutsObjects):
                 self._packs.retract()  # it is certain that no row names them
             self.abort()
             raise
-        self._store.odb.add(rows)
+        for row in rows:
+            self._store.odb.add_written(row, self._packs.ids_in(row.id))
         self._store.remember(self._nodes, self._runs)
         self._end()
         return CommitResult.of(op, self.commit_id, rows, self._reused)

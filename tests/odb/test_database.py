@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 import pytest
@@ -36,21 +37,33 @@ def write_pack(layout: StoreLayout, name: str, numbers: list[int]) -> PackRow:
     return PackRow(name, PackState.LIVE, 0, "", footer.objects, len(out), footer.raw_bytes)
 
 
-def build(folder: Path, packs: list[list[int]]) -> tuple[StoreLayout, ObjectDatabase]:
+def build(
+    folder: Path, packs: list[list[int]], written: Container[int] = ()
+) -> tuple[StoreLayout, ObjectDatabase]:
+    """A database of some packs; of those that it wrote, it is told what they hold."""
     layout = StoreLayout(folder)
     odb = ObjectDatabase(layout)
-    odb.add([write_pack(layout, f"p{at}", numbers) for at, numbers in enumerate(packs)])
+    for at, numbers in enumerate(packs):
+        row = write_pack(layout, f"p{at}", numbers)
+        if at in written:
+            odb.add_written(row, [blob(number)[0] for number in dict.fromkeys(numbers)])
+        else:
+            odb.add([row])
     return layout, odb
 
 
 @given(
     st.lists(st.lists(st.integers(0, 40), max_size=6), max_size=20),
     st.sets(st.integers(0, 19)),
+    st.sets(st.integers(0, 19)),
 )
 def test_a_look_up_agrees_with_a_plain_list(
-    tmp_path_factory: pytest.TempPathFactory, packs: list[list[int]], allow: set[int]
+    tmp_path_factory: pytest.TempPathFactory,
+    packs: list[list[int]],
+    allow: set[int],
+    written: set[int],
 ) -> None:
-    _, odb = build(tmp_path_factory.mktemp("odb"), packs)
+    _, odb = build(tmp_path_factory.mktemp("odb"), packs, written)
     allowed = {f"p{at}" for at in allow}
     for number in range(41):
         oid, data = blob(number)
@@ -98,6 +111,27 @@ def test_packs_too_large_for_the_table_are_looked_at_for_it_once(
     odb.retain(every - {"p5"})
     assert odb.find_pack(blob(50)[0], every) is None
     assert odb.find_pack(blob(60)[0], every) == "p6"
+
+
+def test_what_was_written_here_is_found_without_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, odb = build(tmp_path, [[1, 2]], written={0})
+    half = write_pack(layout, "half", [3, 4])
+    odb.add_written(half, [blob(3)[0]])  # not all of it: then it is read
+    layout.pack("p0").unlink()
+    assert odb.find_pack(blob(2)[0], {"p0"}) == "p0"
+    assert odb.find_pack(blob(2)[0], {"half"}) is None
+    assert odb.find_pack(blob(4)[0], {"half"}) == "half"
+    odb.add_written(half, [blob(3)[0], blob(4)[0]])  # known already
+    assert odb.pack_ids == ["p0", "half"]
+    odb.retain({"half"})
+    assert odb.find_pack(blob(2)[0], {"p0", "half"}) is None
+    monkeypatch.setattr(database, "_TABLE_OBJECTS", 1)  # no room for two
+    full = write_pack(layout, "full", [5, 6])
+    odb.add_written(full, [blob(5)[0], blob(6)[0]])
+    assert not odb._table
+    assert odb.find_pack(blob(6)[0], {"full"}) == "full"
 
 
 def test_an_error_while_the_table_is_filled_makes_no_pack_disappear(

@@ -80,7 +80,7 @@ def test_the_steps_of_a_commit_in_their_order(store: Store) -> None:
         "create lease", "lock lease",  # first be seen,
         "catalog-read catalog.db",  # then look,
         "write lease",  # then say what is pinned
-        "mkdir folder", "create pack", "write pack", "write pack", "fsync pack",
+        "mkdir folder", "create pack", "write pack", "fsync pack",
         "rename pack", "fsync packs",  # durable under its name before anybody is told of it
         "open commit.lock", "lock commit.lock",
         "catalog-begin catalog.db", "catalog-commit catalog.db",
