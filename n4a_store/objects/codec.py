@@ -96,17 +96,18 @@ def _normal_text(value: str, where: str) -> str:
 
 
 def _is_normal(value: Any, depth: int) -> bool:
-    """Whether ``value``, which has just been unpacked, surely is what :func:`_normal` gives.
+    """Whether ``value`` surely is what :func:`_normal` gives, or else cannot be packed at all.
 
     Says no when it is in doubt (a NaN has many spellings). A third of the time of making the
-    normal form, because it makes nothing.
+    normal form, because it makes nothing. Packing refuses what is not looked at here: text with
+    lone surrogates and integers beyond 64 bits.
     """
     if depth >= MAX_DEPTH:
         return False
     kind = type(value)
     if kind is dict:
         names = list(value)
-        if not set(map(type, names)) <= _TEXT or names != sorted(names):
+        if not _TEXT.issuperset(map(type, names)) or names != sorted(names):
             return False
         items = value.values()
     elif kind is list:
@@ -114,7 +115,11 @@ def _is_normal(value: Any, depth: int) -> bool:
     else:
         return kind in _LEAVES or (kind is float and value == value)  # noqa: PLR0124 - no NaN
     for item in items:
-        if type(item) not in _LEAVES and not _is_normal(item, depth + 1):
+        kind = type(item)
+        if kind is float:
+            if item != item:  # noqa: PLR0124 - a NaN
+                return False
+        elif kind not in _LEAVES and not _is_normal(item, depth + 1):
             return False
     return True
 
@@ -170,6 +175,11 @@ def encode_value(value: Value | Mapping[str, Any]) -> bytes:
         InvalidInputError: It holds something without a canonical form: another type, a key that
             is not text, an integer beyond 64 bits, too deep or too large.
     """
+    if _is_normal(value, 0):
+        try:
+            return pack_normal(value)
+        except (OverflowError, UnicodeEncodeError):
+            pass  # the normal form says which part of it and why
     return pack_normal(_normal(value, 0, "value"))
 
 

@@ -192,6 +192,26 @@ def test_what_has_no_canonical_form_is_refused(value: Any) -> None:
         encode_value(value)
 
 
+@given(VALUES)
+def test_what_is_packed_as_it_stands_is_in_normal_form(value: Any) -> None:
+    normal = codec._normal(value, 0, "value")
+    packed = codec.pack_normal(normal)
+    assert encode_value(value) == packed
+    assert encode_value(normal) == packed, "and so when nothing is left to be put in order"
+
+
+@pytest.mark.parametrize("value", [{"a": -math.nan}, [[-math.nan]], {"a": {"b": [1, -math.nan]}}])
+def test_there_is_one_nan_at_every_depth(value: Any) -> None:
+    assert encode_value(value).hex().endswith("cb7ff8" + "00" * 6)
+
+
+@pytest.mark.parametrize("value", [["x" * 5000, 2**64], {"a": "x" * 5000, "b": "\ud800"}])
+def test_what_was_refused_leaves_nothing_behind(value: Any) -> None:
+    with pytest.raises(InvalidInputError):
+        encode_value(value)
+    assert encode_value({"a": 1}).hex() == "81a16101"
+
+
 def test_depth_is_bounded_on_both_sides() -> None:
     value: Any = None
     for _ in range(MAX_DEPTH):
