@@ -44,6 +44,7 @@ MAX_NUMBER = 2**63 - 1
 _MAX_DIGITS = len(str(MAX_NUMBER))
 _MAX_BRANCHES = 64
 _SHOWN = 80
+_Places = tuple["BranchPath", int, int | None, int | None]  # branch, step, fold, sub-step
 _GRAMMAR = "an artifact id reads pipeline_id : branch… : step[.sub] : fold|all"
 
 
@@ -240,7 +241,23 @@ def _parsed(artifact_id: str) -> ExecutionPath:
         _malformed(artifact_id, "pipeline id", "is not in Unicode normal form C")
     if not separator:
         _malformed(artifact_id, "step and fold", "are missing")
-    return _parse(artifact_id, pipeline_id, key)
+    return _parse(pipeline_id, key)
+
+
+@functools.lru_cache(maxsize=4096)
+def _places(key: str) -> _Places:
+    # The pipelines of a run have the same keys.
+    if SEPARATOR not in key:
+        raise _MalformedError("step or fold", "is missing")
+    *branches, step, fold = key.split(SEPARATOR)
+    if len(branches) > _MAX_BRANCHES:
+        raise _MalformedError("branch path", f"is deeper than {_MAX_BRANCHES} levels")
+    # From the end: a stray part shifts the others to the left, and the last one tells.
+    fold_id = None if fold == ALL_FOLDS else _number("fold", fold)
+    step, dot, sub = step.partition(".")
+    sub_index = _number("sub-step", sub) if dot else None
+    step_index = _number("step", step)
+    return BranchPath(_number("branch", text) for text in branches), step_index, fold_id, sub_index
 
 
 def parse_key(pipeline_id: str, key: str) -> ExecutionPath:
@@ -249,7 +266,7 @@ def parse_key(pipeline_id: str, key: str) -> ExecutionPath:
     Raises:
         InvalidInputError: The key is malformed.
     """
-    return _parse(f"{pipeline_id}{SEPARATOR}{key}", pipeline_id, key)
+    return _parse(pipeline_id, key)
 
 
 def parsed_order(artifact_id: str) -> tuple[str, int, int, BranchPath, int]:
@@ -257,35 +274,33 @@ def parsed_order(artifact_id: str) -> tuple[str, int, int, BranchPath, int]:
     return parse_artifact_id(artifact_id).order
 
 
-def _parse(artifact_id: str, pipeline_id: str, key: str) -> ExecutionPath:
-    if SEPARATOR not in key:
-        _malformed(artifact_id, "step or fold", "is missing")
-    *branches, step, fold = key.split(SEPARATOR)
-    if len(branches) > _MAX_BRANCHES:
-        _malformed(artifact_id, "branch path", f"is deeper than {_MAX_BRANCHES} levels")
-    # From the end: a stray part shifts the others to the left, and the last one tells.
-    fold_id = None if fold == ALL_FOLDS else _number(artifact_id, "fold", fold)
-    step, dot, sub = step.partition(".")
-    sub_index = _number(artifact_id, "sub-step", sub) if dot else None
-    step_index = _number(artifact_id, "step", step)
-    branch_path = BranchPath(_number(artifact_id, "branch", text) for text in branches)
+def _parse(pipeline_id: str, key: str) -> ExecutionPath:
+    try:
+        branch_path, step_index, fold_id, sub_index = _places(key)
+    except _MalformedError as error:
+        _malformed(f"{pipeline_id}{SEPARATOR}{key}", *error.args)
     return ExecutionPath(pipeline_id, branch_path, step_index, fold_id, sub_index)
 
 
-def _number(artifact_id: str, part: str, text: str) -> int:
+class _MalformedError(Exception):
+    """Which part of a key is wrong, and why."""
+
+
+def _number(part: str, text: str) -> int:
     # isdecimal() and int() accept other alphabets' digits and "1_0"; an id has one spelling.
     if not (text.isascii() and text.isdigit()):
-        _malformed(artifact_id, part, f"{text!r:.{_SHOWN}} is not a number")
+        raise _MalformedError(part, f"{text!r:.{_SHOWN}} is not a number")
     if len(text) > 1 and text[0] == "0":
-        _malformed(artifact_id, part, f"{text!r:.{_SHOWN}} has leading zeros")
+        raise _MalformedError(part, f"{text!r:.{_SHOWN}} has leading zeros")
     if len(text) > _MAX_DIGITS or int(text) > MAX_NUMBER:
-        _malformed(artifact_id, part, f"{text:.{_SHOWN}} is above {MAX_NUMBER}")
+        raise _MalformedError(part, f"{text:.{_SHOWN}} is above {MAX_NUMBER}")
     return int(text)
 
 
 def _malformed(artifact_id: str, part: str, reason: str) -> NoReturn:
     shown = artifact_id if len(artifact_id) <= _SHOWN else artifact_id[:_SHOWN] + "…"
-    raise InvalidInputError(f"malformed artifact id {shown!r}: {part}: {reason}", hint=_GRAMMAR)
+    message = f"malformed artifact id {shown!r}: {part}: {reason}"
+    raise InvalidInputError(message, hint=_GRAMMAR) from None
 
 
 def check_index(value: SupportsIndex, part: str) -> int:

@@ -74,13 +74,20 @@ def artifact_ids(value: object, what: str) -> list[str]:
     """
     if value is None:
         return []
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+    if not isinstance(value, list | tuple) and (
+        isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable)
+    ):
         raise InvalidInputError(
             f"{what} is a list of artifact ids, not {value!r:.80}",
             hint="put a single id into a list",
         )
-    ids = (item.artifact_id if isinstance(item, ArtifactRecord) else item for item in value)
-    return list(dict.fromkeys(parse_artifact_id(item).artifact_id for item in ids))
+    ids: dict[str, None] = {}
+    for item in value:
+        name = item.artifact_id if isinstance(item, ArtifactRecord) else item
+        path = parse_artifact_id(name)
+        # One artifact has one id: text that parses is what its parts give.
+        ids[name if type(name) is str else path.artifact_id] = None
+    return list(ids)
 
 
 def meta_model_config(

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import enum
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
@@ -51,6 +52,7 @@ _MAX_ITEMS = 64
 _MAX_REPR = 1_000
 _DIGEST = 16
 _ADDRESS = re.compile(r"\bat 0x[0-9A-Fa-f]+|\bobject at \d+")
+_PLAIN = frozenset((float, bool, bytes, type(None)))
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, np.ufunc)
 
 _param_names: dict[type, tuple[str, ...]] = {}
@@ -71,8 +73,7 @@ def canonical_params(params: Mapping[str, Any] | None, obj: Any) -> dict[str, An
         params = estimator_params(obj)
     elif not isinstance(params, Mapping):
         raise InvalidInputError(f"params is a map, not {type(params).__name__}")
-    canonical: dict[str, Any] = _value(params, "params", 0)
-    return canonical
+    return _map(params, "params", 0)
 
 
 def estimator_params(obj: Any) -> Mapping[str, Any]:
@@ -83,14 +84,17 @@ def estimator_params(obj: Any) -> Mapping[str, Any]:
     """
     cls = type(obj)
     try:
+        names = _param_names.get(cls)
+        if names is not None:
+            return {name: getattr(obj, name) for name in names}
         get_params = getattr(obj, "get_params", None)
         if get_params is None or isinstance(obj, type) or not callable(get_params):
             return {}
         # scikit-learn looks at the signature of __init__ each time: 20 µs of an artifact's 100.
         if getattr(cls.get_params, "__module__", None) == "sklearn.base":
-            names = _param_names.get(cls)
-            if names is None:
-                names = _param_names[cls] = tuple(cls._get_param_names())
+            names = tuple(cls._get_param_names())
+            if _stays(cls):
+                _param_names[cls] = names
             return {name: getattr(obj, name) for name in names}
         params = get_params(deep=False)
     except Exception as error:
@@ -102,9 +106,19 @@ def estimator_params(obj: Any) -> Mapping[str, Any]:
     return params if isinstance(params, Mapping) else {}
 
 
+def _stays(cls: type) -> bool:
+    """Whether its module holds ``cls`` anyway: remembering a local class would keep it alive."""
+    module = sys.modules.get(cls.__module__)
+    return (
+        module is not None
+        and cls.__module__ != "__main__"
+        and module.__dict__.get(cls.__name__) is cls
+    )
+
+
 def _value(value: Any, where: str, depth: int) -> Any:
     kind = type(value)
-    if kind is float or kind is bool or kind is bytes or value is None:
+    if kind in _PLAIN:
         return value
     if kind is int:
         return value if _INT_MIN <= value <= _INT_MAX else str(value)
@@ -137,11 +151,21 @@ def _text(value: str, where: str) -> str:
 def _map(value: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, item in value.items():
-        name = key if type(key) is str else _value(key, where, depth + 1)
-        name = _text(name if isinstance(name, str) else repr(name), where)
+        if type(key) is str and key.isascii():
+            name = key
+        else:
+            name = _value(key, where, depth + 1)
+            name = _text(name if isinstance(name, str) else repr(name), where)
         if name in result:
             raise InvalidInputError(f"{where}: two keys read {name!r:.80}")
-        result[name] = _value(item, f"{where}.{name:.80}", depth + 1)
+        # Most items are themselves; only what can fail needs to be told where it stands.
+        kind = type(item)
+        if kind in _PLAIN or (
+            (kind is str and item.isascii()) or (kind is int and _INT_MIN <= item <= _INT_MAX)
+        ):
+            result[name] = item
+        else:
+            result[name] = _value(item, f"{where}.{name:.80}", depth + 1)
     return result
 
 

@@ -100,6 +100,8 @@ def as_artifact_type(value: ArtifactType | str) -> ArtifactType:
     """
     if type(value) is ArtifactType:
         return value
+    if type(value) is str and value in ArtifactType._value2member_map_:
+        return ArtifactType._value2member_map_[value]  # type: ignore[return-value]
     try:
         return ArtifactType(value)
     except ValueError:

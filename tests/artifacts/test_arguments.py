@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from n4a_store import ArtifactLoader, ArtifactNotFoundError, ArtifactRegistry, InvalidInputError
+from n4a_store.artifacts.incoming import artifact_ids
 
 WRONG = [None, 1.5, "x", b"3", [], object()]
 Both = tuple[ArtifactRegistry, ArtifactLoader]
@@ -118,3 +119,18 @@ def test_notes_and_details_are_maps(both: Both, wrong: Any) -> None:
 def test_a_format_is_text(both: Both) -> None:
     with pytest.raises(InvalidInputError, match=r"unknown format \[\]"):
         both[0].register(1, "q:0:all", "model", format_hint=[])  # type: ignore[arg-type]
+
+
+def test_ids_are_listed_once_each_as_plain_text(both: Both) -> None:
+    registry, _ = both
+    record = registry.resolve("p:3:0")
+    text = type("Text", (str,), {})("p:3:1")
+    ids = artifact_ids((text, record, "p:3:1", "p:3:0"), "depends_on")
+    assert ids == ["p:3:1", "p:3:0"]
+    assert {type(one) for one in ids} == {str}
+    assert artifact_ids(iter(["p:3:0"]), "depends_on") == ["p:3:0"]
+    for wrong in ("p:3:0", b"p:3:0", {"p:3:0": 1}, 3):
+        with pytest.raises(InvalidInputError, match="depends_on is a list of artifact ids"):
+            artifact_ids(wrong, "depends_on")
+    with pytest.raises(InvalidInputError, match="malformed artifact id"):
+        artifact_ids(["p:3:0", "p:3:"], "depends_on")

@@ -181,3 +181,10 @@ def test_a_path_is_an_ordinary_tuple() -> None:
     pipeline_id, branch_path, step, fold, sub = parse_artifact_id("p:1:3.4:all")
     assert (pipeline_id, list(branch_path), step, fold, sub) == ("p", [1], 3, None, 4)
     assert ExecutionPath("p", branch_path, 3, None, 4).artifact_id == "p:1:3.4:all"
+
+
+def test_one_malformed_key_is_named_with_each_pipeline() -> None:
+    for name in ("first", "second", "first"):
+        with pytest.raises(InvalidInputError, match=f"'{name}:3:x': fold: 'x' is not a number"):
+            parse_artifact_id(f"{name}:3:x")
+        assert parse_artifact_id(f"{name}:0:3.1:2") == (name, (0,), 3, 2, 1)

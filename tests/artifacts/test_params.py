@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import decimal
 import enum
+import gc
 import math
 import pathlib
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from n4a_store.artifacts import params
 from n4a_store.artifacts.params import canonical_params
 from n4a_store.errors import InvalidInputError, SerializationError
 from n4a_store.objects.codec import decode_value, encode_value
@@ -104,9 +107,9 @@ def test_a_large_array_becomes_shape_dtype_and_digest() -> None:
 
 
 def test_estimators_give_their_own_parameters_one_level_at_a_time() -> None:
-    params = canonical_params(None, PLSRegression(n_components=7))
-    assert params["n_components"] == 7
-    assert params["scale"] is True
+    own = canonical_params(None, PLSRegression(n_components=7))
+    assert own["n_components"] == 7
+    assert own["scale"] is True
     nested = canonical_params(None, Pipeline([("s", StandardScaler()), ("m", Ridge(alpha=2.0))]))
     name, ridge = nested["steps"][1]
     assert name == "m"
@@ -121,9 +124,31 @@ def test_stated_parameters_win_over_the_estimators() -> None:
     assert canonical_params({}, Ridge()) == {}
 
 
+def test_names_are_in_normal_form_and_once() -> None:
+    assert canonical_params({"e\u0301": 1}, None) == {"\u00e9": 1}
+    with pytest.raises(InvalidInputError, match="params: two keys read"):
+        canonical_params({"e\u0301": 1, "\u00e9": 2}, None)
+    with pytest.raises(InvalidInputError, match=r"params\.deep\.bad: text with lone surrogates"):
+        canonical_params({"deep": {"bad": "\ud800"}}, None)
+
+
 def test_what_is_no_estimator_has_no_parameters() -> None:
     assert canonical_params(None, [1, 2]) == {}
     assert canonical_params(None, Ridge) == {}
+
+
+def test_the_names_of_parameters_are_remembered_and_keep_no_local_class_alive() -> None:
+    class Local(Ridge):
+        pass
+
+    for alpha in (1.0, 2.0):
+        assert canonical_params(None, Local(alpha))["alpha"] == alpha
+        assert canonical_params(None, Ridge(alpha))["alpha"] == alpha
+    assert params._param_names[Ridge] == tuple(sorted(Ridge().get_params()))
+    gone = weakref.ref(Local)
+    del Local
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_failing_get_params_is_named() -> None:
