@@ -2,6 +2,9 @@
 
 Compression must earn its place: a sample of the payload is compressed plain and shuffled, and
 the payload is stored raw unless an eighth is saved, because raw bytes can be mapped in place.
+Most payloads are doubles that resemble nothing. What can be saved in doubles are bytes that are the
+same from item to item, and items that come again: zstd's fastest level finds both in a third of the
+time. Where it finds less than an eighth, the default level is not tried.
 
 Decompression trusts nothing. The frame must declare exactly the raw length of its entry, must be
 one frame without trailing bytes, and may not inflate beyond :data:`MAX_RATIO`; all of that is
@@ -35,6 +38,10 @@ _MIN_BYTES = 192  # below, a zstd frame's own header eats what it saves
 _PROBE_FROM = 16_384  # below, compressing all of it costs no more than a probe
 _PROBE_BYTES = 4_096
 _KEEP = 0.875
+_HOPE = 0.885  # of doubles, the fastest level leaves a hundredth more than level 1 at most
+_FASTEST = -1
+_DOUBLE = 8  # smaller items also gain by how frequent a byte is, which the fastest level ignores
+_NUMPY_FROM = 1_024
 FREE_INFLATION = 1024 * 1024  # below this raw length no ratio can hurt
 _MAX_ITEM = 16
 _COLUMNS_FROM = 16_384
@@ -66,10 +73,15 @@ def shuffle(data: BytesLike, item_size: int) -> bytes:
 
     Floats of like size share their exponents: gathered, they compress.
     """
-    whole = len(data) - len(data) % item_size
+    items = len(data) // item_size
+    whole = items * item_size
+    if whole >= _NUMPY_FROM:
+        import numpy as np  # a fifth of the time on large planes
+
+        planes = np.frombuffer(data, np.uint8, whole).reshape(items, item_size).T.tobytes()
+        return planes + data[whole:] if len(data) > whole else planes
     view = bytes(data)
-    planes = [view[plane:whole:item_size] for plane in range(item_size)]
-    return b"".join((*planes, view[whole:]))
+    return b"".join((*(view[plane:whole:item_size] for plane in range(item_size)), view[whole:]))
 
 
 def unshuffle(data: bytes, item_size: int) -> bytearray:
@@ -108,23 +120,36 @@ def compress(
     if size < _MIN_BYTES or not level:
         return Codec.RAW, 0, data
     can_shuffle = 1 < item_size <= _MAX_ITEM
-    pack = _contexts.compressor(level).compress
+    sample = data
     if size >= _PROBE_FROM:
         middle = (size // 2) - (size // 2) % (item_size if can_shuffle else 1)
-        sample = bytes(data[middle : middle + _PROBE_BYTES])
-        plain = len(pack(sample))
-        shuffled = len(pack(shuffle(sample, item_size))) if can_shuffle else size
-        if min(plain, shuffled) > _KEEP * len(sample):
+        sample = data[middle : middle + _PROBE_BYTES]
+    shuffled = shuffle(sample, item_size) if can_shuffle else sample
+    if item_size == _DOUBLE and level == DEFAULT_LEVEL and _hopeless(bytes(sample), shuffled):
+        return Codec.RAW, 0, data
+    pack = _contexts.compressor(level).compress
+    stored = pack(shuffled)
+    use_shuffle = can_shuffle
+    if size >= _PROBE_FROM:
+        plain = pack(sample) if can_shuffle else stored
+        if min(len(plain), len(stored)) > _KEEP * len(sample):
             return Codec.RAW, 0, data
-        use_shuffle = shuffled < plain
-    else:
-        use_shuffle = can_shuffle
-    stored = pack(shuffle(data, item_size)) if use_shuffle else pack(data)
+        use_shuffle = len(stored) < len(plain)
+        stored = pack(shuffle(data, item_size) if use_shuffle else data)
     if len(stored) > _KEEP * size or size > MAX_RATIO * len(stored):
         return Codec.RAW, 0, data
     if use_shuffle:
         return Codec.SHUFFLE_ZSTD, item_size, stored
     return Codec.ZSTD, 0, stored
+
+
+def _hopeless(sample: bytes, shuffled: BytesLike) -> bool:
+    """Whether items of eight bytes do not pay. Text may, without anything that comes again."""
+    if sample.isascii():
+        return False
+    fastest = _contexts.compressor(_FASTEST).compress
+    least = _HOPE * len(sample)
+    return len(fastest(shuffled)) > least and len(fastest(sample)) > least
 
 
 def frame_size(stored: BytesLike) -> int:

@@ -6,6 +6,7 @@ import random
 import struct
 import threading
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from n4a_store.errors import CorruptionError
 from n4a_store.packs.compression import (
     MAX_RATIO,
+    _contexts,
     compress,
     decompress,
     shuffle,
@@ -86,6 +88,74 @@ def test_a_large_shuffle_round_trip(beyond: int, item_size: int) -> None:
 def test_shuffle_gathers_the_planes() -> None:
     assert shuffle(b"a1b2c3d4e", 2) == b"abcd1234e"
     assert shuffle(b"abc", 4) == b"abc"
+
+
+@given(st.integers(1_000, 1_100), st.integers(1, 16))
+def test_a_shuffle_is_the_same_on_both_sides_of_where_numpy_takes_over(
+    size: int, item_size: int
+) -> None:
+    data = NOISE[:size]
+    whole = size - size % item_size
+    planes = [data[plane:whole:item_size] for plane in range(item_size)]
+    assert shuffle(data, item_size) == shuffle(memoryview(data), item_size)
+    assert shuffle(data, item_size) == b"".join(planes) + data[whole:]
+
+
+def doubles(make: Callable[[random.Random], float], code: str = "d") -> bytes:
+    source = random.Random(11)
+    return struct.pack(f"<4000{code}", *(make(source) for _ in range(4000)))
+
+
+DOUBLES = {
+    "normal": doubles(lambda source: source.gauss(0, 1)),
+    "uniform": doubles(lambda source: source.random()),
+    "far from zero": doubles(lambda source: source.gauss(1000, 1)),
+    "rounded": doubles(lambda source: round(source.gauss(0, 1), 2)),
+    "mostly zero": doubles(lambda source: source.random() * (source.random() < 0.3)),
+    "single precision": doubles(lambda source: struct.unpack("f", source.randbytes(4))[0]),
+    "integers": doubles(lambda source: source.randrange(30_000), "q"),
+    "large integers": doubles(lambda source: source.getrandbits(40), "q"),
+    "random integers": doubles(lambda source: source.getrandbits(62), "q"),
+    "text": bytes(random.Random(3).choices(b"abcdefghijklmnopqrstuvwxyz", k=32_000)),
+}
+
+
+@pytest.mark.parametrize("size", [2_400, 32_000])
+@pytest.mark.parametrize("name", DOUBLES)
+def test_doubles_are_compressed_where_the_level_that_is_asked_for_pays(
+    name: str, size: int
+) -> None:
+    data = DOUBLES[name][:size]
+    level = zstandard.ZstdCompressor(level=1)
+    pays = len(level.compress(shuffle(data, 8))) <= 0.875 * size
+    codec, item_size, stored = compress(data, 8)
+    assert (codec is not Codec.RAW) == pays
+    assert decompress(codec, item_size, stored, size) == data
+
+
+@pytest.mark.parametrize(
+    ("names", "level", "levels"),
+    [
+        (["normal", "random integers"], 1, [-1]),
+        (["normal", "rounded"], 1, [-1, 1]),
+        (["normal"], 3, [3]),  # may find what level 1 does not
+    ],
+)
+def test_doubles_that_resemble_nothing_cost_no_more_than_the_fastest_level(
+    names: list[str], level: int, levels: list[int]
+) -> None:
+    used: list[int] = []
+
+    def run() -> None:
+        for name in names:
+            for size in (2_400, 32_000):
+                compress(DOUBLES[name][:size], 8, level)
+        used.extend(sorted(_contexts.compressors))
+
+    thread = threading.Thread(target=run)  # which has contexts of its own
+    thread.start()
+    thread.join()
+    assert used == levels
 
 
 def zstd(data: bytes, **options: bool) -> bytes:
