@@ -287,18 +287,17 @@ def test_a_gc_reads_the_operations_it_expires_and_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: Counter[str] = Counter()
-    rows = CatalogReader._rows
+    checked = CatalogReader._checked
 
-    def count(reader: CatalogReader, kind: type[Row], *args: Any) -> Iterator[Row]:
-        for row in rows(reader, kind, *args):
-            read[kind.TABLE] += 1
-            yield row
+    def count(reader: CatalogReader, kind: type[Row], record: Any) -> tuple[Row, bytes]:
+        read[kind.TABLE] += 1
+        return checked(reader, kind, record)
 
     with Store.init(tmp_path / "store") as store:
         for number in range(60):
             with store.transaction() as txn:
                 txn.set_ref("refs/tags/a", txn.put_blob(b"%d" % number))
         collect(store, expire_now=True)
-        monkeypatch.setattr(CatalogReader, "_rows", count)
+        monkeypatch.setattr(CatalogReader, "_checked", count)
         collect(store, expire_now=True)
     assert read["ops"] < 10  # a day's operations stay, so that a lost answer is found again

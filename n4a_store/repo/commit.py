@@ -143,6 +143,7 @@ def publish(store: Store, plan: CommitPlan, rows: list[PackRow]) -> int:
     """
     try:
         with store.catalog.write() as writer:
+            writer.expect_refs({*plan.changes, *plan.adopted})
             _bring_back(store, writer, plan)
             _check_undo(writer, plan)
             op = writer.next_op(plan.action, plan.message, plan.commit_id)
@@ -174,7 +175,7 @@ def _find(store: Store, commit_id: str) -> int | None:
 
 def _bring_back(store: Store, writer: CatalogWriter, plan: CommitPlan) -> None:
     """Make live whatever is relied on and was condemned, or held, since the snapshot."""
-    condemned = {row.id: row for row in writer.packs((PackState.CONDEMNED,))}
+    condemned = {row.id: row for row in writer.condemned()}
     for pack_id, oids in plan.relied.items():
         if pack_id in condemned:
             if not _stand_elsewhere(store, writer, oids):

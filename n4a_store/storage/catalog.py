@@ -34,10 +34,11 @@ from n4a_store.errors import (
 )
 from n4a_store.settings import Durability
 from n4a_store.storage import system
-from n4a_store.storage.catalog_access import CatalogReader, CatalogWriter, sqlite_errors
+from n4a_store.storage.catalog_access import CatalogReader, CatalogWriter
 from n4a_store.storage.live_packs import PackMemo
 from n4a_store.storage.locks import FileLock
 from n4a_store.storage.rows import SCHEMA, TABLES, row_sum
+from n4a_store.storage.sqlite_errors import sqlite_errors
 
 __all__ = ["Catalog"]
 

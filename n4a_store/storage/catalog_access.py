@@ -9,11 +9,11 @@ from __future__ import annotations
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from n4a_store.errors import BackendError, CorruptionError, LockedError
+from n4a_store.errors import CorruptionError
 from n4a_store.storage.live_packs import LivePacks, PackMemo
 from n4a_store.storage.rows import (
     SUM_BYTES,
@@ -29,48 +29,14 @@ from n4a_store.storage.rows import (
     row_hash,
     row_sum,
 )
-from n4a_store.storage.system import ErrorsAs
+from n4a_store.storage.sqlite_errors import sqlite_errors
 
-__all__ = ["CatalogReader", "CatalogWriter", "sqlite_errors"]
+__all__ = ["CatalogReader", "CatalogWriter"]
 
 AnyRow = TypeVar("AnyRow", bound=Row)
 _MOST_KNOWN = 65_536
+_MOST_NAMES = 100  # in one statement; SQLite takes 999 at least
 _known_packs: dict[object, Row] = {}
-_DAMAGE = tuple(
-    f"SQLITE_{name}"
-    for name in ("CORRUPT", "NOTADB", "FORMAT", "TOOBIG", "MISMATCH", "MISUSE", "ERROR")
-)
-
-
-_RAISED: tuple[type[Exception], ...] = (sqlite3.Error, OverflowError, UnicodeDecodeError)
-
-
-def sqlite_errors(path: Path) -> ErrorsAs[Exception, Path]:
-    """Turn SQLite's errors into ours, told apart by what the handler would do."""
-    return ErrorsAs(_RAISED, _translated, path)
-
-
-def _translated(path: Path, error: Exception) -> BackendError | CorruptionError | LockedError:
-    if not isinstance(error, sqlite3.Error):
-        return CorruptionError(f"the catalog {path} is damaged: {error}")
-    code = getattr(error, "sqlite_errorname", "") or ""
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return LockedError(f"the catalog {path} is busy", hint="try again")
-    if code == "SQLITE_READONLY_ROLLBACK":
-        return BackendError(
-            f"the catalog {path}: a writer died in the middle of a commit, which has to be "
-            "rolled back, and this user may not write there",
-            hint="let somebody who may write there run any command on the store, such as "
-            "n4a-store fsck",
-        )
-    # Text that is not UTF-8 is found by Python, not by SQLite, and comes without a code.
-    undecodable = not code and isinstance(error, sqlite3.OperationalError)
-    if undecodable or code.startswith(_DAMAGE):
-        return CorruptionError(
-            f"the catalog {path} is damaged: {error}",
-            hint="run: n4a-store fsck; restore catalog.db from a backup",
-        )
-    return BackendError(f"the catalog {path}: {error} ({code})")
 
 
 class CatalogReader:
@@ -82,6 +48,7 @@ class CatalogReader:
         self._connection = connection
         self._path = path
         self._memo = PackMemo() if memo is None else memo
+        self._stored_meta: dict[str, tuple[Any, bytes]] | None = None
 
     def _rows(
         self, kind: type[AnyRow], where: str = "", values: Iterable[object] = ()
@@ -126,8 +93,10 @@ class CatalogReader:
             records = self._connection.execute(_SELECT[kind])
             return Summary.over(self._checked(kind, record)[1] for record in records)
 
-    def _one(self, kind: type[AnyRow], where: str, values: Iterable[object]) -> AnyRow | None:
-        return next(self._rows(kind, where, values), None)
+    def _one(self, kind: type[AnyRow], where: str, values: tuple[object, ...]) -> AnyRow | None:
+        with sqlite_errors(self._path):
+            record = self._connection.execute(_SELECT[kind] + where, values).fetchone()
+        return None if record is None else self._checked(kind, record)[0]
 
     def meta(self, key: str) -> int | bytes | str:
         """A value of the meta table.
@@ -146,10 +115,12 @@ class CatalogReader:
         Raises:
             CorruptionError: It is damaged.
         """
-        with sqlite_errors(self._path):
-            record = self._connection.execute(
-                "SELECT value, sum FROM meta WHERE key = ?", (key,)
-            ).fetchone()
+        if self._stored_meta is None:
+            # There are a handful: who asks for one asks for another.
+            with sqlite_errors(self._path):
+                records = self._connection.execute("SELECT key, value, sum FROM meta")
+                self._stored_meta = {name: (value, total) for name, value, total in records}
+        record = self._stored_meta.get(key)
         if record is None:
             return None
         if row_sum("meta", [key, record[0]]) != record[1]:
@@ -206,6 +177,11 @@ class CatalogReader:
     def ref(self, name: str) -> RefRow | None:
         """One ref."""
         return self._one(RefRow, "WHERE name = ?", (name,))
+
+    def refs_called(self, names: Collection[str]) -> dict[str, RefRow]:
+        """Those of some refs that there are, by name; as many names as a statement may hold."""
+        marks = ", ".join("?" * len(names))
+        return {row.name: row for row in self._rows(RefRow, f"WHERE name IN ({marks})", names)}
 
     def refs(self, prefix: str = "") -> Iterator[RefRow]:
         """The refs whose name begins with ``prefix``, sorted by name."""
@@ -307,14 +283,61 @@ class CatalogWriter(CatalogReader):
         super().__init__(connection, path, memo)
         self._changes: dict[str, Summary] = {}
         self._moved: list[tuple[PackRow | None, PackRow | None]] = []
+        self._before: dict[str, Sequence[Any]] | None = None
         self._summaries: dict[str, tuple[Summary, Summary]] = {}
         self._meta: dict[str, int | bytes | str] = {}
+        self._refs: dict[str, RefRow | None] = {}
+
+    # --- reading: nobody else changes anything meanwhile, so that once is enough ---------------
+
+    def summary(self, table: str) -> Summary:
+        """What the rows of ``table`` added up to when the transaction began."""
+        if self._before is None:
+            with sqlite_errors(self._path):
+                records = self._connection.execute("SELECT name, rows, total, sum FROM summaries")
+                self._before = {record[0]: record for record in records}
+        return self._summary(table, self._before.get(table))
+
+    def _known_packs(self) -> LivePacks | None:
+        """The live packs, where they are known without reading their table."""
+        return None if self._moved else self._memo.known(self.summary(PackRow.TABLE))
+
+    def pack(self, pack_id: str) -> PackRow | None:
+        """One pack; it is not read when it is known to be live."""
+        known = self._known_packs()
+        row = None if known is None else known.rows.get(pack_id)
+        return super().pack(pack_id) if row is None else row
+
+    def condemned(self) -> list[PackRow]:
+        """The condemned packs; the table is not read when all packs are known to be live."""
+        known = self._known_packs()
+        if known is not None and len(known.rows) == self.summary(PackRow.TABLE).rows:
+            return []
+        return self.packs((PackState.CONDEMNED,))
+
+    def ref(self, name: str) -> RefRow | None:
+        """One ref."""
+        try:
+            return self._refs[name]
+        except KeyError:
+            found = self._refs[name] = super().ref(name)
+            return found
+
+    def expect_refs(self, names: Collection[str]) -> None:
+        """Read at once what :meth:`ref` will be asked for."""
+        if 0 < len(names) <= _MOST_NAMES:
+            found = self.refs_called(names)
+            self._refs.update((name, found.get(name)) for name in names)
+
+    # --- writing ------------------------------------------------------------------------------
 
     def _note(self, row: Row, digest: bytes, count: int) -> None:
         table = row.TABLE
         self._changes[table] = self._changes.get(table, Summary()).joined(Summary.of(digest, count))
         if isinstance(row, PackRow):
             self._moved.append((None, row) if count > 0 else (row, None))
+        elif isinstance(row, RefRow):
+            self._refs[row.name] = row if count > 0 else None
 
     def put(self, row: Row, replaced: Row | None = None) -> None:
         """Insert ``row``, in place of ``replaced``, which has the same key and is there now."""
@@ -389,11 +412,9 @@ class CatalogWriter(CatalogReader):
             self._connection.executemany(
                 "INSERT OR REPLACE INTO meta (key, value, sum) VALUES (?, ?, ?)", metas
             )
-            records = self._connection.execute("SELECT name, rows, total, sum FROM summaries")
-            found = {record[0]: record for record in records}
         changed = []
         for table, change in self._changes.items():
-            before = self._summary(table, found.get(table))
+            before = self.summary(table)
             total = before.joined(change)
             self._summaries[table] = before, total
             record = [table, total.rows, total.total.to_bytes(16, "big")]

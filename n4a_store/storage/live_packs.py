@@ -47,6 +47,10 @@ class PackMemo:
             self._summary = summary
         return self._live
 
+    def known(self, summary: Summary) -> LivePacks | None:
+        """The live packs of a table that adds up to ``summary``, if they need not be read."""
+        return self._live if summary == self._summary else None
+
     def moved(
         self,
         before: Summary,

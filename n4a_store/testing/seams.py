@@ -26,7 +26,7 @@ from n4a_store.odb import database
 from n4a_store.repo import gc, reachability, repack, session, sweep
 from n4a_store.storage import files, leases, locks, system
 from n4a_store.storage.catalog import Catalog
-from n4a_store.storage.catalog_access import CatalogReader
+from n4a_store.storage.catalog_access import CatalogReader, CatalogWriter
 from n4a_store.storage.leases import LeaseInfo
 from n4a_store.storage.live_packs import LivePacks
 from n4a_store.storage.rows import OpRow, PackRow, Row
@@ -186,6 +186,32 @@ def _live_packs(reader: CatalogReader) -> LivePacks:
     return found
 
 
+_real_pack, _real_condemned = CatalogWriter.pack, CatalogWriter.condemned
+
+
+def _pack(writer: CatalogWriter, pack_id: str) -> PackRow | None:
+    process = current()
+    if process is None:
+        return _real_pack(writer, pack_id)
+    # The same here: it may be read, or known.
+    process.touch(CATALOG + PackRow.TABLE)
+    before = process.seen
+    found = _real_pack(writer, pack_id)
+    process.forget_since(before, ("pack", found), 1)
+    return found
+
+
+def _condemned(writer: CatalogWriter) -> list[PackRow]:
+    process = current()
+    if process is None:
+        return _real_condemned(writer)
+    process.touch(CATALOG + PackRow.TABLE)
+    before = process.seen
+    found = _real_condemned(writer)
+    process.forget_since(before, ("condemned", tuple(found)), 1)
+    return found
+
+
 _FORGETFUL = (
     *(_Forgetful(where, "list_leases", _kept_of_leases, 1) for where in (sweep, reachability)),
     *(_Forgetful(at, "lease_floor", lambda floor: floor.generation, 2) for at in (sweep, gc)),
@@ -206,7 +232,7 @@ _FORGETFUL = (
 @contextmanager
 def as_processes() -> Iterator[None]:
     """Within this block every process lives a life of its own and stops at its steps."""
-    real_rows, real_meta = CatalogReader._rows, CatalogReader.meta
+    real_rows, real_one, real_meta = CatalogReader._rows, CatalogReader._one, CatalogReader.meta
     real_noted = Catalog.noted_sequence
 
     def rows(
@@ -216,6 +242,15 @@ def as_processes() -> Iterator[None]:
         for row in real_rows(reader, kind, where, values):
             _see(replace(row, at_us=0) if isinstance(row, OpRow) else row)
             yield row
+
+    def one(
+        reader: CatalogReader, kind: type[Row], where: str, values: tuple[object, ...]
+    ) -> Row | None:
+        _touch(CATALOG + kind.TABLE)
+        row = real_one(reader, kind, where, values)
+        if row is not None:
+            _see(replace(row, at_us=0) if isinstance(row, OpRow) else row)
+        return row
 
     def meta(reader: CatalogReader, key: str) -> int | bytes | str:
         _touch(f"{CATALOG}meta/{key}")
@@ -240,8 +275,11 @@ def as_processes() -> Iterator[None]:
         with ExitStack() as stack:
             for target, name, value in (
                 (CatalogReader, "_rows", rows),
+                (CatalogReader, "_one", one),
                 (CatalogReader, "meta", meta),
                 (CatalogReader, "live_packs", _live_packs),
+                (CatalogWriter, "pack", _pack),
+                (CatalogWriter, "condemned", _condemned),
                 (Catalog, "noted_sequence", noted_sequence),
                 (uuid, "uuid4", new_id),
                 (database, "map_file", _map_file),

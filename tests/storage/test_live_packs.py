@@ -91,3 +91,36 @@ def test_what_was_rolled_back_never_was(catalog: Catalog) -> None:
         assert writer.live_packs().rows == {}
         writer.put(row(1))
     assert live(catalog) == ["e-l-1"]
+
+
+def test_a_writer_knows_which_packs_are_live_and_that_there_are_no_others(
+    catalog: Catalog, reads: list[int]
+) -> None:
+    assert live(catalog) == []
+    with catalog.write() as writer:
+        writer.put(row(0))
+    reads.clear()
+    with catalog.write() as writer:
+        assert writer.pack("e-l-0") == row(0)
+        assert writer.pack("e-l-1") is None
+        assert writer.condemned() == []
+        assert not reads
+        # What it changes itself it reads again.
+        gone = writer.set_pack_state(row(0), PackState.CONDEMNED, gc_gen=2)
+        assert writer.pack("e-l-0") == gone
+        assert writer.condemned() == [gone]
+    with catalog.write() as writer:
+        assert writer.pack("e-l-0") == gone
+        assert writer.condemned() == [gone]
+
+
+def test_a_writer_sees_what_others_have_done_to_packs(path: Path, catalog: Catalog) -> None:
+    other = Catalog(path, path.with_name("commit.lock"), Durability.FULL)
+    with catalog.write() as writer:
+        writer.put(row(0))
+    assert live(catalog) == ["e-l-0"]
+    with other.write() as writer:
+        gone = writer.set_pack_state(row(0), PackState.CONDEMNED, gc_gen=2)
+    with catalog.write() as writer:
+        assert writer.pack("e-l-0") == gone
+        assert writer.condemned() == [gone]
