@@ -19,7 +19,13 @@ from typing import Any
 from n4a_store.artifacts.draft import PipelineDraft
 from n4a_store.artifacts.environment import environment, new_run_id, now
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, RUNS, PipelineManifest
-from n4a_store.artifacts.stored_runs import LOCK, current_manifest, newest_run, read_manifest
+from n4a_store.artifacts.stored_runs import (
+    LOCK,
+    current_manifest,
+    manifest_at,
+    newest_run,
+    read_manifest,
+)
 from n4a_store.artifacts.types import ArtifactRecord
 from n4a_store.errors import InvalidInputError, RefNotFoundError, TransactionClosedError
 from n4a_store.objects.model import Run, RunStatus, TreeEntry
@@ -96,6 +102,9 @@ class OpenRun:
         self._lock: Lease | None = None
         self._seats: list[Seat] = []
         self._shared: Transaction | None = None
+        self._planned: ObjectId | None = None
+        self._last: ObjectId | None = None
+        """The run object that this run has planned last, and the one that it has committed."""
         self._parents: tuple[ObjectId, ...] = ()
         self._environment: dict[str, str] = {}
         self._ended = False
@@ -151,8 +160,12 @@ class OpenRun:
 
     def _begin_transaction(self, pipeline_id: str) -> Transaction:
         if self.commit_each is not CommitEach.RUN:
-            message = f"pipeline {pipeline_id} of run {self.id}"
-            return self.store.transaction(message, action="register", seat=self._seat())
+            return self.store.transaction(
+                f"pipeline {pipeline_id} of run {self.id}",
+                action="register",
+                seat=self._seat(),
+                look_at=(PIPELINES + pipeline_id, self.ref),
+            )
         if self._shared is None or not self._shared.is_open:
             message = f"pipelines of run {self.id}"
             self._shared = self.store.transaction(message, action="register", seat=self._seat())
@@ -172,7 +185,10 @@ class OpenRun:
         store = self.store
         txn = self._begin_transaction(pipeline_id)
         try:
-            current = current_manifest(store, pipeline_id)
+            if txn is self._shared:
+                current = current_manifest(store, pipeline_id)
+            else:
+                current = manifest_at(store, pipeline_id, txn.seen_ref(PIPELINES + pipeline_id))
             kept = current if self.implicit else None
             if pipeline_id in self.completed and not self.implicit:
                 kept = read_manifest(store, self.id, pipeline_id)
@@ -287,24 +303,30 @@ class OpenRun:
         txn = drafts[0].txn
         made: list[Committed] = []
         before: dict[str, ObjectId | None] = {}
+        # What a pipeline's own transaction saw when it began is very likely still so: the commit
+        # finds out, and plans again. What all of a run's stand in may have begun long ago.
+        looks_again = txn is self._shared
 
         def plan() -> None:
+            nonlocal looks_again
             made.clear()
             for draft in drafts:
                 name, current = draft.pipeline_id, draft.current
-                if not self.implicit:
+                if looks_again:
                     current = current_manifest(self.store, name, current)
                 manifest = draft.finish(current)
                 made.append(Committed(manifest, draft.records()))
                 before[name] = None if current is None else current.oid
                 txn.set_ref(PIPELINES + name, manifest.oid, before[name])
             self.plan_run(txn, {one.manifest.pipeline_id: one.manifest.oid for one in made}, status)
+            looks_again = True
 
         if self.implicit:
             plan()
             txn.commit()
         else:
             commit_planned(txn, plan)
+        self._last = self._planned
         self.remember({one.manifest.pipeline_id: one.manifest.oid for one in made}, before)
         return made
 
@@ -323,10 +345,13 @@ class OpenRun:
     ) -> None:
         """Plan to move the run's ref: its pipelines as stored, from which others may have
         deleted some, and ``more``."""
-        try:
-            before = txn.adopt_path(self.ref).oid
-        except RefNotFoundError:
-            before = None
+        before = self._last
+        if before is None or not txn.adopt_seen(self.ref, before):
+            # Others have deleted some, or another pipeline of this run was first.
+            try:
+                before = txn.adopt_path(self.ref).oid
+            except RefNotFoundError:
+                before = None
         self.set_run(txn, txn.put_tree(more, onto=before), status, before)
 
     def set_run(
@@ -343,7 +368,8 @@ class OpenRun:
             message=self._message,
             details=self._details,
         )
-        txn.set_ref(self.ref, txn.put_run(run), expect)
+        self._planned = txn.put_run(run)
+        txn.set_ref(self.ref, self._planned, expect)
 
     def end(self, status: RunStatus) -> list[Committed]:
         """End the run with a status; what has been committed by that.

@@ -5,10 +5,18 @@ from __future__ import annotations
 from n4a_store.artifacts.manifest_tree import PIPELINES, RUNS, PipelineManifest
 from n4a_store.objects.model import Run, RunStatus
 from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.refs.refs import Ref
 from n4a_store.repo.store import Store
 from n4a_store.storage.leases import probe_lease
 
-__all__ = ["LOCK", "current_manifest", "newest_run", "read_manifest", "shown_status"]
+__all__ = [
+    "LOCK",
+    "current_manifest",
+    "manifest_at",
+    "newest_run",
+    "read_manifest",
+    "shown_status",
+]
 
 LOCK = "lock"
 """Where a run's details say which lock its process holds."""
@@ -22,7 +30,13 @@ def current_manifest(
     Args:
         seen: What it was a while ago, which is not read again when it still is.
     """
-    ref = store.known_ref(PIPELINES + pipeline_id)
+    return manifest_at(store, pipeline_id, store.known_ref(PIPELINES + pipeline_id), seen)
+
+
+def manifest_at(
+    store: Store, pipeline_id: str, ref: Ref | None, seen: PipelineManifest | None = None
+) -> PipelineManifest | None:
+    """The manifest that a pipeline's ref holds; ``seen`` as :func:`current_manifest` takes it."""
     if ref is None or (seen is not None and seen.oid == ref.oid):
         return None if ref is None else seen
     return PipelineManifest.read(store, pipeline_id, ref.oid)

@@ -1,4 +1,7 @@
-"""What a transaction is to do with refs and pins when it commits: kept in its plan until then."""
+"""What a transaction is to do with refs and pins when it commits: kept in its plan until then.
+
+There it stands as well what refs held from which something was adopted: the commit looks at them.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,19 @@ from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import ObjectId
 from n4a_store.packs.id_table import IdTable
 from n4a_store.refs.names import check_name_component, check_ref_name
-from n4a_store.refs.refs import ANY, Expect, RefChange
+from n4a_store.refs.refs import ANY, Expect, Ref, RefChange, from_row
 from n4a_store.repo.commit import CommitPlan
-from n4a_store.storage.rows import ReflogRow
+from n4a_store.storage.rows import ReflogRow, RefRow
 
 __all__ = ["PlannedRefs"]
 
 
 class PlannedRefs(ABC):
-    """The part of a transaction that plans changes of refs and pins."""
+    """The part of a transaction that plans changes of refs and pins, and notes what they held."""
 
     _plan: CommitPlan
     _known: IdTable
+    _seen: dict[str, RefRow]
 
     @abstractmethod
     def _check_open(self) -> None:
@@ -88,3 +92,33 @@ class PlannedRefs(ABC):
         """Plan to remove a pin; fine when there is none."""
         self._check_open()
         self._plan.pins[check_name_component(name, "pin")] = None
+
+    def adopt_seen(self, ref: str, oid: ObjectId) -> bool:
+        """Adopt what a ref held when this transaction began, provided that it was ``oid``.
+
+        For a ref that it was told to look at then, which was after its lease was taken: what it
+        reached cannot be dropped either. The commit notices if it has moved since.
+
+        Returns:
+            Whether it was; if not, nothing is adopted. No when it is asked again: whoever asks
+            again has been told that the ref has moved.
+        """
+        self._check_open()
+        row = self._seen.pop(ref, None)
+        if row is None or row.oid != oid.raw:
+            return False
+        self._known[row.oid] = self._reached(row).kind
+        return True
+
+    def seen_ref(self, name: str) -> Ref | None:
+        """What a ref held when this transaction began, for one that it was told to look at."""
+        row = self._seen.get(name)
+        return None if row is None else from_row(row)
+
+    def _reached(self, row: RefRow) -> TreeEntry:
+        """The root that a ref holds, from which something is about to be adopted."""
+        name, entry = row.name, from_row(row).entry
+        if self._plan.adopted.setdefault(name, entry.oid.raw) != entry.oid.raw:
+            # It moved while we were adopting from it: no single value can vouch for both.
+            self._plan.adopted[name] = b""
+        return entry

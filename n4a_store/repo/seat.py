@@ -11,6 +11,7 @@ read; to gc it is a new one.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from n4a_store.errors import BackendError, InvalidInputError
@@ -21,6 +22,7 @@ from n4a_store.storage.files import remove_tree
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.leases import Lease, LeaseRole
 from n4a_store.storage.live_packs import LivePacks
+from n4a_store.storage.rows import RefRow
 
 __all__ = ["Seat", "Snapshot"]
 
@@ -35,11 +37,13 @@ class Snapshot:
         generation: The newest condemnation.
         packs: What was live.
         builder: The packs that it will write.
+        refs: The refs that it wanted to look at, those that there were.
     """
 
     generation: int
     packs: LivePacks
     builder: PackBuilder
+    refs: dict[str, RefRow]
 
 
 class Seat:
@@ -75,13 +79,14 @@ class Seat:
             )
         self._taken = True
 
-    def begin(self, catalog: Catalog) -> Snapshot:
-        """Begin a transaction; the seat has been taken for it."""
+    def begin(self, catalog: Catalog, look_at: Collection[str] = ()) -> Snapshot:
+        """Begin a transaction, and look at some refs; the seat has been taken for it."""
         self.lease.claim()
         with catalog.read() as reader:
             # The generation first: a pack that is condemned in between is then newer.
             generation, epoch = reader.generation(), reader.epoch()
             packs = reader.live_packs()
+            refs = reader.refs_called(look_at) if look_at else {}
         self.lease.publish(generation, epoch)
         before = self._builder
         self._builder = PackBuilder(
@@ -91,7 +96,7 @@ class Seat:
             first=0 if before is None else before.next_number,
             has_folder=before is not None and before.has_folder,
         )
-        return Snapshot(generation, packs, self._builder)
+        return Snapshot(generation, packs, self._builder, refs)
 
     def rest(self) -> None:
         """End a transaction; the next one may begin here."""

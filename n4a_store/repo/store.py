@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -385,6 +385,7 @@ class Store(CachingReader):
         action: str = "commit",
         hold_for: str = "",
         seat: Seat | None = None,
+        look_at: Collection[str] = (),
     ) -> Transaction:
         """Begin a transaction; use it as a context manager.
 
@@ -396,13 +397,17 @@ class Store(CachingReader):
                 when the run dies first.
             seat: One that this process holds and no other transaction uses, for a writer of many
                 transactions: a lease and a folder are made once. None takes one of its own.
+            look_at: Refs, by full name, whose value at its beginning the transaction is to know:
+                see :meth:`Transaction.seen_ref` and :meth:`Transaction.adopt_seen`.
 
         Raises:
             BackendError: The store is read-only, or no lease can be taken.
         """
         self._check_open()
         self.format.check_write()
-        return Transaction(self, message, action=action, hold_for=hold_for, seat=seat)
+        return Transaction(
+            self, message, action=action, hold_for=hold_for, seat=seat, look_at=look_at
+        )
 
     def seat(self) -> Seat:
         """Take a seat for one transaction after another; whoever takes it must leave it.

@@ -19,7 +19,7 @@ transaction puts the closure itself, object by object.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from n4a_store.errors import (
@@ -38,7 +38,7 @@ from n4a_store.objects.trees import TreeNode, lookup
 from n4a_store.odb.kept import KeptNodes
 from n4a_store.packs.id_table import IdTable
 from n4a_store.refs.names import check_ref_name
-from n4a_store.refs.refs import ANY, from_row
+from n4a_store.refs.refs import ANY
 from n4a_store.repo.commit import CommitPlan, CommitResult, publish, publish_packs
 from n4a_store.repo.planned_refs import PlannedRefs
 from n4a_store.repo.putting import PutsObjects
@@ -69,6 +69,7 @@ class Transaction(PlannedRefs, PutsObjects):
         action: str = "commit",
         hold_for: str = "",
         seat: Seat | None = None,
+        look_at: Collection[str] = (),
     ) -> None:
         self._store = store
         self._plan = CommitPlan(uuid.uuid4().hex, action, message, held_for=hold_for)
@@ -84,13 +85,14 @@ class Transaction(PlannedRefs, PutsObjects):
         self._end_seat = self.seat.leave if seat is None else self.seat.rest
         self.seat.take()
         try:
-            begun = self.seat.begin(store.catalog)
+            begun = self.seat.begin(store.catalog, look_at)
         except BaseException:
             self.seat.leave()
             raise
         self._plan.generation = begun.generation
         self._live = begun.packs.ids
         self._packs = begun.builder
+        self._seen = begun.refs  # as it was then
         store.odb.add(begun.packs.rows.values())
         store.odb.hold(self._live)
 
@@ -168,10 +170,7 @@ class Transaction(PlannedRefs, PutsObjects):
             row = reader.ref(name)
         if row is None:
             raise RefNotFoundError(f"no ref {name}")
-        entry = from_row(row).entry
-        if self._plan.adopted.setdefault(name, entry.oid.raw) != entry.oid.raw:
-            # It moved while we were adopting from it: no single value can vouch for both.
-            self._plan.adopted[name] = b""
+        entry = self._reached(row)
         for step in names:
             if entry.kind is Kind.RUN:
                 entry = TreeEntry(Kind.TREE, self._pipelines_of(entry.oid))

@@ -11,13 +11,14 @@ import pytest
 
 from n4a_store import ArtifactLoader, ArtifactRegistry, Workspace
 from n4a_store.artifacts.manifest import read_manifest_file
-from n4a_store.artifacts.manifest_tree import PIPELINES, PipelineManifest
+from n4a_store.artifacts.manifest_tree import PIPELINES, RUNS, PipelineManifest
 from n4a_store.artifacts.stored_runs import current_manifest
 from n4a_store.artifacts.workers import WorkerRegistry, adopt_handovers, worker_ticket
 from n4a_store.errors import ConflictError
 from n4a_store.objects.model import RunStatus
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.transaction import Transaction
+from n4a_store.storage.system import observe
 
 # Python 3.12 warns of fork beside threads; the idle reader's thread is ours and safe.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -241,3 +242,38 @@ def test_what_another_run_added_to_a_pipeline_can_be_depended_on(
     registry.end_run()
     with ArtifactLoader(registry.workspace, "corn") as loader:
         assert loader.load_with_dependencies("b:0:all") == {"a:1:all": "more", "b:0:all": "built"}
+
+
+def test_what_others_delete_from_a_run_stays_deleted(
+    registry: ArtifactRegistry, other: ArtifactRegistry
+) -> None:
+    with registry.run() as run:
+        for name in "pq":
+            registry.register(name, f"{name}:0:all", "model")
+            registry.complete_pipeline(name)
+        registry.register("r", "r:0:all", "model")  # has seen both
+        other.delete_pipeline_artifacts("p")
+        registry.complete_pipeline("r")
+    held = registry.store.get_run(registry.store.ref(RUNS + run.id).oid).pipelines
+    assert sorted(registry.store.get_tree(held)) == ["q", "r"]
+    assert fsck(registry.store, full=True).ok
+
+
+def test_pipelines_of_one_run_that_grow_beside_each_other_commit_at_once(
+    registry: ArtifactRegistry,
+) -> None:
+    tried: list[str] = []
+    with registry.run() as run:
+        registry.register("o", "o:0:all", "model")
+        registry.complete_pipeline("o")
+        for name in "pqr":
+            registry.register(name, f"{name}:0:all", "model")
+        before = observe(lambda step, _: tried.append(step))
+        try:
+            for name in "rpq":
+                registry.complete_pipeline(name)
+        finally:
+            observe(before)
+    assert tried.count("catalog-begin") == tried.count("catalog-commit") == 3
+    held = registry.store.get_run(registry.store.ref(RUNS + run.id).oid).pipelines
+    assert sorted(registry.store.get_tree(held)) == ["o", "p", "q", "r"]
