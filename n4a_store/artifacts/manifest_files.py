@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from n4a_store.artifacts.manifest_tree import PipelineManifest
-from n4a_store.artifacts.rendition import manifest_document, render
+from n4a_store.artifacts.rendition import manifest_document, render_records
 from n4a_store.artifacts.types import ArtifactRecord
 from n4a_store.errors import BackendError
 from n4a_store.objects.oid import ObjectId
@@ -57,17 +57,16 @@ def write_rendition(
         else replace(record, version=version)
         for record in records
     )
-    text = render(
-        manifest_document(
-            dataset=dataset,
-            run_id=manifest.run_id,
-            pipeline_id=manifest.pipeline_id,
-            created_at=manifest.created_at,
-            manifest=manifest.oid.hex,
-            records=stated,
-            branches=manifest.links.branches,
-        )
+    document = manifest_document(
+        dataset=dataset,
+        run_id=manifest.run_id,
+        pipeline_id=manifest.pipeline_id,
+        created_at=manifest.created_at,
+        manifest=manifest.oid.hex,
+        records=(),
+        branches=manifest.links.branches,
     )
+    text = render_records(document, stated)
     path = layout.manifest(dataset, holder or manifest.run_id, manifest.pipeline_id)
     try:
         with backend_errors(f"create {path.parent}"):

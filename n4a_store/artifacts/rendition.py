@@ -19,7 +19,7 @@ from typing import Any
 
 from n4a_store.artifacts.types import ArtifactRecord
 
-__all__ = ["SCHEMA_VERSION", "manifest_document", "render"]
+__all__ = ["SCHEMA_VERSION", "manifest_document", "render", "render_records"]
 
 SCHEMA_VERSION = "2.0"
 _SIXTEEN_BITS = 0xFFFF
@@ -41,18 +41,54 @@ def manifest_document(
     branches: Mapping[str, str],
 ) -> dict[str, Any]:
     """The manifest as plain values."""
-    document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "dataset": dataset}
     stated = {
+        "schema_version": SCHEMA_VERSION,
+        "dataset": dataset,
         "run_id": run_id,
         "pipeline_id": pipeline_id,
         "created_at": created_at,
         "manifest": manifest,
+        "branches": dict(branches) or None,
     }
-    document.update((name, value) for name, value in stated.items() if value is not None)
-    if branches:
-        document["branches"] = dict(branches)
+    document: dict[str, Any] = {k: value for k, value in stated.items() if value is not None}
     document["items"] = [record.to_dict() for record in records]
     return document
+
+
+def render_records(document: Mapping[str, Any], records: Iterable[ArtifactRecord]) -> str:
+    """What :func:`render` makes of a document whose items are ``records`` and not there yet.
+
+    Each commit writes one: an item is one expression here, and no plain values are made of it.
+    """
+    items = "".join(map(_item, records))
+    head = "".join([f"{k}: {_flow(value)}\n" for k, value in document.items() if k != "items"])
+    return f"{head}items:\n{items}" if items else head + "items: []\n"
+
+
+def _item(record: ArtifactRecord) -> str:
+    """A record as an item, field by field as its ``to_dict`` has them."""
+    meta, fold, place = record.meta_config, record.fold_id, record.sub_index
+    return (
+        f"- artifact_id: {_once(record.artifact_id)}\n"
+        f"  content_hash: {_once(record.content_hash)}\n"
+        f"  path: {_once(record.path)}\n"
+        f"  pipeline_id: {_text(record.pipeline_id)}\n"
+        f"  branch_path: {_list(record.branch_path)}\n"
+        f"  step_index: {record.step_index}\n"
+        f"  fold_id: {'null' if fold is None else fold}\n"
+        f"  artifact_type: {_text(str(record.artifact_type))}\n"
+        f"  class_name: {_text(record.class_name)}\n"
+        f"  depends_on: {_list(record.depends_on)}\n"
+        f"  format: {_text(record.format)}\n"
+        f"  format_version: {_text(record.format_version)}\n"
+        f"  producer_version: {_text(record.producer_version)}\n"
+        f"  size_bytes: {record.size_bytes}\n"
+        f"  created_at: {_text(record.created_at)}\n"
+        f"  params: {_map(record.params)}\n"
+        f"  meta_config: {_map(meta.to_dict()) if meta else 'null'}\n"
+        f"  version: {record.version}\n"
+        f"  sub_index: {'null' if place is None else place}\n"
+    )
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -72,11 +108,13 @@ def _flow(value: Any) -> str:
 
 
 def _map(value: Mapping[Any, Any]) -> str:
-    return "{" + ", ".join([f"{_text(k)}: {_flow(v)}" for k, v in value.items()]) + "}"
+    rule = _RULES.get
+    fields = [f"{_text(k)}: {rule(type(v), _inherited)(v)}" for k, v in value.items()]
+    return "{" + ", ".join(fields) + "}"
 
 
 def _list(value: Iterable[Any]) -> str:
-    return "[" + ", ".join(map(_flow, value)) + "]"
+    return "[" + ", ".join([_flow(one) for one in value]) + "]" if value else "[]"
 
 
 def _inherited(value: Any) -> str:
@@ -89,6 +127,13 @@ def _inherited(value: Any) -> str:
         if isinstance(value, kind):
             return _RULES[kind](value)
     return _text(repr(value))
+
+
+def _once(value: str) -> str:
+    """As :func:`_text`, for what is hardly ever asked for again: an id, a hash."""
+    if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
+        return f'"{value}"'
+    return _text(value)
 
 
 @functools.lru_cache(maxsize=8_192)
@@ -113,11 +158,14 @@ def _visible(match: re.Match[str]) -> str:
 
 
 def _number(value: float) -> str:
+    text = repr(value)
+    if "e" not in text and "n" not in text:
+        return text  # as nearly all of them
     if math.isnan(value):
         return ".nan"
     if math.isinf(value):
         return ".inf" if value > 0 else "-.inf"
-    mantissa, exponent, rest = repr(value).partition("e")
+    mantissa, exponent, rest = text.partition("e")
     # "1e-07" would read as text: YAML 1.1 wants a point and a signed exponent.
     if exponent and "." not in mantissa:
         mantissa += ".0"
@@ -129,8 +177,8 @@ def _number(value: float) -> str:
 # What nearly all values are.
 _RULES: dict[type, Callable[[Any], str]] = {
     str: _text,
-    type(None): lambda _: "null",
-    bool: lambda value: "true" if value else "false",
+    type(None): {None: "null"}.__getitem__,
+    bool: {True: "true", False: "false"}.__getitem__,
     int: str,
     float: _number,
     dict: _map,

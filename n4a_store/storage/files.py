@@ -155,19 +155,22 @@ def replace_file(path: Path, data: bytes, *, durable: bool = True, mode: int = 0
     Raises:
         BackendError: It cannot be written; the old content is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    with backend_errors(f"write {path}"):
-        fd = system.open_new(str(temporary), mode)
+    target = str(path)
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    with backend_errors(f"write {target}"):
+        fd = system.open_new(temporary, mode)
         try:
             try:
-                system.write(fd, data, str(temporary))
+                system.write(fd, data, temporary)
                 if durable:
-                    system.fsync(fd, str(temporary))
+                    system.fsync(fd, temporary)
             finally:
                 os.close(fd)
-            system.rename(str(temporary), str(path))
+            system.rename(temporary, target)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
             raise
     if durable:
         sync_folder(path.parent)

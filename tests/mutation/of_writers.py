@@ -54,7 +54,7 @@ DURABILITY = (
         "no-fsync-of-small-files",
         "a file that is replaced whole gets its name before its bytes are on the disk",
         "storage/files.py",
-        "                if durable:\n                    system.fsync(fd, str(temporary))\n",
+        "                if durable:\n                    system.fsync(fd, temporary)\n",
         "",
         "tests/repo/test_creation.py",
     ),
