@@ -47,7 +47,9 @@ def test_any_text_reads_back_and_shows_itself(text: str) -> None:
     assert not hidden & {unicodedata.category(ch) for ch in page.replace("\n", "")}
 
 
-texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=8)
+texts = st.text(alphabet='a"\\\x7f\u2028', max_size=4) | st.text(
+    alphabet=st.characters(exclude_categories=["Cs"]), max_size=8
+)
 values = st.none() | st.booleans() | st.integers() | st.floats() | texts | st.lists(texts)
 
 

@@ -254,39 +254,6 @@ def test_walking_from_a_ref(store: Store) -> None:
     assert fsck(store, full=True).problems == ()
 
 
-def test_what_a_ref_held_at_the_beginning_can_be_adopted_once(store: Store) -> None:
-    with store.transaction() as txn:
-        tree = txn.put_tree({"a": txn.put_blob(b"a")})
-        txn.set_ref("refs/tags/a", tree)
-        txn.set_ref("refs/tags/b", tree)
-    with store.transaction(look_at=("refs/tags/a", "refs/tags/none")) as txn:
-        assert txn.seen_ref("refs/tags/a") == store.find_ref("refs/tags/a")
-        assert txn.seen_ref("refs/tags/b") is txn.seen_ref("refs/tags/none") is None
-        assert not txn.adopt_seen("refs/tags/b", tree)
-        assert not txn.adopt_seen("refs/tags/none", tree)
-        assert txn.adopt_seen("refs/tags/a", tree)
-        txn.put_tree({"b": txn.put_blob(b"b")}, onto=tree)  # an adopted one
-        assert not txn.adopt_seen("refs/tags/a", tree)
-    with store.transaction(look_at=("refs/tags/a",)) as txn:
-        assert not txn.adopt_seen("refs/tags/a", txn.put_blob(b"another"))
-
-
-def test_what_is_adopted_as_it_was_at_the_beginning_is_brought_back(store: Store) -> None:
-    with store.transaction() as txn:
-        tree = txn.put_tree({"a": txn.put_blob(b"a")})
-        txn.set_ref("refs/tags/a", tree)
-    with store.transaction(look_at=("refs/tags/a",)) as txn:
-        with store.transaction() as other:
-            other.delete_ref("refs/tags/a")
-        assert collect(store, expire_now=True).condemned
-        assert txn.adopt_seen("refs/tags/a", tree)
-        txn.set_ref("refs/tags/b", tree)
-    with store.catalog.read() as reader:
-        assert {row.state for row in reader.packs()} == {PackState.LIVE}
-    assert store.view(store.get_tree(tree)["a"].oid) == b"a"
-    assert fsck(store, full=True).ok
-
-
 def test_what_is_present_but_not_in_the_snapshot_is_put_again_with_its_closure(
     store: Store,
 ) -> None:

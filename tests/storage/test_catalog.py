@@ -150,25 +150,6 @@ def _hash(row: Row) -> bytes:
     return row_hash(row.TABLE, row.record())
 
 
-def test_a_writer_reads_a_ref_once_and_knows_what_it_makes_of_it(catalog: Catalog) -> None:
-    name = ROWS[0].name
-    moved = RefRow(name, 1, OID, 2)
-    with catalog.write() as writer:
-        writer.expect_refs({name, "refs/tags/none"})
-        assert writer.ref(name) == ROWS[0]
-        assert writer.ref("refs/tags/none") is None
-        writer.put(moved, replaced=ROWS[0])
-        assert writer.ref(name) == moved
-        writer.delete(moved)
-        assert writer.ref(name) is None
-        new = RefRow("refs/tags/none", 1, OID, 2)
-        writer.put(new)
-        assert writer.ref(new.name) == new
-        many = [f"refs/tags/many{number}" for number in range(300_000)]
-        writer.expect_refs(many)  # more than one statement takes, however SQLite was built
-        assert writer.ref(many[0]) is None
-
-
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=30))
 def test_a_summary_is_the_same_whatever_the_order(changes: list[tuple[bool, int]]) -> None:
     present: set[int] = set()
