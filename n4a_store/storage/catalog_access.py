@@ -16,8 +16,11 @@ from typing import Any, TypeVar, cast
 from n4a_store.errors import CorruptionError
 from n4a_store.storage.live_packs import LivePacks, PackMemo
 from n4a_store.storage.rows import (
+    INSERT,
+    SELECT,
     SUM_BYTES,
     TABLES,
+    UPDATE,
     OpRow,
     PackRow,
     PackState,
@@ -35,6 +38,7 @@ __all__ = ["CatalogReader", "CatalogWriter"]
 
 AnyRow = TypeVar("AnyRow", bound=Row)
 _MOST_KNOWN = 65_536
+_ALL_SUMMARIES = "SELECT name, rows, total, sum FROM summaries"
 _MOST_NAMES = 100  # in one statement; SQLite takes 999 at least
 _known_packs: dict[object, Row] = {}
 
@@ -47,14 +51,15 @@ class CatalogReader:
     ) -> None:
         self._connection = connection
         self._path = path
+        self._errors = sqlite_errors(path)
         self._memo = PackMemo() if memo is None else memo
         self._stored_meta: dict[str, tuple[Any, bytes]] | None = None
 
     def _rows(
         self, kind: type[AnyRow], where: str = "", values: Iterable[object] = ()
     ) -> Iterator[AnyRow]:
-        with sqlite_errors(self._path):
-            for record in self._connection.execute(_SELECT[kind] + where, tuple(values)):
+        with self._errors:
+            for record in self._connection.execute(SELECT[kind] + where, tuple(values)):
                 # The packs are read again and again. Equal values of equal types have an equal
                 # checksum, which has been looked at; 1 and 1.0 are not of one type.
                 seen = (record, tuple(map(type, record))) if kind is PackRow else None
@@ -89,13 +94,13 @@ class CatalogReader:
 
     def _added_up(self, kind: type[Row]) -> Summary:
         """What all rows of a table add up to, each of them checked, also one that is known."""
-        with sqlite_errors(self._path):
-            records = self._connection.execute(_SELECT[kind])
+        with self._errors:
+            records = self._connection.execute(SELECT[kind])
             return Summary.over(self._checked(kind, record)[1] for record in records)
 
     def _one(self, kind: type[AnyRow], where: str, values: tuple[object, ...]) -> AnyRow | None:
-        with sqlite_errors(self._path):
-            record = self._connection.execute(_SELECT[kind] + where, values).fetchone()
+        with self._errors:
+            record = self._connection.execute(SELECT[kind] + where, values).fetchone()
         return None if record is None else self._checked(kind, record)[0]
 
     def meta(self, key: str) -> int | bytes | str:
@@ -117,7 +122,7 @@ class CatalogReader:
         """
         if self._stored_meta is None:
             # There are a handful: who asks for one asks for another.
-            with sqlite_errors(self._path):
+            with self._errors:
                 records = self._connection.execute("SELECT key, value, sum FROM meta")
                 self._stored_meta = {name: (value, total) for name, value, total in records}
         record = self._stored_meta.get(key)
@@ -239,7 +244,7 @@ class CatalogReader:
 
     def summary(self, table: str) -> Summary:
         """What the rows of ``table`` should add up to."""
-        with sqlite_errors(self._path):
+        with self._errors:
             record = self._connection.execute(
                 "SELECT name, rows, total, sum FROM summaries WHERE name = ?", (table,)
             ).fetchone()
@@ -256,7 +261,7 @@ class CatalogReader:
         Raises:
             CorruptionError: One has.
         """
-        with sqlite_errors(self._path):
+        with self._errors:
             # The sums below are over rows; this compares the indexes with them.
             (said,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
         if said != "ok":
@@ -281,10 +286,12 @@ class CatalogWriter(CatalogReader):
         self, connection: sqlite3.Connection, path: Path, memo: PackMemo | None = None
     ) -> None:
         super().__init__(connection, path, memo)
-        self._changes: dict[str, Summary] = {}
+        self._changes: dict[str, list[int]] = {}
+        """How many rows each changed table has gained, and what their hashes add up to."""
         self._moved: list[tuple[PackRow | None, PackRow | None]] = []
-        self._before: dict[str, Sequence[Any]] | None = None
-        self._summaries: dict[str, tuple[Summary, Summary]] = {}
+        self._stored_sums: dict[str, Sequence[Any]] | None = None
+        self._before: dict[str, Summary] = {}
+        self._packs_after = Summary()
         self._meta: dict[str, int | bytes | str] = {}
         self._refs: dict[str, RefRow | None] = {}
 
@@ -292,11 +299,14 @@ class CatalogWriter(CatalogReader):
 
     def summary(self, table: str) -> Summary:
         """What the rows of ``table`` added up to when the transaction began."""
-        if self._before is None:
-            with sqlite_errors(self._path):
-                records = self._connection.execute("SELECT name, rows, total, sum FROM summaries")
-                self._before = {record[0]: record for record in records}
-        return self._summary(table, self._before.get(table))
+        found = self._before.get(table)
+        if found is None:
+            if self._stored_sums is None:
+                with self._errors:
+                    records = self._connection.execute(_ALL_SUMMARIES)
+                    self._stored_sums = {record[0]: record for record in records}
+            found = self._before[table] = self._summary(table, self._stored_sums.get(table))
+        return found
 
     def _known_packs(self) -> LivePacks | None:
         """The live packs, where they are known without reading their table."""
@@ -332,8 +342,9 @@ class CatalogWriter(CatalogReader):
     # --- writing ------------------------------------------------------------------------------
 
     def _note(self, row: Row, digest: bytes, count: int) -> None:
-        table = row.TABLE
-        self._changes[table] = self._changes.get(table, Summary()).joined(Summary.of(digest, count))
+        change = self._changes.setdefault(row.TABLE, [0, 0])
+        change[0] += count
+        change[1] += count * int.from_bytes(digest, "big")
         if isinstance(row, PackRow):
             self._moved.append((None, row) if count > 0 else (row, None))
         elif isinstance(row, RefRow):
@@ -345,19 +356,19 @@ class CatalogWriter(CatalogReader):
         digest = row_hash(row.TABLE, record)
         values = (*record, digest[:SUM_BYTES])
         if replaced is None:
-            with sqlite_errors(self._path):
-                self._connection.execute(_INSERT[type(row)], values)
+            with self._errors:
+                self._connection.execute(INSERT[type(row)], values)
         else:
             before = replaced.record()
-            with sqlite_errors(self._path):
-                cursor = self._connection.execute(_UPDATE[type(row)], (*values, before[0]))
+            with self._errors:
+                cursor = self._connection.execute(UPDATE[type(row)], (*values[1:], before[0]))
             self._note_one_gone(replaced, before, cursor.rowcount)
         self._note(row, digest, 1)
 
     def delete(self, row: Row) -> None:
         """Delete ``row``, which is there now."""
         record = row.record()
-        with sqlite_errors(self._path):
+        with self._errors:
             cursor = self._connection.execute(
                 f"DELETE FROM {row.TABLE} WHERE {row.COLUMNS[0]} = ?", (record[0],)
             )
@@ -408,18 +419,18 @@ class CatalogWriter(CatalogReader):
     def finish(self) -> None:
         """Write what is kept until the end: meta values, and the summaries of changed tables."""
         metas = [(key, value, row_sum("meta", [key, value])) for key, value in self._meta.items()]
-        with sqlite_errors(self._path):
+        with self._errors:
             self._connection.executemany(
                 "INSERT OR REPLACE INTO meta (key, value, sum) VALUES (?, ?, ?)", metas
             )
         changed = []
-        for table, change in self._changes.items():
-            before = self.summary(table)
-            total = before.joined(change)
-            self._summaries[table] = before, total
+        for table, (rows, hashes) in self._changes.items():
+            total = self.summary(table).grown(rows, hashes)
+            if table == PackRow.TABLE:
+                self._packs_after = total
             record = [table, total.rows, total.total.to_bytes(16, "big")]
             changed.append((*record, row_sum("summaries", record)))
-        with sqlite_errors(self._path):
+        with self._errors:
             self._connection.executemany(
                 "INSERT OR REPLACE INTO summaries (name, rows, total, sum) VALUES (?, ?, ?, ?)",
                 changed,
@@ -428,19 +439,4 @@ class CatalogWriter(CatalogReader):
     def committed(self) -> None:
         """Say that the transaction has been committed after it was finished."""
         if self._moved:
-            self._memo.moved(*self._summaries[PackRow.TABLE], self._moved)
-
-
-_SELECT = {
-    kind: f"SELECT {', '.join((*kind.COLUMNS, 'sum'))} FROM {kind.TABLE} " for kind in TABLES
-}
-_INSERT = {
-    kind: f"INSERT INTO {kind.TABLE} ({', '.join((*kind.COLUMNS, 'sum'))}) "
-    f"VALUES ({', '.join('?' * (len(kind.COLUMNS) + 1))})"
-    for kind in TABLES
-}
-_UPDATE = {
-    kind: f"UPDATE {kind.TABLE} SET {', '.join(f'{name} = ?' for name in (*kind.COLUMNS, 'sum'))} "
-    f"WHERE {kind.COLUMNS[0]} = ?"
-    for kind in TABLES
-}
+            self._memo.moved(self.summary(PackRow.TABLE), self._packs_after, self._moved)

@@ -18,9 +18,12 @@ import msgpack
 from blake3 import blake3
 
 __all__ = [
+    "INSERT",
     "SCHEMA",
+    "SELECT",
     "SUM_BYTES",
     "TABLES",
+    "UPDATE",
     "OpRow",
     "PackRow",
     "PackState",
@@ -248,6 +251,20 @@ class PackRow(Row):
 
 
 TABLES: tuple[type[Row], ...] = (RefRow, OpRow, ReflogRow, PinRow, PackRow)
+SELECT = {kind: f"SELECT {', '.join((*kind.COLUMNS, 'sum'))} FROM {kind.TABLE} " for kind in TABLES}
+"""Rows with their checksums, whichever they are: a condition follows."""
+INSERT = {
+    kind: f"INSERT INTO {kind.TABLE} ({', '.join((*kind.COLUMNS, 'sum'))}) "
+    f"VALUES ({', '.join('?' * (len(kind.COLUMNS) + 1))})"
+    for kind in TABLES
+}
+UPDATE = {
+    kind: f"UPDATE {kind.TABLE} "
+    f"SET {', '.join(f'{name} = ?' for name in (*kind.COLUMNS[1:], 'sum'))} "
+    f"WHERE {kind.COLUMNS[0]} = ?"
+    for kind in TABLES
+}
+"""All columns but the key: to set that too costs SQLite a row taken out and put back."""
 _FIELDS = {kind: attrgetter(*(spec.name for spec in fields(kind))) for kind in TABLES}
 
 
@@ -259,11 +276,6 @@ class Summary:
     total: int = 0
 
     @classmethod
-    def of(cls, digest: bytes, count: int = 1) -> Summary:
-        """What a row adds whose :func:`row_hash` is ``digest``; takes away with a count of -1."""
-        return cls(count, count * int.from_bytes(digest, "big"))
-
-    @classmethod
     def over(cls, digests: Iterable[bytes]) -> Summary:
         """What rows with these hashes add up to."""
         rows = total = 0
@@ -272,6 +284,6 @@ class Summary:
             total += int.from_bytes(digest, "big")
         return cls(rows, total % _MODULUS)
 
-    def joined(self, other: Summary) -> Summary:
-        """Both added up."""
-        return Summary(self.rows + other.rows, (self.total + other.total) % _MODULUS)
+    def grown(self, rows: int, total: int) -> Summary:
+        """With so many more rows, whose hashes add up to ``total``."""
+        return Summary(self.rows + rows, (self.total + total) % _MODULUS)

@@ -158,10 +158,10 @@ def test_a_summary_is_the_same_whatever_the_order(changes: list[tuple[bool, int]
         row = PinRow(f"p{number}", 1, OID, number)
         if add and number not in present:
             present.add(number)
-            summary = summary.joined(Summary.of(_hash(row)))
+            summary = summary.grown(1, int.from_bytes(_hash(row), "big"))
         elif not add and number in present:
             present.remove(number)
-            summary = summary.joined(Summary.of(_hash(row), -1))
+            summary = summary.grown(-1, -int.from_bytes(_hash(row), "big"))
     rows = (PinRow(f"p{number}", 1, OID, number) for number in sorted(present, reverse=True))
     assert summary == Summary.over(map(_hash, rows))
 

@@ -46,5 +46,5 @@ def test_sums_wrap_and_cancel() -> None:
     assert summary.rows == 5
     assert 0 <= summary.total < 2**128
     for _ in range(5):
-        summary = summary.joined(Summary.of(digest, -1))
+        summary = summary.grown(-1, -int.from_bytes(digest, "big"))
     assert summary == Summary()
