@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from n4a_store import Kind, Settings, Store, TreeEntry
+from n4a_store import Kind, Settings, Store
+from n4a_store.objects.codec import pack_child
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
 from n4a_store.repo.reachability import preview
@@ -91,10 +92,10 @@ def ours(what: str, path: Path, objects: int) -> None:
                     trees = {}
                     for first in range(at * part, (at + 1) * part, BLOBS_A_TREE):
                         numbers = range(first, min(first + BLOBS_A_TREE, (at + 1) * part))
-                        blobs = {
-                            str(n): TreeEntry(Kind.BLOB, txn.put_blob(b"%d" % n)) for n in numbers
-                        }
-                        trees[str(first // BLOBS_A_TREE)] = txn.put_tree(blobs)
+                        oids = txn.put_blobs([(b"%d" % n, 1) for n in numbers])
+                        packed = [pack_child(Kind.BLOB, oid) for oid in oids]
+                        blobs = dict(sorted(zip(map(str, numbers), packed, strict=True)))
+                        trees[str(first // BLOBS_A_TREE)] = txn.put_packed(blobs)
                     txn.set_ref(f"refs/tags/part{at}", txn.put_tree(trees))
         return
     with Store.open(path, settings=Settings()) as store:

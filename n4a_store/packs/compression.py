@@ -34,7 +34,7 @@ __all__ = [
 
 MAX_RATIO = 16_384
 DEFAULT_LEVEL = 1
-_MIN_BYTES = 192  # below, a zstd frame's own header eats what it saves
+COMPRESS_FROM = 192  # below, a zstd frame's own header eats what it saves
 _PROBE_FROM = 16_384  # below, compressing all of it costs no more than a probe
 _PROBE_BYTES = 4_096
 _KEEP = 0.875
@@ -117,7 +117,7 @@ def compress(
         The codec, the item size its undoing needs (0 without a shuffle), and the stored bytes.
     """
     size = len(data)
-    if size < _MIN_BYTES or not level:
+    if size < COMPRESS_FROM or not level:
         return Codec.RAW, 0, data
     can_shuffle = 1 < item_size <= _MAX_ITEM
     sample = data

@@ -29,7 +29,15 @@ from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import OID_BYTES, BytesLike, Kind
 from n4a_store.packs.format import ALIGNMENT
 
-__all__ = ["ALIGN_FROM", "ENTRY_HEADER_BYTES", "Codec", "EntryHeader", "encode_header"]
+__all__ = [
+    "ALIGN_FROM",
+    "ENTRY_HEADER_BYTES",
+    "Codec",
+    "EntryHeader",
+    "decode_header",
+    "encode_header",
+    "encode_tiny",
+]
 
 ALIGN_FROM = 1024
 _FIELDS = struct.Struct("<QBBBBQ32s")
@@ -79,6 +87,13 @@ class EntryHeader(NamedTuple):
     def end(self) -> int:
         """Where the next entry begins."""
         return self.payload + self.stored_length
+
+
+def encode_tiny(kind: int, data: BytesLike, oid: bytes) -> bytes:
+    """The whole entry of an object of fewer than :data:`ALIGN_FROM` bytes that is stored raw."""
+    length = len(data)
+    fields = _FIELDS.pack(length, kind, _RAW, 0, 0, length, oid)
+    return b"".join((fields, _CRC.pack(zlib.crc32(fields)), data))
 
 
 def encode_header(

@@ -9,6 +9,7 @@ them at most.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from n4a_store.objects.oid import OID_BYTES
@@ -97,6 +98,12 @@ class IdTable:
 
     def __setitem__(self, oid: bytes, value: int) -> None:
         self.recent[oid] = value
+        if len(self.recent) >= self._limit:
+            self._sort()
+
+    def set_all(self, oids: Iterable[bytes], value: int) -> None:
+        """Set many to one number."""
+        self.recent.update(dict.fromkeys(oids, value))
         if len(self.recent) >= self._limit:
             self._sort()
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from blake3 import blake3
 
 from n4a_store.objects.oid import BytesLike, split_ids
-from n4a_store.packs.compression import DEFAULT_LEVEL, compress
-from n4a_store.packs.entry import Codec, encode_header
+from n4a_store.packs.compression import COMPRESS_FROM, DEFAULT_LEVEL, compress
+from n4a_store.packs.entry import Codec, encode_header, encode_tiny
 from n4a_store.packs.format import ALIGNMENT, FOOTER_BYTES, HEADER, Footer
 from n4a_store.packs.id_table import IdTable
 from n4a_store.packs.index import Columns, encode_index, fanout_bits_for
@@ -70,9 +70,22 @@ class PackWriter:
 
     def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
         """Append an object whose id is ``oid``, unless the pack holds it already."""
-        if oid not in self._places:
+        if oid in self._places:
+            return
+        if len(data) >= COMPRESS_FROM:
             codec, stored_item_size, stored = compress(data, item_size, self._level)
             self.add_stored(oid, kind, codec, stored_item_size, stored, len(data))
+            return
+        # Where there are a million objects they are tiny, and the calls are what counts.
+        entry = encode_tiny(kind, data, oid)
+        begin, length = self._used, len(entry)
+        end = begin + length
+        if end <= _BUFFER_BYTES:
+            self._view[begin:end] = entry
+            self._used = end
+        else:
+            self._append(entry)
+        self._note(oid, self._flushed + self._used - length, length, kind, len(data))
 
     def add_stored(
         self,
@@ -105,9 +118,12 @@ class PackWriter:
             self._used = end
         else:
             self._append(header, stored)
+        self._note(oid, offset, end - begin, kind, raw_length)
+
+    def _note(self, oid: bytes, offset: int, length: int, kind: int, raw_length: int) -> None:
         columns = self._columns
         self._places[oid] = len(columns.kinds)
-        columns.append(oid, offset, end - begin, kind)
+        columns.append(oid, offset, length, kind)
         self.raw_bytes += raw_length
 
     def _append(self, *parts: BytesLike) -> None:

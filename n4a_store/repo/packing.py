@@ -7,7 +7,7 @@ transaction's protocol: fsync each file, rename it, fsync the folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -102,14 +102,19 @@ class PackBuilder:
 
     def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
         """Append an object that is in none of these packs."""
+        self.add_all(kind, ((oid, data, item_size),))
+
+    def add_all(self, kind: int, objects: Iterable[tuple[bytes, BytesLike, int]]) -> None:
+        """As :meth:`add`, for several of one kind: id, bytes and item size of each."""
         # As `_whole` does, which would cost as much as a small object.
         if self._broken:
             self._refuse()
         try:
-            writer = self._writer or self._begin()
-            writer.add(oid, kind, data, item_size)
-            if writer.reaches(self._most_objects, self._most_bytes):
-                self._seal()
+            for oid, data, item_size in objects:
+                writer = self._writer or self._begin()
+                writer.add(oid, kind, data, item_size)
+                if writer.reaches(self._most_objects, self._most_bytes):
+                    self._seal()
         except BaseException:
             self._broken = True
             raise

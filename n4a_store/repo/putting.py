@@ -89,30 +89,28 @@ class PutsObjects(ObjectReader):
             BackendError: The disk refused; abort the transaction.
         """
         self._check_open()
-        known, packs, seed = self._known, self._packs, BLOB_SEED
+        known, seed = self._known, BLOB_SEED
         ids, views = [], []
         for data, _ in blobs:
-            view = _plain_bytes(data)
+            view = data if type(data) is bytes else _plain_bytes(data)
             hasher = seed.copy()
             hasher.update(view)
             ids.append(hasher.digest())
             views.append(view)
-        unknown = [oid for oid in ids if oid not in known]
-        added = 0
-        if unknown:
-            # All of them are looked up before any is put: two may be equal, so each is asked again.
-            found = self._store.odb.find_packs(unknown, self._live) if self._live else {}
-            for at, oid in enumerate(ids):
-                if oid in known:
-                    continue
+        new: list[tuple[bytes, BytesLike, int]] = []
+        # Two may be equal: the place of either will do.
+        places = {oid: at for at, oid in enumerate(ids) if oid not in known}
+        if places:
+            found = self._store.odb.find_packs(places, self._live) if self._live else {}
+            for oid, at in places.items():
                 pack_id = found.get(oid)
                 if pack_id is None:
-                    packs.add(oid, Kind.BLOB, views[at], blobs[at][1])
-                    added += 1
+                    new.append((oid, views[at], blobs[at][1]))
                 else:
                     self._plan.rely(pack_id, oid)
-                known[oid] = Kind.BLOB
-        self._reused += len(ids) - added
+            self._packs.add_all(Kind.BLOB, new)
+            known.set_all(places, Kind.BLOB)
+        self._reused += len(ids) - len(new)
         return ids
 
     def put_packed(self, entries: Mapping[str, bytes]) -> ObjectId:

@@ -15,6 +15,7 @@ from n4a_store.packs.entry import (
     EntryHeader,
     decode_header,
     encode_header,
+    encode_tiny,
 )
 
 OID = bytes(range(32))
@@ -45,6 +46,14 @@ def test_round_trip(
         assert (offset + len(data)) % 64 == 0
     else:
         assert len(data) == ENTRY_HEADER_BYTES + (32 if base else 0)
+
+
+@given(st.sampled_from(Kind), st.binary(max_size=ALIGN_FROM - 1), st.integers(0, 2**40))
+def test_a_tiny_entry_is_the_entry(kind: Kind, data: bytes, offset: int) -> None:
+    size = len(data)
+    header = encode_header(offset, kind, Codec.RAW, 0, size, size, OID)
+    assert encode_tiny(kind, data, OID) == header + data
+    assert encode_tiny(kind, memoryview(data), OID) == header + data
 
 
 def test_golden_bytes() -> None:

@@ -19,14 +19,23 @@ OIDS = [head + tail for head in HEADS for tail in TAILS]
 
 @given(
     st.integers(1, 5),
-    st.lists(st.tuples(st.sampled_from(OIDS), st.integers(0, 2**64 - 1))),
+    st.lists(
+        st.tuples(
+            st.sampled_from(OIDS) | st.lists(st.sampled_from(OIDS), max_size=4),
+            st.integers(0, 2**64 - 1),
+        )
+    ),
 )
 def test_it_answers_as_a_dictionary_also_where_ids_share_their_head(
-    recent: int, pairs: list[tuple[bytes, int]]
+    recent: int, pairs: list[tuple[bytes | list[bytes], int]]
 ) -> None:
     table, plain = IdTable(recent), dict[bytes, int]()
     for oid, value in pairs:
-        table[oid] = plain[oid] = value
+        if isinstance(oid, bytes):
+            table[oid] = plain[oid] = value
+        else:
+            table.set_all(oid, value)
+            plain.update(dict.fromkeys(oid, value))
         for other in OIDS:
             assert table.get(other) == plain.get(other)
             assert (other in table) == (other in plain)
