@@ -49,7 +49,10 @@ class Payload:
     @property
     def size(self) -> int:
         """Bytes in all, before compression."""
-        return len(self.skeleton) + sum(buffer.data.nbytes for buffer in self.buffers)
+        size = len(self.skeleton)
+        for buffer in self.buffers:
+            size += buffer.data.nbytes
+        return size
 
 
 @runtime_checkable

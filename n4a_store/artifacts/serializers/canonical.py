@@ -9,17 +9,21 @@ Two things in a protocol-5 stream depend on how an object came about and not on 
   unpickler interns attribute names only). Here every distinct text is written once and fetched
   from the memo afterwards. Strings are immutable, so nothing can tell the difference.
 
-Both are pure functions of bytes. Sharing between mutable objects stays exactly as it is.
+Both are pure functions of bytes; the pickler's memo only says which of its places hold strings, so
+that nobody has to count them. Sharing between mutable objects stays exactly as it is.
 """
 
 from __future__ import annotations
 
+import functools
 import re
+from bisect import bisect_left
+from collections.abc import Mapping
 from typing import Any
 
 from n4a_store.errors import SerializationError
 
-__all__ = ["by_value", "has_repeated_strings", "unframe"]
+__all__ = ["by_value", "unframe"]
 
 _PROTO = b"\x80\x05"
 _FRAME = 0x95
@@ -50,12 +54,10 @@ _FIXED = {
     **dict.fromkeys(b"\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x97\x98", 0),
 }
 _BINGET_MAX = 0xFF
-_GETS = tuple(bytes((_BINGET, index)) for index in range(_BINGET_MAX + 1))
-# Whatever neither names the memo nor has a length: nearly every second opcode, in runs.
-_RUN = re.compile(
-    rb"(?:[(.012NabdeosQRu)\]}t\x81\x85-\x89\x8f-\x93\x97\x98]|[\x80K\x82].|[M\x83]..|[J\x84]....|G.{8})+",
-    re.DOTALL,
-)
+# Opcodes without an argument, and those with one of a fixed width that is no place in the memo.
+_BARE = rb"[(.012NabdeosQRu)\]}t\x81\x85-\x89\x8f-\x94\x97\x98]*+"
+_WITH_ARGUMENT = rb"[\x80K\x82].|[M\x83]..|[J\x84]....|G.{8}"
+_STEP = 16
 
 
 def unframe(stream: bytes) -> bytes:
@@ -83,66 +85,90 @@ def unframe(stream: bytes) -> bytes:
     return b"".join(parts)
 
 
-def has_repeated_strings(memo: dict[int, tuple[int, Any]]) -> bool:
-    """Whether a pickler's memo holds two strings of the same value."""
-    strings = [obj for _, obj in memo.values() if type(obj) is str]
-    return len(set(strings)) != len(strings)
-
-
-def by_value(stream: bytes) -> bytes:
+def by_value(stream: bytes, memo: Mapping[int, tuple[int, Any]]) -> bytes:
     """An unframed stream in which every distinct string is written once.
+
+    Args:
+        stream: What a pickler has written.
+        memo: A copy of the pickler's memo: place and object, by the object's identity.
 
     Raises:
         SerializationError: An opcode that protocol 5 does not write.
     """
-    out = bytearray()
-    places: list[int] = []  # old memo index -> new one
-    known: dict[bytes, int] = {}  # a string with its opcode -> new memo index
-    count = 0  # of new memo indices
+    strings = [entry for entry in memo.values() if type(entry[1]) is str]
+    if len({text for _, text in strings}) == len(strings):
+        return stream
+    strings.sort()
+    firsts: dict[str, int] = {}
+    again: dict[int, int] = {}  # the places that go, in order, and those that take their part
+    for place, text in strings:
+        first = firsts.setdefault(text, place)
+        if first != place:
+            again[place] = first
+    return _written_once(stream, again, {_put(text): at for at, text in strings if at in again})
+
+
+def _written_once(stream: bytes, again: dict[int, int], repeated: dict[bytes, int]) -> bytes:
+    """``stream`` without the places in ``again``, where the ``repeated`` strings stand."""
+    gone = list(again)
+    gets: dict[int, bytes] = {}
+
+    def get(place: int) -> bytes:
+        at = again.get(place, place)
+        return gets.setdefault(place, _get(at - bisect_left(gone, at)))
+
+    met: set[bytes] = set()
+    run = _run(min(gone[0], _BINGET_MAX + 1) // _STEP).match
+    out: list[bytes] = []
     at, end = 0, len(stream)
-    while at < end:
+    while (same := run(stream, at)) is not None:
+        out.append(same[0])
+        at = same.end()
+        if at == end:
+            break
         op = stream[at]
-        if op in _LENGTHS:
-            width = _LENGTHS[op]
-            stop = at + 1 + width + int.from_bytes(stream[at + 1 : at + 1 + width], "little")
-            piece = stream[at:stop]
-            if op in _STRINGS and stream[stop] == _MEMOIZE:
-                stop += 1
-                place = known.get(piece)
-                if place is not None:
-                    places.append(place)
-                    out += _GETS[place] if place <= _BINGET_MAX else _get(place)
-                else:
-                    known[piece] = count
-                    places.append(count)
-                    count += 1
-                    out += piece
-                    out.append(_MEMOIZE)
-            else:
-                out += piece
-            at = stop
-        elif op == _MEMOIZE:
-            places.append(count)
-            count += 1
-            out.append(op)
-            at += 1
-        elif op == _BINGET:
-            place = places[stream[at + 1]]
-            out += _GETS[place] if place <= _BINGET_MAX else _get(place)
+        if op == _BINGET:
+            place = stream[at + 1]
+            out.append(gets.get(place) or get(place))
             at += 2
         elif op == _LONG_BINGET:
-            place = places[int.from_bytes(stream[at + 1 : at + 5], "little")]
-            out += _GETS[place] if place <= _BINGET_MAX else _get(place)
+            out.append(get(int.from_bytes(stream[at + 1 : at + 5], "little")))
             at += 5
-        elif (run := _RUN.match(stream, at)) is not None:
-            out += run[0]
-            at = run.end()
+        elif op in _LENGTHS:
+            stop = at + 1 + _LENGTHS[op]
+            stop += int.from_bytes(stream[at + 1 : stop], "little")
+            if op in _STRINGS and stream[stop] == _MEMOIZE:
+                stop += 1
+            piece = stream[at:stop]
+            at = stop
+            if piece in met:
+                piece = get(repeated[piece])
+            elif piece in repeated:
+                met.add(piece)
+            out.append(piece)
         else:
             raise SerializationError(f"opcode {op:#04x} at {at} is not one of protocol 5")
-    return bytes(out)
+    return b"".join(out)
 
 
-def _get(index: int) -> bytes:
-    if index <= _BINGET_MAX:
-        return bytes((_BINGET, index))
-    return bytes((_LONG_BINGET,)) + index.to_bytes(4, "little")
+@functools.cache
+def _run(steps: int) -> re.Pattern[bytes]:
+    """Opcodes that stay: those without a length that fetch nothing from place 16 x ``steps`` on.
+
+    Most fetches are of names and classes at the beginning, before anything goes.
+    """
+    low = rb"h[\x00-\x%02x]|" % (steps * _STEP - 1) if steps else b""
+    return re.compile(b"%b(?:(?:%b%b)%b)*+" % (_BARE, low, _WITH_ARGUMENT, _BARE), re.DOTALL)
+
+
+def _get(place: int) -> bytes:
+    if place <= _BINGET_MAX:
+        return bytes((_BINGET, place))
+    return bytes((_LONG_BINGET,)) + place.to_bytes(4, "little")
+
+
+def _put(text: str) -> bytes:
+    """A string as a pickler writes and memoises it."""
+    data = text.encode("utf-8", "surrogatepass")
+    op = next(op for op, width in _STRINGS.items() if not len(data) >> 8 * width)
+    return b"%c%b%b%c" % (op, len(data).to_bytes(_STRINGS[op], "little"), data, _MEMOIZE)

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, BufferView, Payload
-from n4a_store.artifacts.serializers.canonical import by_value, has_repeated_strings, unframe
+from n4a_store.artifacts.serializers.canonical import by_value, unframe
 from n4a_store.artifacts.serializers.culprit import describe_failure
 from n4a_store.artifacts.serializers.extensions import EXTENSIONS
 from n4a_store.errors import SerializationError
@@ -39,6 +39,7 @@ from n4a_store.odb.kept import KeptBlobs
 __all__ = ["Pickle5Serializer"]
 
 PROTOCOL = 5
+_MAX_ITEM = 16  # the largest item that bytes are shuffled by
 _BY_REFERENCE_ERRORS = (pickle.PicklingError, AttributeError)
 _Reduced = tuple[Any, ...]
 _Reducer = Callable[[Any], "_Reduced | str"]
@@ -77,26 +78,6 @@ _CANONICAL: dict[type, _Reducer] = {
 # Streams in canonical form, by the hash of what pickle wrote. Branches and folds fit the same
 # scaler to the same rows again and again, and finding its form takes as long as pickling it.
 _canonical = KeptBlobs(16 * 1024 * 1024)
-
-
-class _BufferCollector:
-    """Pickle's buffer callback: keeps large buffers, leaves small ones in the stream."""
-
-    __slots__ = ("_threshold", "buffers")
-
-    def __init__(self, threshold: int) -> None:
-        self._threshold = threshold
-        self.buffers: list[BufferView] = []
-
-    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
-        raw = buffer.raw()
-        if raw.nbytes < self._threshold:
-            return True
-        # Structured items hold fields of several sizes: nothing to shuffle by.
-        with memoryview(buffer) as view:
-            size = view.itemsize if view.itemsize <= 16 else 1  # noqa: PLR2004
-        self.buffers.append(BufferView(raw, size))
-        return False
 
 
 class Pickle5Serializer:
@@ -171,20 +152,29 @@ def _dump(
     *,
     pickler: str = "pickle",
 ) -> Payload:
-    collect = _BufferCollector(threshold)
+    large: list[BufferView] = []
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        # Called for every array, nine times an artifact: a function costs half of a method here.
+        raw = buffer.raw()
+        if raw.nbytes < threshold:
+            return True  # in band
+        size = memoryview(buffer).itemsize
+        # Structured items hold fields of several sizes: nothing to shuffle by.
+        large.append(BufferView(raw, size if size <= _MAX_ITEM else 1))
+        return False
+
     stream = io.BytesIO()
-    engine = make(stream, PROTOCOL, buffer_callback=collect)
+    engine = make(stream, PROTOCOL, buffer_callback=keep)
     engine.dispatch_table = table
     engine.dump(obj)
     written = stream.getvalue()
     key = raw_hash(Kind.BLOB, written)
     skeleton = _canonical.get(key)
     if skeleton is None:
-        skeleton = unframe(written)
-        if has_repeated_strings(engine.memo.copy()):
-            skeleton = by_value(skeleton)
+        skeleton = by_value(unframe(written), engine.memo.copy())
         _canonical.put(key, skeleton)
-    return Payload(bytes(skeleton), tuple(collect.buffers), pickler)
+    return Payload(bytes(skeleton), tuple(large), pickler)
 
 
 def _failure(obj: Any, error: Exception) -> SerializationError:
