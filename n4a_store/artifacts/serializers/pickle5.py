@@ -39,6 +39,7 @@ from n4a_store.odb.kept import KeptBlobs
 __all__ = ["Pickle5Serializer"]
 
 PROTOCOL = 5
+_MAIN = b"__main__"
 _MAX_ITEM = 16  # the largest item that bytes are shuffled by
 _BY_REFERENCE_ERRORS = (pickle.PicklingError, AttributeError)
 _Reduced = tuple[Any, ...]
@@ -53,9 +54,30 @@ def _reduce_dtype(dtype: np.dtype[Any]) -> _Reduced:
     return dtype.__reduce__()  # type: ignore[return-value]
 
 
+def _plain_reduction() -> tuple[Any, frozenset[type]]:
+    """What numpy's own reduction calls, and of which dtypes that is written out below.
+
+    Of none, where this numpy does it in another way.
+    """
+    sample = np.zeros(1)
+    from_buffer, args, *rest = tuple(sample.__reduce_ex__(PROTOCOL))
+    if not rest and args[1:] == (sample.dtype, (1,), "C"):
+        return from_buffer, frozenset(_NUMBERS)
+    return None, frozenset()
+
+
+_NUMBERS = tuple(type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDG")
+_from_buffer, _plain = _plain_reduction()
+
+
 def _reduce_array(array: np.ndarray[Any, Any]) -> _Reduced:
-    if not array.dtype.hasobject:
-        flags = array.flags
+    dtype = array.dtype
+    flags = array.flags
+    if type(dtype) in _plain and flags.c_contiguous and flags.writeable:
+        # As numpy's own reduction, which looks up two modules for every array: a sixth of its time.
+        buffer = pickle.PickleBuffer(array)  # type: ignore[arg-type]
+        return _from_buffer, (buffer, dtype, array.shape, "C")
+    if not dtype.hasobject:
         if not flags.forc:
             array = array.copy(order="C")
         elif not flags.writeable:
@@ -69,7 +91,7 @@ def _reduce_memmap(array: np.memmap[Any, Any]) -> _Reduced:
 
 
 _CANONICAL: dict[type, _Reducer] = {
-    **{type(np.dtype(code)): _reduce_dtype for code in "?bBhHiIlLqQefdgFDG"},
+    **dict.fromkeys(_NUMBERS, _reduce_dtype),
     np.ndarray: _reduce_array,
     np.memmap: _reduce_memmap,
 }
@@ -77,6 +99,7 @@ _CANONICAL: dict[type, _Reducer] = {
 
 # Streams in canonical form, by the hash of what pickle wrote. Branches and folds fit the same
 # scaler to the same rows again and again, and finding its form takes as long as pickling it.
+# None of them names __main__, so that need not be looked for again either.
 _canonical = KeptBlobs(16 * 1024 * 1024)
 
 
@@ -104,18 +127,18 @@ class Pickle5Serializer:
         except Exception as error:
             # __reduce__ and __getstate__ are other people's code: anything may come out.
             raise _failure(obj, error) from error
-        if payload is not None and b"__main__" not in payload.skeleton:
-            return payload
-        return self._dump_by_value(obj, threshold)
+        return self._dump_by_value(obj, threshold) if payload is None else payload
 
     def _dump_by_value(self, obj: Any, threshold: int) -> Payload:
         import cloudpickle
 
         table = ChainMap(_CANONICAL, cloudpickle.Pickler.dispatch_table)
         try:
-            return _dump(cloudpickle.Pickler, obj, threshold, table, pickler="cloudpickle")
+            payload = _dump(cloudpickle.Pickler, obj, threshold, table, by_reference=False)
         except Exception as error:
             raise _failure(obj, error) from error
+        assert payload is not None
+        return payload
 
     def loads(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> Any:
         """The object.
@@ -150,8 +173,9 @@ def _dump(
     threshold: int,
     table: MutableMapping[type, Any],
     *,
-    pickler: str = "pickle",
-) -> Payload:
+    by_reference: bool = True,
+) -> Payload | None:
+    """The payload; None where it would name something from ``__main__`` by reference."""
     large: list[BufferView] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -173,8 +197,11 @@ def _dump(
     skeleton = _canonical.get(key)
     if skeleton is None:
         skeleton = by_value(unframe(written), engine.memo.copy())
-        _canonical.put(key, skeleton)
-    return Payload(bytes(skeleton), tuple(large), pickler)
+        if _MAIN not in skeleton:
+            _canonical.put(key, skeleton)
+        elif by_reference:
+            return None
+    return Payload(bytes(skeleton), tuple(large), "pickle" if by_reference else "cloudpickle")
 
 
 def _failure(obj: Any, error: Exception) -> SerializationError:

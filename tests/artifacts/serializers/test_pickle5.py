@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestRegressor
@@ -135,6 +137,83 @@ def test_arrays_come_back_writable_and_in_their_order(n: int, writeable: bool) -
         assert after.flags.f_contiguous == before.flags.f_contiguous or not before.flags.forc
 
 
+DTYPES = [
+    "f8",
+    "f4",
+    "f2",
+    "?",
+    "i1",
+    "u2",
+    ">i4",
+    ">f8",
+    "c8",
+    "c16",
+    "g",
+    "M8[s]",
+    "S3",
+    "U2",
+    "V5",
+]
+STRUCTURED = np.dtype([("a", "i1"), ("b", "f8")])
+
+
+@given(
+    st.sampled_from([*map(np.dtype, DTYPES), STRUCTURED, np.dtype("O")]),
+    st.lists(st.integers(0, 3), max_size=3).map(tuple),
+    st.sampled_from(["C", "F", "K", "stride"]),
+    st.booleans(),
+    st.sampled_from([1, 20, 4096]),
+)
+def test_arrays_are_written_as_numpy_writes_them(
+    dtype: np.dtype, shape: tuple[int, ...], order: str, writeable: bool, threshold: int
+) -> None:
+    array = np.zeros(shape, dtype)
+    if order == "F":
+        array = np.asfortranarray(array)
+    elif order == "K":
+        array = array.transpose(np.roll(range(array.ndim), 1))
+    elif order == "stride":
+        array = np.zeros((*shape, 2), dtype)[..., 0]
+    array.flags.writeable = writeable
+    obj = [array, {"again": array, "view": array.view()}, pickle.loads(pickle.dumps(array, 5))]
+    payload = S.dumps(obj, threshold=threshold)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pickle5, "_plain", frozenset())
+        slow = S.dumps(obj, threshold=threshold)
+    assert raw(payload) == raw(slow)
+    assert [one.item_size for one in payload.buffers] == [one.item_size for one in slow.buffers]
+    assert np.array_equal(reload(payload)[0], array)
+
+
+def test_most_arrays_do_not_go_through_numpys_own_reduction() -> None:
+    ways = [np.zeros(3), np.zeros((2, 3)), np.zeros((2, 3)).T, np.zeros((2, 3))[:, ::2]]
+    names: list[str] = []
+    sys.setprofile(lambda frame, event, arg: names.append(getattr(arg, "__name__", "")))
+    try:
+        reduced = [pickle5._reduce_array(one) for one in ways]
+    finally:
+        sys.setprofile(None)
+    assert [args[-1] for _, args in reduced] == ["C", "C", "F", "C"]
+    assert names.count("__reduce_ex__") == 2 * 2, "called and returned from for the last two"
+
+
+ARGS = (None, np.dtype("f8"), (1,), "C")
+
+
+@pytest.mark.parametrize("reduction", [(dict, ()), (dict, (*ARGS, 0)), (dict, ARGS, {})])
+def test_a_numpy_that_writes_arrays_in_another_way_is_left_to_do_so(
+    monkeypatch: pytest.MonkeyPatch, reduction: tuple
+) -> None:
+    class Other:
+        dtype = np.dtype("f8")
+
+        def __reduce_ex__(self, protocol: int) -> tuple:
+            return reduction
+
+    monkeypatch.setattr(np, "zeros", lambda size: Other())
+    assert pickle5._plain_reduction() == (None, frozenset())
+
+
 def test_read_only_buffers_give_read_only_arrays_without_a_copy() -> None:
     payload = S.dumps([np.arange(1000.0)])
     data = bytes(payload.buffers[0].data)
@@ -189,6 +268,12 @@ def test_lambdas_and_local_classes_go_to_cloudpickle() -> None:
     loaded = reload(payload)
     assert loaded.double(4) == 8  # type: ignore[attr-defined]
     assert loaded.table.flags.writeable  # type: ignore[attr-defined]
+
+
+def test_what_names_main_is_left_to_cloudpickle_each_time() -> None:
+    for _ in range(3):
+        assert S.dumps(["__main__", 1]).pickler == "cloudpickle"
+        assert S.dumps(["__mine__", 1]).pickler == "pickle"
 
 
 def test_what_lives_in_main_loads_in_another_process(tmp_path: Path) -> None:
