@@ -30,6 +30,7 @@ from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import AmbiguousNameError, CorruptionError, InvalidInputError
 from n4a_store.objects.oid import ObjectId
 from n4a_store.refs.names import check_name_component
+from n4a_store.repo.reading import ObjectReader
 from n4a_store.repo.store import Store
 
 __all__ = ["ArtifactLoader"]
@@ -162,8 +163,18 @@ class ArtifactLoader:
             UntrustedError: It was imported, and ``trust`` was not given.
             SerializationError: Its library is not here or refuses it.
         """
-        found = self._get(artifact_id)
-        return self._load(found, found.tree, artifact_id)
+        known = self._view.known(artifact_id) if self.run is None else None
+        if known is None:
+            found = self._get(artifact_id)
+            return self._load(found, found.tree, artifact_id)
+        pipeline, key = known
+        manifest = pipeline.manifest
+        tree = manifest.artifacts.entries[key].oid
+        obj = self._cache.get(tree.raw)
+        if obj is MISSING:
+            origin = manifest.links.keys[key].origin
+            obj = self._read(pipeline.reader, tree, artifact_id, origin)
+        return obj
 
     def _get(self, artifact_id: str) -> Found:
         with self._mutex:
@@ -178,25 +189,26 @@ class ArtifactLoader:
     def _load(self, found: Found, tree: ObjectId, name: str) -> Any:
         """The object of the artifact ``found``, or of a dependency of it, by its tree."""
         obj = self._cache.get(tree.raw)
-        if obj is not MISSING:
-            return obj
-        with self.store.session():
-            stored = StoredArtifact.read(found.reader, tree, name)
+        if obj is MISSING:
+            obj = self._read(found.reader, tree, name, found.origin_of(tree))
+        return obj
+
+    def _read(self, reader: ObjectReader, tree: ObjectId, name: str, origin: str) -> Any:
+        """The object with this tree, which is not in the cache."""
+        with reader.session():
+            stored = StoredArtifact.read(reader, tree, name)
             obj = load_payload(
-                found.reader,
+                reader,
                 stored.payload,
                 name,
                 stored.blob.format,
-                self._serializers(),
-                origin=found.origin_of(tree),
+                default_table() if self._table is None else self._table,
+                origin=origin,
                 mmap=self.mmap,
                 trust=self.trust,
             )
         self._cache.put(tree.raw, obj, stored.blob.size)
         return obj
-
-    def _serializers(self) -> SerializerTable:
-        return default_table() if self._table is None else self._table
 
     def load_for_step(
         self,

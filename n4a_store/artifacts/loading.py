@@ -71,7 +71,8 @@ def load_payload(
     """
     try:
         serializer = table.for_format(form)
-        _check_trust(serializer, name, origin, trust=trust)
+        if origin:
+            _check_trust(serializer, name, origin, trust=trust)
         return read_payload(reader, entry, serializer, mmap=mmap)
     except CorruptionError as error:
         raise CorruptionError(

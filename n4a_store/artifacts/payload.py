@@ -9,6 +9,7 @@ artifact's tree promises its payload.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from n4a_store.artifacts.repeated_trees import put_again
@@ -64,9 +65,11 @@ def read_payload(
     """
     try:
         head, tail = _parts_of(reader, entry)
-        read = reader.blob if mmap else reader.own_blob
-        buffers: list[BytesLike] = [read(oid) for oid in tail]
-        skeleton = reader.blob(head)
+        buffers: Sequence[BytesLike]
+        if mmap:
+            (skeleton, *buffers), _ = reader.blobs((head, *tail), ())
+        else:
+            (skeleton,), buffers = reader.blobs((head,), tail)
     except ObjectNotFoundError as error:
         raise CorruptionError(f"part of the payload is missing: {error}") from error
     # Everything has been verified by now; only then is any of it interpreted.

@@ -161,6 +161,7 @@ class View:
         self._store = store
         self._open_run = open_run
         self._manifests: OrderedDict[bytes, StoredPipeline] = OrderedDict()
+        self._last: dict[str, tuple[Store, StoredPipeline]] = {}  # of those completed last
 
     # --- pipelines ----------------------------------------------------------------------------
 
@@ -182,8 +183,7 @@ class View:
                 return draft
             if self._still_holds(going_on, pipeline_id):
                 return self._read(pipeline_id, going_on.completed[pipeline_id])
-        ref = self._store().known_ref(PIPELINES + pipeline_id)
-        return None if ref is None else self._read(pipeline_id, ref.oid)
+        return self._completed(pipeline_id)
 
     def _still_holds(self, run: OpenRun, pipeline_id: str) -> bool:
         """Whether the open run has completed a pipeline that nobody has deleted since."""
@@ -235,6 +235,7 @@ class View:
     def forget(self) -> None:
         """Forget every manifest: its reader is being closed."""
         self._manifests.clear()
+        self._last.clear()
 
     def pipelines(
         self, pipeline_id: str | None = None, run: RunName | None = None
@@ -281,8 +282,34 @@ class View:
         return None if pipeline is None else Found(pipeline, path, key)
 
     def _completed(self, pipeline_id: str) -> StoredPipeline | None:
-        ref = self._store().known_ref(PIPELINES + pipeline_id)
-        return None if ref is None else self._read(pipeline_id, ref.oid)
+        store = self._store()
+        ref = store.known_ref(PIPELINES + pipeline_id)
+        if ref is None:
+            return None
+        found = self._read(pipeline_id, ref.oid)
+        if len(self._last) >= _REMEMBERED:
+            self._last.clear()
+        self._last[pipeline_id] = store, found
+        return found
+
+    def known(self, artifact_id: str) -> tuple[StoredPipeline, str] | None:
+        """The pipeline completed last that holds an artifact, and its key there.
+
+        None when it takes a :meth:`get` to tell. For whoever has no open run and asks for one
+        artifact after the other: as long as the pipeline is the one that was found last, an id
+        that it holds needs no second look, and what cannot be one is no key of a manifest.
+        """
+        if type(artifact_id) is not str:
+            return None
+        pipeline_id, _, key = artifact_id.partition(":")
+        last = self._last.get(pipeline_id)
+        if last is None:
+            return None
+        store, pipeline = last
+        if key not in pipeline.manifest.artifacts.entries:
+            return None
+        ref = store.known_ref(PIPELINES + pipeline_id)
+        return (pipeline, key) if ref is not None and ref.oid == pipeline.manifest.oid else None
 
     def get(self, artifact_id: str, run: RunName | None = None) -> Found:
         """An artifact that has to be there.

@@ -326,6 +326,34 @@ class ObjectDatabase:
                 return Location(pack_id, position)
         return None
 
+    def fetch(self, oid: bytes, *, own: bool) -> tuple[int, BytesLike] | None:
+        """What :meth:`find` and :meth:`read` give, or :meth:`copy` if it is to be one's ``own``.
+
+        None when it is not found or not sound: they tell which, and may know of another copy.
+        """
+        with self._mutex:
+            pack_id = self._table.get(oid)
+            reader = self._readers.get(pack_id) if pack_id is not None else self._last_read()
+            position = -1 if reader is None else reader.index.find(oid)
+            if position < 0 or reader is None:
+                location = self.find(oid)
+                if location is None:
+                    return None
+                pack_id, position = location
+                try:
+                    reader = self.reader(pack_id)
+                except CorruptionError:
+                    return None
+            elif pack_id is not None:
+                self._readers.move_to_end(pack_id)
+        return reader.fetch(oid, position, own=own)
+
+    def _last_read(self) -> PackReader | None:
+        """The pack that was read from last: what was stored together is read together."""
+        for pack_id in reversed(self._readers):
+            return self._readers[pack_id] if pack_id in self._packs else None
+        return None
+
     def find_all(self, oid: bytes) -> list[Location]:
         """Everywhere the object stands."""
         found = (self._search(oid, (pack_id,)) for pack_id in self.pack_ids)

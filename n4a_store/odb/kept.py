@@ -12,6 +12,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from n4a_store.objects.oid import BytesLike
 from n4a_store.objects.trees import TreeNode
@@ -47,6 +48,18 @@ class KeptBlobs:
             found = self._blobs.get(oid)
             if found is not None:
                 self._blobs.move_to_end(oid)
+            return found
+
+    def get_each(self, oids: Iterable[bytes]) -> list[BytesLike | None]:
+        """As :meth:`get`, of several."""
+        with self._mutex:
+            blobs = self._blobs
+            found = []
+            for oid in oids:
+                data = blobs.get(oid)
+                if data is not None:
+                    blobs.move_to_end(oid)
+                found.append(data)
             return found
 
     def put(self, oid: bytes, data: BytesLike) -> None:

@@ -229,6 +229,37 @@ class PackReader:
             return header.kind, self._decoded(header, bytearray(stored))
         return header.kind, memoryview(self._decoded(header, stored)).toreadonly()
 
+    def fetch(self, oid: bytes, position: int, *, own: bool) -> tuple[int, BytesLike] | None:
+        """What :meth:`read_at` gives, or :meth:`copy_at` if it is to be one's ``own``, in one go.
+
+        None when anything about the entry is not as it should be: those say what. Nothing is
+        believed here that they would not believe.
+        """
+        index = self.index
+        try:
+            header = decode_header(self.data, index.offsets[position], self._entries_end)
+            kind, codec = header.kind, header.codec
+            if header.oid != oid or kind != index.kinds[position]:
+                return None
+            stored = self.data[header.payload : header.payload + header.stored_length]
+            raw: BytesLike
+            if codec == _RAW:
+                if header.stored_length != header.raw_length or header.item_size:
+                    return None
+                raw = bytearray(stored) if own else stored
+            else:
+                if codec == _DELTA:
+                    raw = self._base_of(header).decode(stored, header.raw_length)
+                else:
+                    raw = decompress(codec, header.item_size, stored, header.raw_length)
+                if own:
+                    raw = memoryview(raw).toreadonly()
+        except CorruptionError:
+            return None
+        if raw_hash(kind, raw) != oid:
+            return None
+        return kind, raw
+
     def _decoded(self, header: EntryHeader, stored: BytesLike) -> BytesLike:
         try:
             if header.codec == _DELTA:

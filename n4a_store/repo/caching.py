@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId
@@ -59,14 +59,7 @@ class CachingReader(ObjectReader):
             As :meth:`payload`.
         """
         data = self._kept.get(need_id(oid).raw)
-        if data is None:
-            data = self.payload(oid, Kind.BLOB)
-            if not isinstance(data, memoryview):
-                self._kept.put(oid.raw, data)
-            elif len(data) <= _KEPT_AS_IT_IS:
-                data = bytes(data)
-                self._kept.put(oid.raw, data)
-        return memoryview(data).toreadonly()
+        return self._shared(oid) if data is None else memoryview(data).toreadonly()
 
     def own_blob(self, oid: ObjectId) -> bytearray:
         """The bytes of a blob in memory that is the caller's own, to be written to.
@@ -75,14 +68,44 @@ class CachingReader(ObjectReader):
             As :meth:`payload`.
         """
         data = self._kept.get(need_id(oid).raw)
-        if data is None:
-            kind, data = self.copy(oid.raw)
-            check_kind(oid, kind, Kind.BLOB)
-            if isinstance(data, bytearray):
-                if len(data) <= _KEPT_AS_IT_IS:
-                    self._kept.put(oid.raw, bytes(data))
-                return data
+        return self._own(oid) if data is None else bytearray(data)
+
+    def blobs(
+        self, shared: Sequence[ObjectId], own: Sequence[ObjectId]
+    ) -> tuple[list[BytesLike], list[bytearray]]:
+        """Several blobs: those ``shared`` as :meth:`blob`, the others as :meth:`own_blob`.
+
+        Raises:
+            As :meth:`payload`.
+        """
+        # One look at what is kept: most of what an artifact is made of it shares with others.
+        kept = iter(self._kept.get_each([oid.raw for oid in (*shared, *own)]))
+        # In this order, and not by ``zip``, which would take one from ``kept`` too many.
+        return (
+            [
+                self._shared(oid) if (data := next(kept)) is None else memoryview(data).toreadonly()
+                for oid in shared
+            ],
+            [self._own(oid) if (data := next(kept)) is None else bytearray(data) for oid in own],
+        )
+
+    def _shared(self, oid: ObjectId) -> memoryview:
+        data = self.payload(oid, Kind.BLOB)
+        if not isinstance(data, memoryview):
             self._kept.put(oid.raw, data)
+        elif len(data) <= _KEPT_AS_IT_IS:
+            data = bytes(data)
+            self._kept.put(oid.raw, data)
+        return memoryview(data).toreadonly()
+
+    def _own(self, oid: ObjectId) -> bytearray:
+        kind, data = self.copy(oid.raw)
+        check_kind(oid, kind, Kind.BLOB)
+        if isinstance(data, bytearray):
+            if len(data) <= _KEPT_AS_IT_IS:
+                self._kept.put(oid.raw, bytes(data))
+            return data
+        self._kept.put(oid.raw, data)
         return bytearray(data)
 
     def node(self, oid: ObjectId) -> TreeNode:

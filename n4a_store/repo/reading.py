@@ -7,7 +7,7 @@ made of those (whole trees, runs, values) is written here once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -108,6 +108,16 @@ class ObjectReader(ABC):
             As :meth:`payload`.
         """
         return bytearray(self.payload(oid, Kind.BLOB))
+
+    def blobs(
+        self, shared: Sequence[ObjectId], own: Sequence[ObjectId]
+    ) -> tuple[list[BytesLike], list[bytearray]]:
+        """Several blobs: those ``shared`` as :meth:`blob`, the others as :meth:`own_blob`.
+
+        Raises:
+            As :meth:`payload`.
+        """
+        return [self.blob(oid) for oid in shared], [self.own_blob(oid) for oid in own]
 
     def recall(self, make: Callable[[ObjectReader, ObjectId], Made], oid: ObjectId) -> Made:
         """What ``make`` makes of an object and of those below it.

@@ -230,17 +230,23 @@ class Store(CachingReader):
             ObjectNotFoundError: There is no such object.
             CorruptionError: It is damaged.
         """
-        return self._read(oid, self.odb.read)
+        return self._read(oid, own=False)
 
     def copy(self, oid: bytes) -> tuple[int, BytesLike]:
         """As :meth:`read`, in memory of its own: raw payloads as a ``bytearray`` to write to."""
-        return self._read(oid, self.odb.copy)
+        return self._read(oid, own=True)
 
-    def _read(self, oid: bytes, read: _Read) -> tuple[int, BytesLike]:
-        self._check_open()
+    def _read(self, oid: bytes, *, own: bool) -> tuple[int, BytesLike]:
+        if self._closed:
+            self._check_open()
         # Not ``with self.session()``: nobody forks within a single read.
         self.sessions.enter()
         try:
+            found = self.odb.fetch(oid, own=own)
+            if found is not None:
+                return found
+            # It is in a pack that is not known yet, or gone, or it is damaged.
+            read = self.odb.copy if own else self.odb.read
             while True:
                 try:
                     return self._attempt(oid, read)
@@ -343,7 +349,8 @@ class Store(CachingReader):
         For whoever asks for the same ref a thousand times: what another process has committed
         and nobody has been told of yet may be seen a moment later.
         """
-        self._check_open()
+        if self._closed:
+            self._check_open()
         return self._known_refs.get(name)
 
     def refs(self, prefix: str = "") -> list[Ref]:

@@ -35,7 +35,8 @@ class CatalogWatch:
     def moment(self) -> Moment | None:
         """The state of the catalog, as something to compare; None when it cannot be told."""
         try:
-            note = os.pread(self._opened(), _NOTE_BYTES, 0)
+            fd = self._fd
+            note = os.pread(fd if fd >= 0 else self._opened(), _NOTE_BYTES, 0)
             found = os.stat(self._catalog)
         except OSError:
             return None  # whoever asks the catalog itself learns why

@@ -127,6 +127,15 @@ READERS_AND_PROCESSES = (
         "tests/repo",
     ),
     one(
+        "fetched-without-hashes",
+        "bytes that are fetched in one go are not checked against their id",
+        "packs/reader.py",
+        "        if raw_hash(kind, raw) != oid:\n",
+        "        if False:\n",
+        "tests/packs/test_reader.py",
+        "tests/repo",
+    ),
+    one(
         "index-without-a-check",
         "an index is believed when it does not know an object",
         "packs/reader.py",

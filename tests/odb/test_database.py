@@ -70,6 +70,8 @@ def test_a_look_up_agrees_with_a_plain_list(
         holders = {f"p{at}" for at, numbers in enumerate(packs) if number in numbers}
         found = odb.find(oid)
         assert (found is None) == (not holders)
+        for own in (False, True):
+            assert odb.fetch(oid, own=own) == ((Kind.BLOB, data) if holders else None)
         if found is not None:
             assert found.pack_id in holders
             assert odb.read(found) == (Kind.BLOB, data)
@@ -317,6 +319,23 @@ def test_a_fan_out_that_lies_is_found_by_the_check_and_answers_no_other_object(
     assert odb.find(blob(5)[0]) is None
     with pytest.raises(CorruptionError, match="p5"):
         odb.verify_indexes()
+
+
+def test_nothing_is_fetched_from_a_pack_that_is_not_listed(tmp_path: Path) -> None:
+    layout, odb = build(tmp_path, [[1], [2]])
+    write_pack(layout, "stranger", [3])
+    odb.reader("stranger")  # as fsck does
+    assert odb.fetch(blob(3)[0], own=False) is None
+    assert odb.fetch(blob(2)[0], own=False) == (Kind.BLOB, blob(2)[1])
+    odb.retain({"p0"})
+    assert odb.fetch(blob(2)[0], own=False) is None
+
+
+def test_what_cannot_be_fetched_is_left_to_those_who_say_why(tmp_path: Path) -> None:
+    layout, odb = build(tmp_path, [[7], [8]])
+    layout.pack("p1").unlink()
+    assert odb.fetch(blob(8)[0], own=True) is None
+    assert odb.fetch(blob(7)[0], own=True) == (Kind.BLOB, blob(7)[1])
 
 
 def test_views_outlive_the_database(tmp_path: Path) -> None:

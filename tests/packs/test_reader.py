@@ -100,10 +100,12 @@ def test_a_copy_is_no_part_of_the_pack_and_is_what_has_been_checked() -> None:
     pack = bytearray(data)
     reader = read(pack)
     copies = [reader.copy_at(reader.find(oid)) for oid in oids]
+    fetched = [reader.fetch(oid, reader.find(oid), own=True) for oid in oids]
     pack[HEADER_BYTES : reader.footer.index_offset] = bytes(
         reader.footer.index_offset - HEADER_BYTES
     )
-    assert copies == [(kind, payload) for kind, payload, _ in SAMPLES]
+    assert copies == fetched == [(kind, payload) for kind, payload, _ in SAMPLES]
+    assert [type(data) for _, data in copies] == [type(found[1]) for found in fetched if found]
     damaged = bytearray(data)
     damaged[payload_at(data, oids[4])] ^= 1
     reader = read(damaged)
@@ -165,10 +167,14 @@ def test_every_single_flipped_byte_is_found_and_no_wrong_payload_is_returned() -
                 with pytest.raises(CorruptionError):
                     reader.verify_index()
                 continue
+            expected = None
             try:
                 assert reader.read_at(at) == sound[oid]
+                expected = sound[oid]
             except CorruptionError as error:
                 assert oid.hex()[:12] in str(error)  # noqa: PT017 - most positions do not raise
+            assert reader.fetch(oid, at, own=False) == expected
+            assert reader.fetch(oid, at, own=True) == expected
 
 
 @given(st.data())
@@ -190,8 +196,11 @@ def test_heavily_damaged_packs_raise_corruption_and_nothing_else(data: st.DataOb
         for oid in oids:
             position = reader.find(oid)
             if position >= 0:
+                fetched = reader.fetch(oid, position, own=True)
+                assert fetched is None or any(fetched[1] == sample[1] for sample in SAMPLES)
                 _, payload = reader.read_at(position)
                 assert any(payload == sample[1] for sample in SAMPLES)
+                assert fetched == reader.copy_at(position)
         for position in range(len(reader)):
             try:
                 reader.header_at(position)
@@ -213,6 +222,7 @@ def test_an_index_that_leads_to_another_entry_is_damage_that_names_the_object(
     wrong = read(bytes(damaged))
     with pytest.raises(CorruptionError, match=wrong.index.oid_at(0).hex()[:12]):
         wrong.read_at(0)
+    assert wrong.fetch(wrong.index.oid_at(0), 0, own=False) is None
     with pytest.raises(CorruptionError, match="index is damaged"):
         wrong.verify_index()
 
