@@ -23,7 +23,7 @@ from n4a_store.objects.oid import BytesLike
 from n4a_store.odb.kept import KeptBlobs
 from n4a_store.packs.entry import EntryHeader
 from n4a_store.packs.format import HEADER_BYTES
-from n4a_store.packs.reader import PackReader, ids_from_ends
+from n4a_store.packs.reader import PackReader, end_bytes, ids_from_ends
 from n4a_store.storage.files import map_file, read_ends
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.rows import PackRow
@@ -32,7 +32,6 @@ __all__ = ["Location", "ObjectDatabase", "PackGoneError"]
 
 _OPEN_PACKS = 256
 _SMALL_OBJECTS = 4_096
-_END_OF_A_SMALL_PACK = 16 * 1024  # its footer and the index of 260 objects
 _TABLE_OBJECTS = 262_144
 _TABLE_FROM_PACKS = 12
 _TABLE_FROM_PACKS_TO_DEDUPE = 2
@@ -229,8 +228,11 @@ class ObjectDatabase:
                 self._passed_over.append(pack_id)  # the search passes over it as well
                 self._waiting.pop()
                 continue
-            for oid in oids:
-                self._table.setdefault(oid, pack_id)
+            if self._table.keys().isdisjoint(oids):
+                self._table.update(dict.fromkeys(oids, pack_id))
+            else:
+                for oid in oids:
+                    self._table.setdefault(oid, pack_id)
             self._in_table.add(pack_id)
             self._waiting.pop()
 
@@ -245,10 +247,11 @@ class ObjectDatabase:
         """
         if pack_id not in self._readers and pack_id not in self._damaged:
             try:
+                row = self._packs[pack_id]
                 first, last, size = read_ends(
-                    self._layout.pack(pack_id), HEADER_BYTES, _END_OF_A_SMALL_PACK
+                    self._layout.pack(pack_id), HEADER_BYTES, end_bytes(row.objects)
                 )
-                if size == self._packs[pack_id].stored_bytes:
+                if size == row.stored_bytes:
                     oids = ids_from_ends(first, last, size)
                     if oids is not None:
                         return oids

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from n4a_store.errors import CorruptionError, UnsupportedFormatError
 
@@ -57,9 +57,8 @@ PACK_HASH_OFFSET = _COUNTS.size + _CRC.size + _HASH_BYTES
 FANOUT_BITS = (8, 16)
 
 
-@dataclass(frozen=True, slots=True)
-class Footer:
-    """What the end of a pack says about it."""
+class Footer(NamedTuple):
+    """What the end of a pack says about it. A tuple: each look into a pack makes one."""
 
     objects: int
     index_offset: int

@@ -21,21 +21,32 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, chain
+from operator import add
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from n4a_store.errors import CorruptionError, UnsupportedFormatError
-from n4a_store.objects.oid import OID_BYTES, split_ids
+from n4a_store.objects.oid import OID_BYTES, BytesLike, split_ids
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["SMALL_PACK", "Columns", "PackIndex", "encode_index", "index_bytes", "sorted_places"]
+__all__ = [
+    "SMALL_PACK",
+    "Columns",
+    "PackIndex",
+    "encode_index",
+    "ids_of",
+    "index_bytes",
+    "sorted_places",
+]
 
 SMALL_PACK = 16_384
 _KEY_BYTES = 8
 _TAIL_BYTES = OID_BYTES - _KEY_BYTES
+_HEADS, _TAILS = Struct(f"{_KEY_BYTES}s"), Struct(f"{_TAIL_BYTES}s")
 _PER_OBJECT = _KEY_BYTES + _TAIL_BYTES + 8 + 8 + 1
 
 IndexRecord = tuple[bytes, int, int, int]
@@ -135,6 +146,34 @@ def sorted_places(ids: NDArray[np.uint8]) -> NDArray[np.int64]:
     return order
 
 
+def ids_of(data: BytesLike, objects: int, fanout_bits: int) -> list[bytes]:
+    """All ids in the bytes of an index, in order, without making a search of it.
+
+    Raises:
+        CorruptionError: ``data`` has another length.
+    """
+    _check(data, objects, fanout_bits)
+    keys = 4 << fanout_bits
+    tails = keys + _KEY_BYTES * objects
+    view = memoryview(data)
+    return _joined(view[keys:tails], view[tails : tails + _TAIL_BYTES * objects])
+
+
+def _joined(key_bytes: memoryview, tails: memoryview) -> list[bytes]:
+    keys = array("Q", bytes(key_bytes))
+    keys.byteswap()
+    # No line of Python for each id: whoever asks for one object may look through all packs.
+    heads = chain.from_iterable(_HEADS.iter_unpack(keys.tobytes()))
+    return list(map(add, heads, chain.from_iterable(_TAILS.iter_unpack(tails))))
+
+
+def _check(data: BytesLike, objects: int, fanout_bits: int) -> None:
+    if sys.byteorder == "big":
+        raise UnsupportedFormatError("packs are searched in place on little-endian hosts only")
+    if len(data) != index_bytes(objects, fanout_bits):
+        raise CorruptionError("the index length disagrees with the number of objects")
+
+
 class PackIndex:
     """A search over the bytes of an index, usually mapped from a file.
 
@@ -161,10 +200,7 @@ class PackIndex:
     )
 
     def __init__(self, data: memoryview, objects: int, fanout_bits: int) -> None:
-        if sys.byteorder == "big":
-            raise UnsupportedFormatError("packs are searched in place on little-endian hosts only")
-        if len(data) != index_bytes(objects, fanout_bits):
-            raise CorruptionError("the index length disagrees with the number of objects")
+        _check(data, objects, fanout_bits)
         at = 4 << fanout_bits
         self.objects = objects
         self._shift = 16 - fanout_bits
@@ -217,13 +253,7 @@ class PackIndex:
 
     def oids(self) -> list[bytes]:
         """All ids, in order."""
-        keys = array("Q", self._keys)
-        keys.byteswap()
-        heads, tails = keys.tobytes(), bytes(self._tails)
-        return [
-            heads[8 * at : 8 * at + 8] + tails[_TAIL_BYTES * at : _TAIL_BYTES * (at + 1)]
-            for at in range(self.objects)
-        ]
+        return _joined(self.key_bytes, self._tails)
 
     def prefix_range(self, prefix: bytes, odd_nibble: int | None = None) -> tuple[int, int]:
         """The positions of the ids that begin with ``prefix`` and then, maybe, half a byte."""

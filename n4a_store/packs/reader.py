@@ -24,9 +24,16 @@ from n4a_store.packs.format import (
     Footer,
     check_header,
 )
-from n4a_store.packs.index import PackIndex
+from n4a_store.packs.index import PackIndex, fanout_bits_for, ids_of, index_bytes
 
-__all__ = ["PackReader", "StoredObject", "decode_entry", "ids_from_ends", "scan_entries"]
+__all__ = [
+    "PackReader",
+    "StoredObject",
+    "decode_entry",
+    "end_bytes",
+    "ids_from_ends",
+    "scan_entries",
+]
 
 
 _KEPT_BASES = 32
@@ -85,6 +92,11 @@ def scan_entries(data: memoryview, limit: int) -> Iterator[EntryHeader]:
         at = header.end
 
 
+def end_bytes(objects: int) -> int:
+    """How long the index and the footer of a pack of ``objects`` objects are."""
+    return index_bytes(objects, fanout_bits_for(objects)) + FOOTER_BYTES
+
+
 def ids_from_ends(first: bytes, last: bytes, size: int) -> list[bytes] | None:
     """The ids in a pack of ``size`` bytes, in order, by its first and its last bytes.
 
@@ -101,7 +113,7 @@ def ids_from_ends(first: bytes, last: bytes, size: int) -> list[bytes] | None:
     start = end - footer.index_length
     if start < 0:
         return None
-    return PackIndex(memoryview(last)[start:end], footer.objects, footer.fanout_bits).oids()
+    return ids_of(last[start:end], footer.objects, footer.fanout_bits)
 
 
 class PackReader:

@@ -272,10 +272,18 @@ def map_file(path: Path) -> memoryview:
         FileNotFoundError: There is no such file: the caller knows whether that is an error.
         BackendError: It cannot be mapped.
     """
-    with _Reading(path) as fd, backend_errors(f"read {path}"):
-        if os.fstat(fd).st_size == 0:
-            return memoryview(b"")
-        return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_size == 0:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise as_backend_error(f"read {path}", error) from error
 
 
 def read_ends(path: Path, first: int, last: int) -> tuple[bytes, bytes, int]:
@@ -285,27 +293,14 @@ def read_ends(path: Path, first: int, last: int) -> tuple[bytes, bytes, int]:
         FileNotFoundError: There is no such file: the caller knows whether that is an error.
         BackendError: It cannot be read.
     """
-    with _Reading(path) as fd, backend_errors(f"read {path}"):
-        size = os.fstat(fd).st_size
-        return os.pread(fd, first, 0), os.pread(fd, last, max(size - last, 0)), size
-
-
-class _Reading:
-    """A file, open to be read; a missing one stays a :class:`FileNotFoundError`."""
-
-    __slots__ = ("_fd", "_path")
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> int:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise as_backend_error(f"read {self._path}", error) from error
-        return self._fd
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+            size = os.fstat(fd).st_size
+            return os.pread(fd, first, 0), os.pread(fd, last, max(size - last, 0)), size
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise as_backend_error(f"read {path}", error) from error

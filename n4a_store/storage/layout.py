@@ -22,12 +22,17 @@ from n4a_store.errors import InvalidNameError
 __all__ = ["PACK_SUFFIX", "StoreLayout", "WorkspaceLayout"]
 
 PACK_SUFFIX = ".n4p"
+_PACKS = "packs"
 
 
 def _below(folder: Path, name: str) -> Path:
+    return folder / _checked(name)
+
+
+def _checked(name: str) -> str:
     if not name or name in {".", ".."} or "/" in name or "\\" in name or "\0" in name:
         raise InvalidNameError(f"{name!r} cannot name a file or folder")
-    return folder / name
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class StoreLayout:
     @property
     def packs(self) -> Path:
         """The published packs."""
-        return self.root / "packs"
+        return self.root / _PACKS
 
     @property
     def quarantine(self) -> Path:
@@ -91,7 +96,8 @@ class StoreLayout:
 
     def pack(self, pack_id: str) -> Path:
         """The file of a published pack."""
-        return _below(self.packs, pack_id + PACK_SUFFIX)
+        # In one step: a store that is being trained has hundreds, and all are looked into.
+        return self.root.joinpath(_PACKS, _checked(pack_id + PACK_SUFFIX))
 
     def folders(self) -> tuple[Path, ...]:
         """The folders that every store has."""
