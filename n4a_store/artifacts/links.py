@@ -22,7 +22,7 @@ is trusted no more when it is reached through what was made here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ __all__ = ["KeyLinks", "Links", "decode_links", "encode_links"]
 SCHEMA = 1
 _USUAL = frozenset(("since", "deps", "producer"))
 _TEXT = frozenset((str,))
+_NO_DEPS: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ class Links:
     def version(self, key: str, serial: int) -> int:
         """The version of a key in the manifest of serial number ``serial``."""
         return serial - self.keys[key].since + 1
+
+    def origin(self, key: str) -> str:
+        """Where the artifact under ``key`` came from; empty when it was made here."""
+        keys = self.keys
+        return keys.origin(key) if type(keys) is _Decoded else keys[key].origin
 
     def last_version(self, key: str, serial: int) -> int:
         """The last version that ``key`` ever had; 0 when it never existed."""
@@ -136,23 +142,66 @@ def decode_links(data: BytesLike) -> Links:
         and all(type(version) is int for version in retired.values())
     ):
         raise CorruptionError("not the links of a pipeline manifest: wrong fields")
+    keys = value["keys"]
     return Links(
-        {key: _decode_key(key, entry) for key, entry in value["keys"].items()}, branches, retired
+        _Decoded(keys, {key: _decode_key(key, keys[key]) for key in keys if not _usual(keys[key])}),
+        branches,
+        retired,
     )
 
 
-def _are_texts(names: Iterable[object]) -> bool:
-    return {type(name) for name in names} <= _TEXT
+class _Decoded(Mapping[str, KeyLinks]):
+    """The links of each key: all of them sound, and made when somebody asks for them.
+
+    Args:
+        packed: Their values.
+        made: Of those that are not as usual.
+    """
+
+    __slots__ = ("_made", "_packed")
+
+    def __init__(self, packed: dict[str, dict[str, Any]], made: dict[str, KeyLinks]) -> None:
+        self._packed = packed
+        self._made = made
+
+    def __getitem__(self, key: str) -> KeyLinks:
+        made = self._made.get(key)
+        if made is None:
+            value = self._packed[key]
+            deps, producer = tuple(value.get("deps", ())), value.get("producer", "")
+            made = self._made[key] = KeyLinks(value["since"], deps, producer=producer)
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._packed
+
+    def origin(self, key: str) -> str:
+        """As :meth:`Links.origin`: what is as usual was made here."""
+        made = self._made.get(key)
+        return "" if made is None else made.origin
+
+
+def _usual(value: Any) -> bool:
+    """Whether it is sound and as nearly all of them: made here, of what this manifest holds."""
+    if type(value) is not dict or not value.keys() <= _USUAL or type(value.get("since")) is not int:
+        return False
+    deps = value.get("deps", _NO_DEPS)
+    return (
+        type(value.get("producer", "")) is str
+        and type(deps) is list
+        and set(map(type, deps)) <= _TEXT
+    )
 
 
 def _decode_key(key: str, value: Any) -> KeyLinks:
     if not isinstance(value, dict) or type(value.get("since")) is not int:
         raise CorruptionError(f"not the links of a pipeline manifest: {key!r:.80}")
-    if value.keys() <= _USUAL:
-        # As nearly all of them: made here, out of what this manifest holds.
-        deps, producer = value.get("deps", []), value.get("producer", "")
-        if type(producer) is str and type(deps) is list and _are_texts(deps):
-            return KeyLinks(value["since"], tuple(deps), producer=producer)
     inner = value.get("inner", {})
     texts = [value.get("foreign", {}), value.get("notes", {})]
     lists = [value.get("deps", []), value.get("sources", [])]

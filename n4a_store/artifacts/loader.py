@@ -172,7 +172,7 @@ class ArtifactLoader:
         tree = manifest.artifacts.entries[key].oid
         obj = self._cache.get(tree.raw)
         if obj is MISSING:
-            origin = manifest.links.keys[key].origin
+            origin = manifest.links.origin(key)
             obj = self._read(pipeline.reader, tree, artifact_id, origin)
         return obj
 

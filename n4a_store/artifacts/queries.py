@@ -87,7 +87,7 @@ class StoredPipeline:
 
     def origin(self, key: str) -> str:
         """Where an artifact came from; empty when it was made here."""
-        return self.manifest.links.keys[key].origin
+        return self.manifest.links.origin(key)
 
     def foreign(self, key: str) -> Mapping[str, str]:
         """Where dependencies of an artifact came from, by tree; those made here are left out."""

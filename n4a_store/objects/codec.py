@@ -95,6 +95,13 @@ def _normal_text(value: str, where: str) -> str:
     return value
 
 
+# The names of small maps that were found to be text and in order: nearly all maps are records,
+# links, trees of artifacts and payloads, which have the same few names.
+_sorted_names: set[tuple[str, ...]] = set()
+_MOST_SORTED = 1_024
+_FEW_NAMES = 16
+
+
 def _is_normal(value: Any, depth: int) -> bool:
     """Whether ``value`` surely is what :func:`_normal` gives, or else cannot be packed at all.
 
@@ -106,9 +113,12 @@ def _is_normal(value: Any, depth: int) -> bool:
         return False
     kind = type(value)
     if kind is dict:
-        names = list(value)
-        if not _TEXT.issuperset(map(type, names)) or names != sorted(names):
-            return False
+        names = tuple(value)
+        if names not in _sorted_names:
+            if not _TEXT.issuperset(map(type, names)) or list(names) != sorted(names):
+                return False
+            if len(names) <= _FEW_NAMES and len(_sorted_names) < _MOST_SORTED:
+                _sorted_names.add(names)
         items = value.values()
     elif kind is list:
         items = value

@@ -154,6 +154,9 @@ class ObjectReader(ABC):
             InvalidInputError: It is not a tree.
             CorruptionError: It is damaged.
         """
+        root = self.node(oid)
+        if root.depth is None:
+            return Tree(root.entries, root.attrs)
         with self.session():
             root = self.node(oid)
             return Tree(dict(iter_entries(root, self.node)), root.attrs)

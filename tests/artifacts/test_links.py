@@ -66,6 +66,16 @@ def test_round_trip(value: Links) -> None:
     assert decode_links(encode_links(value)) == value
 
 
+def test_the_origin_of_a_key_is_told_without_making_its_links() -> None:
+    for value in (GOLDEN, decode_links(encode_links(GOLDEN))):
+        for _ in range(2):
+            assert [value.origin(key) for key in value.keys] == [
+                links.origin for links in GOLDEN.keys.values()
+            ]
+    with pytest.raises(KeyError):
+        decode_links(encode_links(GOLDEN)).keys["9:9"]
+
+
 def test_versions_count_from_since() -> None:
     assert GOLDEN.version("0:all", 3) == 3
     assert GOLDEN.version("0:1:0", 3) == 6
@@ -83,7 +93,9 @@ def test_versions_count_from_since() -> None:
         {"schema": 1, "keys": {"a": {"since": 1, "deps": "x"}}},
         {"schema": 1, "keys": {"a": {"since": 1, "deps": {}}}},
         {"schema": 1, "keys": {"a": {"since": 1, "deps": [1]}}},
+        {"schema": 1, "keys": {"a": {"since": 1, "deps": None}}},
         {"schema": 1, "keys": {"a": {"since": 1, "producer": 1}}},
+        {"schema": 1, "keys": {"a": {"since": True}}},
         {"schema": 1, "keys": {"a": {"since": 1, "inner": [1]}}},
         {"schema": 1, "keys": {"a": {"since": 1, "notes": {"x": 1}}}},
         {"schema": 1, "keys": {}, "branches": {"0": 1}},
