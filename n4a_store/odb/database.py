@@ -183,7 +183,7 @@ class ObjectDatabase:
                 # A new error each time: one that is raised again and again grows its traceback.
                 raise CorruptionError(self._damaged[pack_id], hint=_FSCK)
             try:
-                data = map_file(self._layout.pack(pack_id))
+                data = map_file(self._layout.pack_name(pack_id))
             except FileNotFoundError:
                 raise PackGoneError(pack_id) from None
             row = self._packs.get(pack_id)
@@ -249,7 +249,7 @@ class ObjectDatabase:
             try:
                 row = self._packs[pack_id]
                 first, last, size = read_ends(
-                    self._layout.pack(pack_id), HEADER_BYTES, end_bytes(row.objects)
+                    self._layout.pack_name(pack_id), HEADER_BYTES, end_bytes(row.objects)
                 )
                 if size == row.stored_bytes:
                     oids = ids_from_ends(first, last, size)

@@ -27,7 +27,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from n4a_store.errors import CorruptionError, UnsupportedFormatError
-from n4a_store.objects.oid import OID_BYTES, BytesLike, split_ids
+from n4a_store.objects.oid import OID_BYTES, BytesLike
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,18 +98,23 @@ def encode_index(columns: Columns) -> bytes:
 
 
 def _small_sections(columns: Columns) -> Iterator[bytes]:
-    ids = list(split_ids(bytes(columns.ids)))
+    data = bytes(columns.ids)
+    ids = [data[at : at + OID_BYTES] for at in range(0, len(data), OID_BYTES)]
     order = sorted(range(len(ids)), key=ids.__getitem__)
     ids.sort()
+    data = b"".join(ids)
     counts = [0] * 256
-    for oid in ids:
-        counts[oid[0]] += 1
+    for first in data[::OID_BYTES]:
+        counts[first] += 1
     yield _little(array("I", accumulate(counts)))
-    yield _little(array("Q", [int.from_bytes(oid[:_KEY_BYTES], "big") for oid in ids]))
+    keys = array("Q", data)[:: OID_BYTES // _KEY_BYTES]
+    keys.byteswap()  # a number's little-endian bytes are its big-endian ones from behind
+    yield keys.tobytes()
     yield b"".join([oid[_KEY_BYTES:] for oid in ids])
-    yield _little(array("Q", map(columns.offsets.__getitem__, order)))
-    yield _little(array("Q", map(columns.lengths.__getitem__, order)))
-    yield bytes(map(columns.kinds.__getitem__, order))
+    offsets, lengths, kinds = columns.offsets, columns.lengths, columns.kinds
+    yield _little(array("Q", [offsets[at] for at in order]))
+    yield _little(array("Q", [lengths[at] for at in order]))
+    yield bytes([kinds[at] for at in order])
 
 
 def _large_sections(columns: Columns) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ transaction's protocol: fsync each file, rename it, fsync the folder.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ from n4a_store.storage.files import (
     remove_file,
     sync_folder,
 )
-from n4a_store.storage.layout import PACK_SUFFIX, StoreLayout
+from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.rows import PackRow, PackState
 
 __all__ = ["PackBuilder"]
@@ -58,7 +59,7 @@ class PackBuilder:
         self._durable = settings.durability is not Durability.NONE
         self._most_objects = settings.pack_max_objects
         self._most_bytes = settings.pack_max_bytes
-        self.folder = layout.transaction(owner.rpartition("-")[2])
+        self._lease_id = owner.rpartition("-")[2]
         self.has_folder = has_folder
         self._count = first
         self._file: AppendFile | None = None
@@ -73,10 +74,15 @@ class PackBuilder:
     def _pack_id(self) -> str:
         return f"{self._owner}-{self._count}"
 
-    def _path(self, pack_id: str) -> Path:
+    @property
+    def folder(self) -> Path:
+        """Where they grow."""
+        return self._layout.transaction(self._lease_id)
+
+    def _path(self, pack_id: str) -> str:
         if pack_id in self._published:
-            return self._layout.pack(pack_id)
-        return self.folder / (pack_id + PACK_SUFFIX)
+            return self._layout.pack_name(pack_id)
+        return self._layout.growing_pack_name(self._lease_id, pack_id)
 
     def _begin(self) -> PackWriter:
         if self._writer is None:
@@ -244,10 +250,11 @@ class PackBuilder:
             self._seal()
         waiting = self._sealed[len(self._published) :]
         for row in waiting:
-            if self._layout.pack(row.id).exists():
+            target = self._layout.pack_name(row.id)
+            if os.path.lexists(target):
                 # A rename would replace it without a word, and with it what others rely on.
                 raise BackendError(f"there is a pack {row.id} already: its id was used twice")
-            move_file(self._path(row.id), self._layout.pack(row.id))
+            move_file(self._path(row.id), target)
             self._published.append(row.id)
         if waiting and self._durable:
             sync_folder(self._layout.packs)

@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _SMALL_FILE = 65_536
+AnyPath = str | Path
 
 
 def file_mode(shared_group: bool) -> int:
@@ -52,29 +53,28 @@ class AppendFile:
         BackendError: It cannot be created.
     """
 
-    def __init__(self, path: Path, *, shared_group: bool = False) -> None:
-        self.path = path
+    def __init__(self, path: AnyPath, *, shared_group: bool = False) -> None:
         self._name = str(path)
         self._fd = -1
-        with backend_errors(f"create {path}"):
+        with backend_errors(f"create {self._name}"):
             self._fd = system.open_new(self._name, file_mode(shared_group))
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append ``data``."""
-        with backend_errors(f"write {self.path}"):
+        with backend_errors(f"write {self._name}"):
             system.write(self._fd, data, self._name)
 
     def read_at(self, offset: int, length: int) -> bytes:
         """The ``length`` bytes at ``offset``, which have been written before."""
-        with backend_errors(f"read {self.path}"):
+        with backend_errors(f"read {self._name}"):
             data = os.pread(self._fd, length, offset)
         if len(data) != length:
-            raise BackendError(f"cannot read {self.path}: it is shorter than what was written")
+            raise BackendError(f"cannot read {self._name}: it is shorter than what was written")
         return data
 
     def sync(self) -> None:
         """Make the content survive a power cut."""
-        with backend_errors(f"sync {self.path}"):
+        with backend_errors(f"sync {self._name}"):
             system.fsync(self._fd, self._name)
 
     def close(self) -> None:
@@ -129,13 +129,13 @@ def make_folder(folder: Path, *, shared_group: bool = False) -> bool:
     return True
 
 
-def move_file(source: Path, target: Path) -> None:
+def move_file(source: AnyPath, target: AnyPath) -> None:
     """Give ``source`` the name ``target`` on the same file system.
 
     Raises:
         BackendError: It cannot be renamed.
     """
-    with backend_errors(f"rename {source.name} to {target}"):
+    with backend_errors(f"rename {os.path.basename(source)} to {target}"):
         system.rename(str(source), str(target))
 
 
@@ -265,7 +265,7 @@ def read_text(path: Path) -> str | None:
         ) from error
 
 
-def map_file(path: Path) -> memoryview:
+def map_file(path: AnyPath) -> memoryview:
     """The bytes of a file, mapped read-only; they stay while the view does.
 
     Raises:
@@ -286,7 +286,7 @@ def map_file(path: Path) -> memoryview:
         raise as_backend_error(f"read {path}", error) from error
 
 
-def read_ends(path: Path, first: int, last: int) -> tuple[bytes, bytes, int]:
+def read_ends(path: AnyPath, first: int, last: int) -> tuple[bytes, bytes, int]:
     """The first and the last bytes of a file, and how many it has; it is not mapped.
 
     Raises:

@@ -96,8 +96,17 @@ class StoreLayout:
 
     def pack(self, pack_id: str) -> Path:
         """The file of a published pack."""
-        # In one step: a store that is being trained has hundreds, and all are looked into.
-        return self.root.joinpath(_PACKS, _checked(pack_id + PACK_SUFFIX))
+        return _below(self.packs, pack_id + PACK_SUFFIX)
+
+    # As text: to join a path takes longer than the system call that it is for.
+
+    def pack_name(self, pack_id: str) -> str:
+        """The file of a published pack, as :meth:`pack` has it."""
+        return f"{self.root}/{_PACKS}/{_checked(pack_id)}{PACK_SUFFIX}"
+
+    def growing_pack_name(self, lease_id: str, pack_id: str) -> str:
+        """The file of a pack that a transaction has not published yet."""
+        return f"{self.root}/txn/{_checked(lease_id)}/{_checked(pack_id)}{PACK_SUFFIX}"
 
     def folders(self) -> tuple[Path, ...]:
         """The folders that every store has."""
