@@ -188,15 +188,15 @@ def test_the_last_pack_of_a_run_is_the_newest(
         rows.append(write_pack(layout, f"owner-{number}", [number]))
     odb = ObjectDatabase(layout)
     odb.add(sorted(rows, key=lambda row: row.id))  # as the catalog gives them: 9 after 29
-    opened: list[Path] = []
+    opened: list[str] = []
 
-    def note(path: Path) -> memoryview:
+    def note(path: str) -> memoryview:
         opened.append(path)
         return map_file(path)
 
     monkeypatch.setattr(database, "map_file", note)
     assert odb.find(blob(29)[0]) == Location("owner-29", 0)
-    assert opened == [layout.pack("owner-29")]
+    assert opened == [layout.pack_name("owner-29")] == [str(layout.pack("owner-29"))]
 
 
 COUNTED_WRONG = [("p7", 0), ("p8", 2)]
@@ -210,8 +210,8 @@ def test_the_table_is_filled_without_mapping_a_pack(
     odb.add([replace(odb._packs[name], objects=objects) for name, objects in COUNTED_WRONG])
     mapped: list[str] = []
 
-    def note(path: Path) -> memoryview:
-        mapped.append(path.stem)
+    def note(path: str) -> memoryview:
+        mapped.append(Path(path).stem)
         return map_file(path)
 
     monkeypatch.setattr(database, "map_file", note)
