@@ -271,11 +271,10 @@ class PipelineDraft:
             # The folds of a step depend on the same things: one tree, put once.
             if below not in self._deps:
                 numbered = {
-                    ordered_key(place): TreeEntry(Kind.TREE, dep.tree)
+                    ordered_key(place): pack_child(Kind.TREE, dep.tree.raw)
                     for place, dep in enumerate(deps)
                 }
-                tree = self.txn.put_tree(numbered)
-                self._deps[below] = pack_child(Kind.TREE, tree.raw)
+                self._deps[below] = pack_child(Kind.TREE, put_again(self.txn, numbered).raw)
             entries = {DEPS: self._deps[below], **entries}
         tree = put_again(self.txn, entries)
         return ArtifactNode.over(artifact_id, tree, deps, origin)

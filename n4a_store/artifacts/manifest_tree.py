@@ -29,6 +29,7 @@ from n4a_store.artifacts.types import (
     register_artifact_type,
 )
 from n4a_store.errors import CorruptionError, ObjectNotFoundError, UnsupportedFormatError
+from n4a_store.objects.frozen import FrozenMap
 from n4a_store.objects.model import Tree, TreeEntry, Value
 from n4a_store.objects.oid import ObjectId
 
@@ -235,18 +236,18 @@ def make_record(
     """A record, put together from the three places that know its parts."""
     content_hash = HASH_PREFIX + payload.oid.hex
     artifact_type = register_artifact_type(blob.type)
-    extension = extension_of(blob.format)
+    class_name, extension = blob.class_name, extension_of(blob.format)
     return ArtifactRecord(
         artifact_id=path.artifact_id,
         content_hash=content_hash,
-        path=export_name(artifact_type, blob.class_name, content_hash, extension),
+        path=export_name(artifact_type, class_name, content_hash, extension),
         pipeline_id=path.pipeline_id,
         branch_path=path.branch_path,
         step_index=path.step_index,
         fold_id=path.fold_id,
         sub_index=path.sub_index,
         artifact_type=artifact_type,
-        class_name=blob.class_name,
+        class_name=class_name,
         depends_on=Ids(links.deps),
         format=blob.format,
         format_version=blob.library,
@@ -273,9 +274,10 @@ def _meta_config(blob: RecordBlob, links: KeyLinks) -> MetaModelConfig | None:
     return MetaModelConfig(tuple(sources), blob.meta.columns, _own(blob.meta.extra))
 
 
-def _own(values: Mapping[str, Any]) -> dict[str, Any]:
+def _own(values: Mapping[str, Any]) -> FrozenMap[str, Any]:
     """A copy for the reader of one record: what it was made of is remembered for others."""
-    return {
-        name: copy.deepcopy(value) if isinstance(value, (list, dict)) else value
+    own = {
+        name: copy.deepcopy(value) if isinstance(value, list | dict) else value
         for name, value in values.items()
     }
+    return FrozenMap(own)

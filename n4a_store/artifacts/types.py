@@ -300,10 +300,14 @@ class ArtifactRecord:
                 f"record of {self.artifact_id}: its parts {stated} are those of another id"
             )
         set_field = object.__setattr__
-        set_field(self, "branch_path", path.branch_path)
-        set_field(self, "artifact_type", as_artifact_type(self.artifact_type))
-        set_field(self, "depends_on", Ids(self.depends_on))
-        set_field(self, "params", FrozenMap.of(self.params))
+        if branch_path is not path.branch_path:
+            set_field(self, "branch_path", path.branch_path)
+        if type(self.artifact_type) is not ArtifactType:
+            set_field(self, "artifact_type", as_artifact_type(self.artifact_type))
+        if type(self.depends_on) is not Ids:
+            set_field(self, "depends_on", Ids(self.depends_on))
+        if type(self.params) is not FrozenMap:
+            set_field(self, "params", FrozenMap.of(self.params))
 
     def __hash__(self) -> int:
         return hash((self.artifact_id, self.content_hash, self.version))

@@ -69,9 +69,9 @@ def test_round_trip(value: Links) -> None:
 def test_the_origin_of_a_key_is_told_without_making_its_links() -> None:
     for value in (GOLDEN, decode_links(encode_links(GOLDEN))):
         for _ in range(2):
-            assert [value.origin(key) for key in value.keys] == [
-                links.origin for links in GOLDEN.keys.values()
-            ]
+            assert {key: value.origin(key) for key in value.keys} == {
+                key: links.origin for key, links in GOLDEN.keys.items()
+            }
     with pytest.raises(KeyError):
         decode_links(encode_links(GOLDEN)).keys["9:9"]
 
