@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from n4a_store.errors import CorruptionError, UnsupportedFormatError
-from n4a_store.objects.codec import decode_value, encode_value
+from n4a_store.objects.codec import decode_value, encode_value, pack_normal
 from n4a_store.objects.oid import BytesLike
 
 __all__ = ["KeyLinks", "Links", "decode_links", "encode_links"]
@@ -88,15 +88,41 @@ class Links:
 
 def encode_links(links: Links) -> bytes:
     """The canonical bytes."""
-    value: dict[str, Any] = {
-        "schema": SCHEMA,
-        "keys": {key: _encode_key(entry) for key, entry in links.keys.items()},
-    }
+    keys = links.keys
+    usual = not (links.branches or links.retired)
+    if usual and all(map(_is_usual, keys.values())):
+        # Sorted, and of plain text and numbers: the normal form that would be made of it.
+        value = {"keys": {key: _usual(keys[key]) for key in sorted(keys)}, "schema": SCHEMA}
+        if "".join(keys).isascii():
+            return pack_normal(value)
+    value = {"schema": SCHEMA, "keys": {key: _encode_key(entry) for key, entry in keys.items()}}
     if links.branches:
         value["branches"] = dict(links.branches)
     if links.retired:
         value["retired"] = dict(links.retired)
     return encode_value(value)
+
+
+def _is_usual(entry: KeyLinks) -> bool:
+    """Whether an artifact was made here, out of what its manifest holds, and bears plain names."""
+    return (
+        not (entry.inner or entry.sources or entry.origin or entry.foreign or entry.notes)
+        and type(entry.since) is int
+        and type(entry.producer) is str
+        and entry.producer.isascii()
+        and _are_texts(entry.deps)
+        and "".join(entry.deps).isascii()
+    )
+
+
+def _usual(entry: KeyLinks) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    if entry.deps:
+        value["deps"] = list(entry.deps)
+    if entry.producer:
+        value["producer"] = entry.producer
+    value["since"] = entry.since
+    return value
 
 
 def _encode_key(entry: KeyLinks) -> dict[str, Any]:

@@ -51,6 +51,7 @@ _SHARD_SEED = blake3(derive_key_context="n4a_store v1 shard")
 _PLAIN_KEYS = ({"entries"}, {"entries", "attrs"})
 _SHARD_KEYS = ({"depth", "entries", "total"}, {"depth", "entries", "total", "attrs"})
 Child = TypeVar("Child")
+Made = TypeVar("Made")
 _DIGITS = frozenset("0123456789abcdef")
 _KINDS = frozenset(int(kind) for kind in Kind)
 _KIND_OF = {int(kind): kind for kind in Kind}
@@ -66,12 +67,15 @@ class TreeNode:
         attrs: The attributes of the tree; only on its root.
         depth: Which hex digit the shards are told apart by; None in a plain node.
         total: How many entries the whole subtree holds.
+        packed: The entries of a plain node as they are stored, sorted, where the node came about
+            by a change: a run's tree, which grows with every commit, need not be packed anew.
     """
 
     entries: Mapping[str, TreeEntry]
     total: int
     attrs: Mapping[str, Value] = field(default_factory=dict)
     depth: int | None = None
+    packed: dict[str, bytes] | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_shard(self) -> bool:
@@ -196,12 +200,7 @@ def _encode(
     if len(entries) <= FANOUT_LIMIT:
         # The names have been checked and sort like their bytes, so this is the canonical form.
         packed = {name: pack_entry(entries[name]) for name in sorted(entries)}
-        if not attrs:
-            oid = emit(pack_normal({"entries": packed}))
-        else:
-            # "attrs" sorts before "entries", whose own form is canonical already.
-            normal = normal_value(dict(attrs))
-            oid = emit(pack_normal({"attrs": normal, "entries": packed}))
+        oid = emit(_plain_node(packed, attrs))
         remember(oid, TreeNode(entries, len(entries), attrs))
         return oid
     if depth >= MAX_SHARD_DEPTH:
@@ -214,6 +213,14 @@ def _encode(
         for digit, group in sorted(groups.items())
     }
     return _emit_shard(TreeNode(shards, len(entries), attrs, depth), emit, remember)
+
+
+def _plain_node(packed: dict[str, bytes], attrs: Mapping[str, Value]) -> bytes:
+    """The bytes of a plain node whose entries have been packed and sorted."""
+    if not attrs:
+        return pack_normal({"entries": packed})
+    # "attrs" sorts before "entries", whose own form is canonical already.
+    return pack_normal({"attrs": normal_value(attrs), "entries": packed})
 
 
 def _emit_shard(
@@ -261,12 +268,15 @@ def _update(
 ) -> tuple[ObjectId, int]:
     """The id of the changed node, and how many entries it holds."""
     if not node.is_shard:
-        merged = {
-            name: entry for name, entry in {**node.entries, **changes}.items() if entry is not None
-        }
+        merged = _changed(node.entries, changes)
         if depth and not merged:
             return empty_tree_id(), 0  # no shard is empty: the caller leaves it out
-        return _encode(merged, node.attrs, depth, emit, remember), len(merged)
+        if len(merged) > FANOUT_LIMIT:
+            return _encode(merged, node.attrs, depth, emit, remember), len(merged)
+        packed = _packed_changed(node, changes)
+        oid = emit(_plain_node(packed, node.attrs))
+        remember(oid, TreeNode(merged, len(merged), node.attrs, packed=packed))
+        return oid, len(merged)
     groups: dict[str, dict[str, TreeEntry | None]] = {}
     for name, entry in changes.items():
         groups.setdefault(shard_digit(name, depth), {})[name] = entry
@@ -285,6 +295,32 @@ def _update(
         left = dict(iter_entries(changed, load))
         return _encode(left, node.attrs, depth, emit, remember), total
     return _emit_shard(changed, emit, remember), total
+
+
+def _changed(before: Mapping[str, Made], changes: Mapping[str, Made | None]) -> dict[str, Made]:
+    """What is left when some of the values change, come, or (None) go."""
+    after = dict(before)
+    for name, value in changes.items():
+        if value is None:
+            after.pop(name, None)
+        else:
+            after[name] = value
+    return after
+
+
+def _packed_changed(node: TreeNode, changes: Mapping[str, TreeEntry | None]) -> dict[str, bytes]:
+    """The entries of a plain node after some changes, packed and sorted."""
+    before = node.packed
+    if before is None:
+        before = {name: pack_entry(node.entries[name]) for name in sorted(node.entries)}
+    after = _changed(
+        before, {name: None if one is None else pack_entry(one) for name, one in changes.items()}
+    )
+    # What is new has come to the end, where it belongs if it is greater than all before.
+    last = next(reversed(before), "")
+    if any(name < last and name not in before for name in changes) or len(changes) > 1:
+        after = {name: after[name] for name in sorted(after)}
+    return after
 
 
 def _shard_node(node: TreeNode) -> bytes:

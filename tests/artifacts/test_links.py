@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from n4a_store.artifacts.links import KeyLinks, Links, decode_links, encode_links
-from n4a_store.errors import CorruptionError, UnsupportedFormatError
-from n4a_store.objects.codec import encode_value
+from n4a_store.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
+from n4a_store.objects.codec import decode_value, encode_value
 
 GOLDEN = Links(
     {
@@ -74,6 +76,33 @@ def test_the_origin_of_a_key_is_told_without_making_its_links() -> None:
             }
     with pytest.raises(KeyError):
         decode_links(encode_links(GOLDEN)).keys["9:9"]
+
+
+some = st.sampled_from(["p:1:all", "p:0:all", "0:1", "", "é", "\ud800"])
+usual = st.dictionaries(
+    some,
+    st.builds(
+        KeyLinks,
+        since=st.integers(-9, 9),
+        deps=st.lists(some, max_size=2).map(tuple),
+        producer=some,
+    ),
+    max_size=4,
+).map(Links)
+
+
+@given(usual)
+def test_what_is_usual_has_the_same_bytes_as_everything_else(value: Links) -> None:
+    """A key that is retired makes it unusual."""
+    retired = "9:all"
+    try:
+        whole = decode_value(encode_links(replace(value, retired={retired: 1})))
+    except InvalidInputError:
+        with pytest.raises(InvalidInputError):
+            encode_links(value)
+        return
+    assert whole.pop("retired") == {retired: 1}
+    assert encode_links(value) == encode_value(whole)
 
 
 def test_versions_count_from_since() -> None:

@@ -342,3 +342,31 @@ def test_a_shard_of_the_wrong_depth_is_not_built_upon() -> None:
     root = TreeNode(shards, 20_000 * 16, depth=0)
     with pytest.raises(CorruptionError, match="wrong depth"):
         update_tree(root, {"entry-7": LEAF}, nodes.load, nodes.emit)
+
+
+@given(
+    st.dictionaries(NAMES, st.integers(0, 99).map(leaf), max_size=12),
+    st.lists(
+        st.dictionaries(NAMES, st.none() | st.integers(100, 199).map(leaf), max_size=3),
+        min_size=2,
+        max_size=8,
+    ),
+    st.sampled_from([1, 4, 16]),
+)
+def test_changes_one_after_the_other_go_on_from_what_is_remembered(
+    before: dict[str, TreeEntry], each: list[dict[str, TreeEntry | None]], limit: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trees, "FANOUT_LIMIT", limit)
+        nodes = Nodes()
+        known: dict[ObjectId, TreeNode] = {}
+
+        def load(oid: ObjectId) -> TreeNode:
+            return known.get(oid) or nodes.load(oid)
+
+        oid = nodes.put(before, {"serial": 1})
+        for changes in each:
+            oid = update_tree(load(oid), changes, load, nodes.emit, known.__setitem__)
+            before = {k: one for k, one in {**before, **changes}.items() if one is not None}
+            assert oid == nodes.put(before, {"serial": 1})
+            assert all(node == nodes.load(at) for at, node in known.items())
