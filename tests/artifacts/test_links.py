@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from n4a_store.artifacts.links import KeyLinks, Links, decode_links, encode_links
@@ -92,6 +92,9 @@ usual = st.dictionaries(
 
 
 @given(usual)
+@example(Links({"0:all": KeyLinks(1, ("\ud800",))}))
+@example(Links({"0:all": KeyLinks(1, (), producer="\ud800")}))
+@example(Links({"0:\ud800": KeyLinks(1)}))
 def test_what_is_usual_has_the_same_bytes_as_everything_else(value: Links) -> None:
     """A key that is retired makes it unusual."""
     retired = "9:all"
