@@ -92,7 +92,7 @@ def encode_links(links: Links) -> bytes:
     usual = not (links.branches or links.retired)
     if usual and all(map(_is_usual, keys.values())):
         # Sorted, and of plain text and numbers: the normal form that would be made of it.
-        value = {"keys": {key: _usual(keys[key]) for key in sorted(keys)}, "schema": SCHEMA}
+        value = {"keys": {key: _encode_usual(keys[key]) for key in sorted(keys)}, "schema": SCHEMA}
         if "".join(keys).isascii():
             return pack_normal(value)
     value = {"schema": SCHEMA, "keys": {key: _encode_key(entry) for key, entry in keys.items()}}
@@ -110,12 +110,12 @@ def _is_usual(entry: KeyLinks) -> bool:
         and type(entry.since) is int
         and type(entry.producer) is str
         and entry.producer.isascii()
-        and _are_texts(entry.deps)
+        and _TEXT.issuperset(map(type, entry.deps))
         and "".join(entry.deps).isascii()
     )
 
 
-def _usual(entry: KeyLinks) -> dict[str, Any]:
+def _encode_usual(entry: KeyLinks) -> dict[str, Any]:
     value: dict[str, Any] = {}
     if entry.deps:
         value["deps"] = list(entry.deps)
@@ -170,7 +170,9 @@ def decode_links(data: BytesLike) -> Links:
         raise CorruptionError("not the links of a pipeline manifest: wrong fields")
     keys = value["keys"]
     return Links(
-        _Decoded(keys, {key: _decode_key(key, keys[key]) for key in keys if not _usual(keys[key])}),
+        _Decoded(
+            keys, {key: _decode_key(key, keys[key]) for key in keys if not _packed_usual(keys[key])}
+        ),
         branches,
         retired,
     )
@@ -213,7 +215,7 @@ class _Decoded(Mapping[str, KeyLinks]):
         return "" if made is None else made.origin
 
 
-def _usual(value: Any) -> bool:
+def _packed_usual(value: Any) -> bool:
     """Whether it is sound and as nearly all of them: made here, of what this manifest holds."""
     if type(value) is not dict or not value.keys() <= _USUAL or type(value.get("since")) is not int:
         return False

@@ -15,7 +15,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from n4a_store.errors import CorruptionError, UnsupportedFormatError
@@ -103,6 +103,13 @@ class ObjectDatabase:
                 if known is None:
                     fresh.append(row.id)
             self._waiting.extend(sorted(fresh, key=_serial))
+
+    def add_live(self, rows: Mapping[str, PackRow]) -> None:
+        """Learn of the packs that are live, by id; whoever begins knows nearly all of them."""
+        with self._mutex:
+            fresh = rows.keys() - self._packs.keys()
+            if fresh:
+                self.add([rows[pack_id] for pack_id in fresh])
 
     def add_written(self, row: PackRow, oids: Collection[bytes]) -> None:
         """Learn of a pack that this process wrote; its ids need not be read back.

@@ -93,7 +93,7 @@ class Transaction(PlannedRefs, PutsObjects):
         self._live = begun.packs.ids
         self._packs = begun.builder
         self._seen = begun.refs  # as it was then
-        store.odb.add(begun.packs.rows.values())
+        store.odb.add_live(begun.packs.rows)
         store.odb.hold(self._live)
 
     def __enter__(self) -> Transaction:
