@@ -95,11 +95,7 @@ def _normal_text(value: str, where: str) -> str:
     return value
 
 
-# The names of small maps that were found to be text and in order: nearly all maps are records,
-# links, trees of artifacts and payloads, which have the same few names.
-_sorted_names: set[tuple[str, ...]] = set()
-_MOST_SORTED = 1_024
-_FEW_NAMES = 16
+_FEW_NAMES = 16  # so many are compared one by one sooner than sorted
 
 
 def _is_normal(value: Any, depth: int) -> bool:
@@ -113,12 +109,16 @@ def _is_normal(value: Any, depth: int) -> bool:
         return False
     kind = type(value)
     if kind is dict:
-        names = tuple(value)
-        if names not in _sorted_names:
-            if not _TEXT.issuperset(map(type, names)) or list(names) != sorted(names):
+        if len(value) > _FEW_NAMES:
+            names = list(value)
+            if not _TEXT.issuperset(map(type, names)) or names != sorted(names):
                 return False
-            if len(names) <= _FEW_NAMES and len(_sorted_names) < _MOST_SORTED:
-                _sorted_names.add(names)
+        else:
+            before = ""
+            for name in value:
+                if type(name) is not str or name < before:
+                    return False
+                before = name
         items = value.values()
     elif kind is list:
         items = value

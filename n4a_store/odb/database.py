@@ -107,15 +107,13 @@ class ObjectDatabase:
     def add_live(self, rows: Mapping[str, PackRow]) -> None:
         """Learn of the packs that are live, by id; whoever begins knows nearly all of them."""
         with self._mutex:
-            fresh = rows.keys() - self._packs.keys()
-            if fresh:
-                self.add([rows[pack_id] for pack_id in fresh])
+            self.add([rows[pack_id] for pack_id in rows.keys() - self._packs.keys()])
 
     def add_written(self, row: PackRow, oids: Collection[bytes]) -> None:
         """Learn of a pack that this process wrote; its ids need not be read back.
 
         Args:
-            row: What the catalog says of it, now that it has been committed.
+            row: What the catalog says of it.
             oids: What it holds; where these are not all of it, they are read from the pack.
         """
         with self._mutex:
