@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgpack
@@ -98,6 +98,19 @@ def _normal_text(value: str, where: str) -> str:
 _FEW_NAMES = 16  # so many are compared one by one sooner than sorted
 
 
+def _are_sorted(names: Collection[object]) -> bool:
+    """Whether all of them are text, in the order of their bytes."""
+    if len(names) > _FEW_NAMES:
+        some = list(names)
+        return _TEXT.issuperset(map(type, some)) and some == sorted(some)  # type: ignore[type-var]
+    before = ""
+    for name in names:
+        if type(name) is not str or name < before:
+            return False
+        before = name
+    return True
+
+
 def _is_normal(value: Any, depth: int) -> bool:
     """Whether ``value`` surely is what :func:`_normal` gives, or else cannot be packed at all.
 
@@ -109,16 +122,8 @@ def _is_normal(value: Any, depth: int) -> bool:
         return False
     kind = type(value)
     if kind is dict:
-        if len(value) > _FEW_NAMES:
-            names = list(value)
-            if not _TEXT.issuperset(map(type, names)) or names != sorted(names):
-                return False
-        else:
-            before = ""
-            for name in value:
-                if type(name) is not str or name < before:
-                    return False
-                before = name
+        if not _are_sorted(value):
+            return False
         items = value.values()
     elif kind is list:
         items = value
