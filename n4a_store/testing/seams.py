@@ -83,15 +83,15 @@ def _lose_lease(lease: leases.Lease) -> None:
         os.close(fd)
 
 
-def _map_file(path: Path) -> memoryview:
+def _map_file(path: files.AnyPath) -> memoryview:
     _announce("map", str(path))
-    _touch(f"packs/{path.name}")
+    _touch(f"packs/{Path(path).name}")
     return files.map_file(path)
 
 
-def _read_ends(path: Path, first: int, last: int) -> tuple[bytes, bytes, int]:
+def _read_ends(path: files.AnyPath, first: int, last: int) -> tuple[bytes, bytes, int]:
     _announce("map", str(path))  # to others as much as a mapping
-    _touch(f"packs/{path.name}")
+    _touch(f"packs/{Path(path).name}")
     return files.read_ends(path, first, last)
 
 
