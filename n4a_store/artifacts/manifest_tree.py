@@ -67,7 +67,8 @@ class StoredArtifact:
 
 
 def _read_artifact(reader: ObjectReader, tree: ObjectId) -> StoredArtifact:
-    entries = reader.entries(tree)
+    node = reader.node(tree)
+    entries = node.entries if node.depth is None else reader.entries(tree)
     deps = reader.entries(entries[DEPS].oid).values() if DEPS in entries else ()
     # Folds that were fitted alike have one record.
     blob = reader.recall(_read_record, entries[RECORD].oid)

@@ -95,10 +95,18 @@ def _parts_of(reader: ObjectReader, entry: TreeEntry) -> _Parts:
 
 
 def _parts_of_tree(reader: ObjectReader, payload: ObjectId) -> _Parts:
-    entries = dict(reader.entries(payload))
-    kinds = {entry.kind for entry in entries.values()}
-    skeleton = entries.pop(_SKELETON, None)
-    numbered = all(key == ordered_key(place) for place, key in enumerate(entries))
-    if skeleton is None or not (entries and numbered and kinds == {Kind.BLOB}):
+    entries = reader.entries(payload)
+    buffers = len(entries) - 1
+    # The names are in order: those of the buffers, and after every number the skeleton.
+    if buffers < 1 or tuple(entries) != _names_of(buffers):
         raise CorruptionError(f"payload {payload.short(12)} is not a skeleton and its buffers")
-    return skeleton.oid, tuple(buffer.oid for buffer in entries.values())
+    *tail, head = entries.values()
+    if any(entry.kind is not Kind.BLOB for entry in entries.values()):
+        raise CorruptionError(f"payload {payload.short(12)} is not a skeleton and its buffers")
+    return head.oid, tuple([buffer.oid for buffer in tail])
+
+
+@functools.lru_cache(maxsize=64)
+def _names_of(buffers: int) -> tuple[str, ...]:
+    """The names in the tree of a payload with so many buffers."""
+    return (*map(ordered_key, range(buffers)), _SKELETON)

@@ -15,7 +15,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from n4a_store.errors import CorruptionError, UnsupportedFormatError
@@ -340,21 +340,38 @@ class ObjectDatabase:
         None when it is not found or not sound: they tell which, and may know of another copy.
         """
         with self._mutex:
-            pack_id = self._table.get(oid)
-            reader = self._readers.get(pack_id) if pack_id is not None else self._last_read()
-            position = -1 if reader is None else reader.index.find(oid)
-            if position < 0 or reader is None:
-                location = self.find(oid)
-                if location is None:
-                    return None
-                pack_id, position = location
-                try:
-                    reader = self.reader(pack_id)
-                except CorruptionError:
-                    return None
-            elif pack_id is not None:
+            place = self._place(oid)
+        return None if place is None else place[0].fetch(oid, place[1], own=own)
+
+    def fetch_each(self, oids: Sequence[bytes], *, own: bool) -> list[tuple[int, BytesLike] | None]:
+        """As :meth:`fetch`, of several objects."""
+        with self._mutex:
+            places = [self._place(oid) for oid in oids]
+        return [
+            None if place is None else place[0].fetch(oid, place[1], own=own)
+            for oid, place in zip(oids, places, strict=True)
+        ]
+
+    def _place(self, oid: bytes) -> tuple[PackReader, int] | None:
+        """Where an object stands, by the first pack that is said to hold it."""
+        pack_id = self._table.get(oid)
+        if pack_id is not None:
+            reader = self._readers.get(pack_id)
+            if reader is not None:
                 self._readers.move_to_end(pack_id)
-        return reader.fetch(oid, position, own=own)
+        else:
+            reader = self._last_read()
+        if reader is not None:
+            position = reader.index.find(oid)
+            if position >= 0:
+                return reader, position
+        location = self.find(oid)
+        if location is None:
+            return None
+        try:
+            return self.reader(location.pack_id), location.position
+        except CorruptionError:
+            return None
 
     def _last_read(self) -> PackReader | None:
         """The pack that was read from last: what was stored together is read together."""

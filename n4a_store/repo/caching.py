@@ -68,7 +68,7 @@ class CachingReader(ObjectReader):
             As :meth:`payload`.
         """
         data = self._kept.get(need_id(oid).raw)
-        return self._own(oid) if data is None else bytearray(data)
+        return self._owned(oid, self.copy(oid.raw)) if data is None else bytearray(data)
 
     def blobs(
         self, shared: Sequence[ObjectId], own: Sequence[ObjectId]
@@ -79,15 +79,28 @@ class CachingReader(ObjectReader):
             As :meth:`payload`.
         """
         # One look at what is kept: most of what an artifact is made of it shares with others.
-        kept = iter(self._kept.get_each([oid.raw for oid in (*shared, *own)]))
-        # In this order, and not by ``zip``, which would take one from ``kept`` too many.
-        return (
-            [
-                self._shared(oid) if (data := next(kept)) is None else memoryview(data).toreadonly()
-                for oid in shared
-            ],
-            [self._own(oid) if (data := next(kept)) is None else bytearray(data) for oid in own],
-        )
+        kept = self._kept.get_each([oid.raw for oid in (*shared, *own)])
+        views: list[BytesLike] = [
+            self._shared(oid) if data is None else memoryview(data).toreadonly()
+            for oid, data in zip(shared, kept, strict=False)
+        ]
+        del kept[: len(views)]
+        missing = [oid for oid, data in zip(own, kept, strict=True) if data is None]
+        if not missing:
+            return views, [bytearray(data) for data in kept if data is not None]
+        fresh = zip(missing, self.copies([oid.raw for oid in missing]), strict=True)
+        return views, [
+            self._owned(*next(fresh)) if data is None else bytearray(data) for data in kept
+        ]
+
+    def copies(self, oids: Sequence[bytes]) -> list[tuple[int, BytesLike]]:
+        """As :meth:`copy`, of several objects.
+
+        Raises:
+            ObjectNotFoundError: One of them is not there.
+            CorruptionError: One of them is damaged.
+        """
+        return [self.copy(oid) for oid in oids]
 
     def _shared(self, oid: ObjectId) -> memoryview:
         data = self.payload(oid, Kind.BLOB)
@@ -98,9 +111,11 @@ class CachingReader(ObjectReader):
             self._kept.put(oid.raw, data)
         return memoryview(data).toreadonly()
 
-    def _own(self, oid: ObjectId) -> bytearray:
-        kind, data = self.copy(oid.raw)
-        check_kind(oid, kind, Kind.BLOB)
+    def _owned(self, oid: ObjectId, found: tuple[int, BytesLike]) -> bytearray:
+        """What :meth:`copy` has found, for the caller to write to."""
+        kind, data = found
+        if kind != Kind.BLOB:
+            check_kind(oid, kind, Kind.BLOB)
         if isinstance(data, bytearray):
             if len(data) <= _KEPT_AS_IT_IS:
                 self._kept.put(oid.raw, bytes(data))
@@ -118,7 +133,10 @@ class CachingReader(ObjectReader):
         """
         node = self._nodes.get(need_id(oid).raw)
         if node is None:
-            node = decode_node(self.payload(oid, Kind.TREE))
+            kind, data = self.read(oid.raw)
+            if kind != Kind.TREE:
+                check_kind(oid, kind, Kind.TREE)
+            node = decode_node(data)
             self._nodes.put(oid.raw, node)
         return node
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -242,18 +242,28 @@ class Store(CachingReader):
         # Not ``with self.session()``: nobody forks within a single read.
         self.sessions.enter()
         try:
-            found = self.odb.fetch(oid, own=own)
-            if found is not None:
-                return found
-            # It is in a pack that is not known yet, or gone, or it is damaged.
-            read = self.odb.copy if own else self.odb.read
-            while True:
-                try:
-                    return self._attempt(oid, read)
-                except PackGoneError as error:
-                    self._forget(error, oid)
+            return self.odb.fetch(oid, own=own) or self._find(oid, own=own)
         finally:
             self.sessions.leave()
+
+    def copies(self, oids: Sequence[bytes]) -> list[tuple[int, BytesLike]]:
+        """As :meth:`copy`, of several objects."""
+        self._check_open()
+        self.sessions.enter()
+        try:
+            fetched = zip(oids, self.odb.fetch_each(oids, own=True), strict=True)
+            return [found or self._find(oid, own=True) for oid, found in fetched]
+        finally:
+            self.sessions.leave()
+
+    def _find(self, oid: bytes, *, own: bool) -> tuple[int, BytesLike]:
+        """An object in a pack that is not known yet, or has gone, or that is damaged somewhere."""
+        read = self.odb.copy if own else self.odb.read
+        while True:
+            try:
+                return self._attempt(oid, read)
+            except PackGoneError as error:
+                self._forget(error, oid)
 
     def _forget(self, gone: PackGoneError, oid: bytes) -> None:
         """Forget a pack that gc dropped since it was listed; raise if it should be there."""

@@ -23,7 +23,7 @@ from n4a_store import (
     Workspace,
 )
 from n4a_store.objects.oid import BytesLike, ObjectId
-from n4a_store.repo.store import Store
+from n4a_store.packs.reader import PackReader
 
 MODEL = ArtifactType.MODEL
 Trainer = Callable[..., str]
@@ -186,16 +186,6 @@ def test_dependencies_come_first(
     assert [type(obj).__name__ for obj in loaded.values()][::4] == ["StandardScaler", "Ridge"]
 
 
-def _noting(
-    real: Callable[[Store, bytes], tuple[int, BytesLike]], seen: list[ObjectId]
-) -> Callable[[Store, bytes], tuple[int, BytesLike]]:
-    def read(store: Store, oid: bytes) -> tuple[int, BytesLike]:
-        seen.append(ObjectId(oid))
-        return real(store, oid)
-
-    return read
-
-
 def test_opening_reads_no_payload(
     registry: ArtifactRegistry, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,9 +195,15 @@ def test_opening_reads_no_payload(
     content = registry.store.get_tree(registry.store.resolve(record.content_hash))
     payload = {content["skeleton"].oid, content["0" * 8].oid}
     seen: list[ObjectId] = []
+    real = PackReader.fetch
 
-    for name in ("read", "copy"):
-        monkeypatch.setattr(Store, name, _noting(getattr(Store, name), seen))
+    def note(
+        reader: PackReader, oid: bytes, position: int, *, own: bool
+    ) -> tuple[int, BytesLike] | None:
+        seen.append(ObjectId(oid))
+        return real(reader, oid, position, own=own)
+
+    monkeypatch.setattr(PackReader, "fetch", note)
     loader = ArtifactLoader(workspace, "corn")
     assert [at.artifact_id for at in loader.get_all_records()] == ["p:0:all", "p:1:0"]
     assert loader.load_fold_models(1)[0][0] == 0

@@ -338,8 +338,8 @@ def test_nothing_is_fetched_from_a_pack_that_is_not_listed(tmp_path: Path) -> No
 def test_what_cannot_be_fetched_is_left_to_those_who_say_why(tmp_path: Path) -> None:
     layout, odb = build(tmp_path, [[7], [8]])
     layout.pack("p1").unlink()
-    assert odb.fetch(blob(8)[0], own=True) is None
-    assert odb.fetch(blob(7)[0], own=True) == (Kind.BLOB, blob(7)[1])
+    wanted = [blob(number)[0] for number in (8, 7, 9)]
+    assert odb.fetch_each(wanted, own=True) == [None, (Kind.BLOB, blob(7)[1]), None]
 
 
 def test_views_outlive_the_database(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,12 @@ from n4a_store.repo.store import Store
 NOISE = random.Random(5).randbytes(40_000)  # stored raw, too large to be kept as it is
 TEXT = b"the same words again " * 1_000  # stored as zstd
 SMALL = random.Random(6).randbytes(600)
+READS: list[Callable[[Store, ObjectId], object]] = [
+    Store.blob,
+    Store.own_blob,
+    lambda store, oid: store.blobs([oid], []),
+    lambda store, oid: store.blobs([], [oid]),
+]
 CODECS = {NOISE: Codec.RAW, TEXT: Codec.ZSTD, SMALL: Codec.RAW}
 
 
@@ -60,8 +66,10 @@ def test_what_had_to_be_inflated_is_inflated_once(
     with monkeypatch.context() as patch:
         patch.setattr(Store, "read", None)
         patch.setattr(Store, "copy", None)
+        patch.setattr(Store, "copies", None)
         assert store.own_blob(oid) == first
         assert store.blob(oid) == first
+        assert store.blobs([oid], [oid, oid]) == ([first], [first, first])
 
 
 def test_a_mapped_page_is_checked_each_time(store: Store) -> None:
@@ -75,9 +83,12 @@ def test_a_mapped_page_is_checked_each_time(store: Store) -> None:
     with pack.open("r+b") as file:
         file.seek(at)
         file.write(bytes((data[at] ^ 1,)))
-    for read in (store.blob, store.own_blob):
+    small = named(store, "small")
+    for read in READS:
         with pytest.raises(CorruptionError, match=oid.hex[:12]):
-            read(oid)
+            read(store, oid)
+    with pytest.raises(CorruptionError, match=oid.hex[:12]):
+        store.blobs([], [small, oid])
 
 
 def test_what_is_gone_is_not_there_any_more(store: Store) -> None:
@@ -87,9 +98,9 @@ def test_what_is_gone_is_not_there_any_more(store: Store) -> None:
         txn.delete_ref("refs/tags/small")
     store.sessions.drop_idle()
     collect(store, expire_now=True)
-    for read in (store.blob, store.own_blob):
+    for read in READS:
         with pytest.raises(ObjectNotFoundError):
-            read(oid)
+            read(store, oid)
 
 
 def test_an_idle_store_keeps_nothing(store: Store) -> None:
@@ -100,9 +111,20 @@ def test_an_idle_store_keeps_nothing(store: Store) -> None:
 
 
 def test_a_tree_is_no_blob(store: Store) -> None:
-    for read in (store.blob, store.own_blob):
+    for read in READS:
         with pytest.raises(InvalidInputError, match="is a tree, not a blob"):
-            read(named(store, "tree"))
+            read(store, named(store, "tree"))
+
+
+def test_several_blobs_are_what_they_are_one_by_one(store: Store) -> None:
+    oids = [named(store, name) for name in ("noise", "text", "small", "text", "noise")]
+    for _ in range(2):
+        shared, own = store.blobs(oids, oids)
+        assert shared == own == [NOISE, TEXT, SMALL, TEXT, NOISE]
+        assert all(memoryview(data).readonly for data in shared)
+        for data in own:
+            data[:] = bytes(len(data))
+        store.sessions.drop_idle()
 
 
 def test_a_transaction_reads_its_own_blobs(store: Store) -> None:
