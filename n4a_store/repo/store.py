@@ -79,9 +79,7 @@ class Store(CachingReader):
         )
         self.odb = ObjectDatabase(layout)
         self.sessions = ReadSessions(layout, self.catalog, self.odb, settings, leaseless=read_only)
-        self._known_refs = KnownRefs(
-            CatalogWatch(layout.catalog, layout.commit_lock), self.find_ref
-        )
+        self._known_refs = KnownRefs(CatalogWatch(layout.catalog, layout.commit_lock), self.catalog)
         self._closed = False
         super().__init__(self.odb.kept)
 
@@ -348,10 +346,7 @@ class Store(CachingReader):
     def find_ref(self, name: str) -> Ref | None:
         """The ref with this full name, or None."""
         self._check_open()
-        checked = check_ref_name(name)
-        with self.catalog.read() as reader:
-            row = reader.ref(checked)
-        return None if row is None else from_row(row)
+        return self._known_refs.find(name)
 
     def known_ref(self, name: str) -> Ref | None:
         """As :meth:`find_ref`, without asking the catalog again before something is committed.

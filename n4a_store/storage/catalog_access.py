@@ -188,6 +188,10 @@ class CatalogReader:
         marks = ", ".join("?" * len(names))
         return {row.name: row for row in self._rows(RefRow, f"WHERE name IN ({marks})", names)}
 
+    def refs_from(self, name: str, most: int) -> Iterator[RefRow]:
+        """At most so many refs whose name is ``name`` or comes after it, sorted by name."""
+        return self._rows(RefRow, "WHERE name >= ? ORDER BY name LIMIT ?", (name, most))
+
     def refs(self, prefix: str = "") -> Iterator[RefRow]:
         """The refs whose name begins with ``prefix``, sorted by name."""
         if not prefix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from n4a_store.errors import BackendError, InvalidInputError, InvalidNameError
+from n4a_store.errors import (
+    BackendError,
+    CorruptionError,
+    InvalidInputError,
+    InvalidNameError,
+)
 from n4a_store.repo.store import Store
+from n4a_store.storage import system
 from n4a_store.storage.catalog import Catalog
 from n4a_store.storage.locks import FileLock
 
@@ -64,6 +71,49 @@ def test_the_catalog_is_asked_once_between_two_commits(
         assert store.known_ref(absent) is None
     put(store, b"two", absent)
     assert store.known_ref(absent) == store.find_ref(absent)
+
+
+def looks(store: Store, names: list[str]) -> int:
+    """How often the catalog is asked while these refs are, each of them as it says."""
+    asked: list[str] = []
+    expected = [store.find_ref(name) for name in names]
+    before = system.observe(lambda step, _: asked.append(step))
+    try:
+        assert [store.known_ref(name) for name in names] == expected
+    finally:
+        system.observe(before)
+    return asked.count("catalog-read")
+
+
+def test_refs_that_are_asked_for_in_their_order_are_read_together(store: Store) -> None:
+    names = [f"refs/tags/{number:03d}" for number in range(100)]
+    with store.transaction() as txn:
+        for name in names:
+            txn.set_ref(name, txn.put_blob(name.encode()))
+    with Store.open(store.path) as other:
+        assert looks(other, names) == 7  # 1, 2, 4, 8, 16, 32, 64
+        assert looks(other, names) == 0
+    with Store.open(store.path) as other:
+        assert looks(other, names[::-7]) == len(names[::-7])
+    put(store, None, names[50])
+    put(store, b"other", names[70])
+    assert looks(store, [*names, "refs/tags/0500", "refs/tags/zzz"]) < 20
+
+
+def test_a_damaged_row_is_no_neighbours_fault(store: Store) -> None:
+    names = [f"refs/tags/{letter}" for letter in "abcdefgh"]
+    for name in names:
+        put(store, name.encode(), name)
+    store.close()
+    with sqlite3.connect(store.layout.catalog) as connection:
+        connection.execute("UPDATE refs SET op = op + 1 WHERE name = ?", (names[5],))
+    with Store.open(store.path) as other:
+        for name in names:
+            if name == names[5]:
+                with pytest.raises(CorruptionError, match="checksum"):
+                    other.known_ref(name)
+            else:
+                assert other.known_ref(name) == other.find_ref(name)
 
 
 def test_a_commit_whose_number_could_not_be_left_is_seen(
