@@ -152,7 +152,10 @@ class PipelineDraft:
 
     def records(self) -> list[ArtifactRecord]:
         """All records that it holds, in order of execution."""
-        return [self.record(path.key) for path in self.paths()]
+        if self.kept is not None:
+            return [self.record(path.key) for path in self.paths()]
+        found = [one.record for one in self.artifacts.values()]
+        return sorted(found, key=lambda record: parse_artifact_id(record.artifact_id).order)
 
     def tree(self, key: str) -> ObjectId:
         """The id of the tree under ``key``, which the draft holds."""

@@ -29,7 +29,10 @@ class InnerNames:
 
         Cheap for a node whose children were asked about before.
         """
-        if all(id(child) in self._complete for child in node.children):
+        if not node.children:
+            self._seen.append(node)
+            self._complete[id(node)] = True
+        elif all(id(child) in self._complete for child in node.children):
             self._note(node)
         else:
             for at in walk(node):
@@ -45,7 +48,7 @@ class InnerNames:
     def _note(self, node: ArtifactNode) -> None:
         self._seen.append(node)
         self._complete[id(node)] = all(
-            self._holds(child) and self._complete.get(id(child), False) for child in node.children
+            self._complete.get(id(child)) and self._holds(child) for child in node.children
         )
 
     def _holds(self, node: ArtifactNode) -> bool:

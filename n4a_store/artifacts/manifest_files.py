@@ -69,8 +69,9 @@ def write_rendition(
     text = render_records(document, stated)
     path = layout.manifest(dataset, holder or manifest.run_id, manifest.pipeline_id)
     try:
-        with backend_errors(f"create {path.parent}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        folder = path.parent
+        with backend_errors(f"create {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
         # Not fsynced: after a power cut it may be missing, and can be printed again.
         replace_file(path, text.encode("utf-8"), durable=False)
     except BackendError as error:

@@ -107,7 +107,8 @@ class ObjectDatabase:
     def add_live(self, rows: Mapping[str, PackRow]) -> None:
         """Learn of the packs that are live, by id; whoever begins knows nearly all of them."""
         with self._mutex:
-            self.add([rows[pack_id] for pack_id in rows.keys() - self._packs.keys()])
+            if not rows.keys() <= self._packs.keys():
+                self.add([row for pack_id, row in rows.items() if pack_id not in self._packs])
 
     def add_written(self, row: PackRow, oids: Collection[bytes]) -> None:
         """Learn of a pack that this process wrote; its ids need not be read back.

@@ -135,5 +135,5 @@ class WorkspaceLayout:
 
     def manifest(self, dataset: str, run_id: str, pipeline_id: str) -> Path:
         """The readable manifest of a pipeline in a run."""
-        run = _below(_below(self.runs, dataset), run_id)
-        return _below(run, pipeline_id) / "manifest.yaml"
+        names = [_checked(name) for name in (dataset, run_id, pipeline_id)]
+        return self.root.joinpath("runs", *names, "manifest.yaml")
