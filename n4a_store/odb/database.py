@@ -16,6 +16,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from n4a_store.errors import CorruptionError, UnsupportedFormatError
@@ -79,7 +80,7 @@ class ObjectDatabase:
         self._waiting: list[str] = []  # packs that may come into the table, the newest last
         self._passed_over: list[str] = []  # those that never do: too large, damaged, no room
         self._damaged: dict[str, str] = {}
-        self._snapshots: dict[int, set[str]] = {}
+        self._snapshots: dict[int, AbstractSet[str]] = {}
         self.kept = KeptBlobs()
         _databases.add(self)
 
@@ -127,8 +128,8 @@ class ObjectDatabase:
                 self._table.setdefault(oid, row.id)
             self._in_table.add(row.id)
 
-    def hold(self, snapshot: set[str]) -> None:
-        """Keep the packs of ``snapshot``, and what is added to it later, until it is let go.
+    def hold(self, snapshot: AbstractSet[str]) -> None:
+        """Keep the packs of ``snapshot`` until that very object is let go.
 
         A transaction's lease keeps them on the disk although gc may have condemned them, and it
         must be able to read what it relies on.
@@ -136,7 +137,7 @@ class ObjectDatabase:
         with self._mutex:
             self._snapshots[id(snapshot)] = snapshot
 
-    def let_go(self, snapshot: set[str]) -> None:
+    def let_go(self, snapshot: AbstractSet[str]) -> None:
         """End a :meth:`hold`; fine when there is none."""
         with self._mutex:
             self._snapshots.pop(id(snapshot), None)

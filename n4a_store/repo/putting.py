@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ class PutsObjects(ObjectReader):
     _store: Store
     _plan: CommitPlan
     _packs: PackBuilder
-    _live: set[str]
+    _live: AbstractSet[str]
     _known: IdTable
     _nodes: KeptNodes
     _runs: dict[bytes, ObjectId]

@@ -222,7 +222,9 @@ class Transaction(PlannedRefs, PutsObjects):
             rows = [row for row in reader.packs((PackState.HELD,)) if row.owner == run_lock]
         self._store.odb.add(rows)
         found = tuple(row.id for row in rows)
-        self._live.update(found)
+        before, self._live = self._live, {*self._live, *found}
+        self._store.odb.hold(self._live)
+        self._store.odb.let_go(before)
         self._plan.adopts_held.update(found)
         return found
 
