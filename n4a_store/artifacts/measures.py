@@ -34,11 +34,8 @@ def encode_measures(measures: Measures) -> dict[str, Value]:
     """As a canonical value: the types once, then each artifact in the order of the keys."""
     types = sorted({measure.type for measure in measures.values()})
     place = {name: number for number, name in enumerate(types)}
-    each = (measures[key] for key in sorted(measures))
-    return {
-        "types": list(types),
-        "each": b"".join(_EACH.pack(place[measure.type], measure.size) for measure in each),
-    }
+    each = [_EACH.pack(place[kind], size) for _, (kind, size) in sorted(measures.items())]
+    return {"types": list(types), "each": b"".join(each)}
 
 
 def decode_measures(value: object, keys: Collection[str]) -> Measures:

@@ -190,9 +190,11 @@ class Catalog:
             system.step("catalog-read", str(self._path))
             with sqlite_errors(self._path):
                 connection.execute("BEGIN")
-            reader = CatalogReader(connection, self._path, self._memo)
-            with self._transaction(connection, reader):
+            reader = self._within = CatalogReader(connection, self._path, self._memo)
+            try:
                 yield reader
+            finally:
+                self._end(connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[CatalogReader]:
@@ -236,8 +238,8 @@ class Catalog:
                 system.step("catalog-begin", str(self._path))
                 with sqlite_errors(self._path):
                     connection.execute("BEGIN IMMEDIATE")
-                writer = CatalogWriter(connection, self._path, self._memo)
-                with self._transaction(connection, writer):
+                writer = self._within = CatalogWriter(connection, self._path, self._memo)
+                try:
                     yield writer
                     if connection is not self._connection:
                         raise BackendError("a commit cannot be finished in a forked child")
@@ -247,18 +249,15 @@ class Catalog:
                     with sqlite_errors(self._path):
                         connection.execute("COMMIT")
                     writer.committed()
+                finally:
+                    self._end(connection)
                 self._note_sequence(lock, sequence)
 
-    @contextmanager
-    def _transaction(self, connection: sqlite3.Connection, look: CatalogReader) -> Iterator[None]:
-        """Whatever has begun on ``connection`` ends with this block, which looks by ``look``."""
-        self._within = look
-        try:
-            yield
-        finally:
-            if connection is self._connection:  # not in a child that was forked meanwhile
-                self._within = None
-                self._roll_back(connection)
+    def _end(self, connection: sqlite3.Connection) -> None:
+        """End whatever has begun on ``connection``, unless it has been committed."""
+        if connection is self._connection:  # not in a child that was forked meanwhile
+            self._within = None
+            self._roll_back(connection)
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         """End a transaction that has not been committed; does nothing to one that has."""
