@@ -9,8 +9,7 @@ equal trees have equal ids however they were built.
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -27,6 +26,7 @@ from n4a_store.objects.codec import (
     pack_normal,
     unpack_entry,
 )
+from n4a_store.objects.entry_names import MANY_NAMES, check_entry_name, check_entry_names
 from n4a_store.objects.model import TreeEntry, Value
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId, raw_hash
 
@@ -36,24 +36,21 @@ __all__ = [
     "check_node",
     "decode_node",
     "empty_tree_id",
+    "encode_packed",
     "encode_tree",
     "iter_entries",
     "lookup",
-    "normal_names",
     "update_tree",
 ]
 
 FANOUT_LIMIT = 1024
 MAX_SHARD_DEPTH = 16
-MAX_NAME_BYTES = 1024
-_MANY_NAMES = 16  # from where on it pays to look at all of them together
 # Names that were looked at: those in the trees of artifacts and payloads are always the same few.
 _sound_names: set[str] = set()
 _MOST_SOUND = 1_024
 _SHARD_SEED = blake3(derive_key_context="n4a_store v1 shard")
 _PLAIN_KEYS = ({"entries"}, {"entries", "attrs"})
 _SHARD_KEYS = ({"depth", "entries", "total"}, {"depth", "entries", "total", "attrs"})
-Child = TypeVar("Child")
 Made = TypeVar("Made")
 _DIGITS = frozenset("0123456789abcdef")
 _KINDS = frozenset(int(kind) for kind in Kind)
@@ -93,60 +90,6 @@ def shard_digit(name: str, depth: int) -> str:
     return hasher.hexdigest()[depth]
 
 
-def check_entry_name(name: str) -> None:
-    """Refuse a name that no tree entry may have.
-
-    Raises:
-        InvalidInputError: Not text, empty, too long, or holding NUL, "/" or surrogates.
-    """
-    if type(name) is not str or not name:
-        raise InvalidInputError(f"a tree entry needs a name, not {name!r}")
-    if len(name) <= MAX_NAME_BYTES and name.isascii() and "/" not in name and "\0" not in name:
-        return  # as nearly all of them
-    if "/" in name or "\0" in name:
-        raise InvalidInputError(f"a tree entry's name holds no '/' and no NUL: {name!r:.80}")
-    try:
-        size = len(name.encode("utf-8"))
-    except UnicodeEncodeError:
-        raise InvalidInputError(f"a tree entry's name is text: {name!r:.80}") from None
-    if size > MAX_NAME_BYTES:
-        raise InvalidInputError(
-            f"a tree entry's name has {size} bytes, at most {MAX_NAME_BYTES}: {name[:40]!r}…"
-        )
-
-
-def _are_plain(names: Collection[str]) -> bool:
-    """Whether all of them are short ASCII names, as nearly always: they need no second look."""
-    if not set(map(type, names)) <= {str}:
-        return False
-    text = "".join(names)
-    plain = text.isascii() and "/" not in text and "\0" not in text and "" not in names
-    return plain and max(map(len, names)) <= MAX_NAME_BYTES
-
-
-def _check_entry_names(names: Collection[str]) -> None:
-    if len(names) < _MANY_NAMES or not _are_plain(names):
-        for name in names:
-            check_entry_name(name)
-
-
-def normal_names(entries: Mapping[str, Child]) -> Mapping[str, Child]:
-    """The same entries with their names in Unicode's NFC, so that one text is one name.
-
-    Raises:
-        InvalidInputError: Two names are one then.
-    """
-    if all(type(name) is str and name.isascii() for name in entries):
-        return entries
-    normal = {
-        unicodedata.normalize("NFC", name) if isinstance(name, str) else name: child
-        for name, child in entries.items()
-    }
-    if len(normal) != len(entries):
-        raise InvalidInputError("two tree entries have names that differ only in their encoding")
-    return normal
-
-
 def _forget(oid: ObjectId, node: TreeNode) -> None:
     """What is done with a node that nobody wants to remember."""
 
@@ -171,7 +114,7 @@ def encode_tree(
     Raises:
         InvalidInputError: A name or an attribute cannot be stored.
     """
-    _check_entry_names(entries.keys())
+    check_entry_names(entries.keys())
     return _encode(entries, attrs, 0, emit, remember)
 
 
@@ -187,7 +130,7 @@ def encode_packed(entries: Mapping[str, bytes]) -> bytes:
     names = list(entries)
     if len(names) > FANOUT_LIMIT or names != sorted(names):
         raise InvalidInputError("a packed tree has few entries, in the order of their names")
-    _check_entry_names(names)
+    check_entry_names(names)
     if not set(map(len, entries.values())) <= {ENTRY_BYTES}:
         raise InvalidInputError(f"a packed tree entry has {ENTRY_BYTES} bytes")
     return pack_normal({"entries": entries})
@@ -257,7 +200,7 @@ def update_tree(
         InvalidInputError: A name cannot be stored.
         CorruptionError: The shards disagree about their depths.
     """
-    _check_entry_names(changes.keys())
+    check_entry_names(changes.keys())
     return _update(root, changes, 0, load, emit, remember)[0]
 
 
@@ -401,10 +344,10 @@ def _check_plain(names: Mapping[str, object]) -> None:
     if names.keys() <= _sound_names:
         return
     try:
-        _check_entry_names(names.keys())
+        check_entry_names(names.keys())
     except InvalidInputError as error:
         raise CorruptionError(f"not a tree object: {error}") from error
-    if len(names) < _MANY_NAMES and len(_sound_names) < _MOST_SOUND:
+    if len(names) < MANY_NAMES and len(_sound_names) < _MOST_SOUND:
         _sound_names.update(names)
 
 

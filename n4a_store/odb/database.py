@@ -408,35 +408,6 @@ class ObjectDatabase:
         """As :meth:`read`, but no part of the pack; see ``PackReader.copy_at``."""
         return self.reader(location.pack_id).copy_at(location.position)
 
-    def ids_with_prefix(self, prefix: str) -> list[tuple[bytes, int]]:
-        """The objects whose id in hex begins with ``prefix``: id and kind, sorted."""
-        whole = bytes.fromhex(prefix[: len(prefix) // 2 * 2])
-        odd = int(prefix[-1], 16) if len(prefix) % 2 else None
-        found: dict[bytes, int] = {}
-        for pack_id in self.pack_ids:
-            index = self.reader(pack_id).index
-            for position in range(*index.prefix_range(whole, odd)):
-                oid = index.oid_at(position)
-                if oid.hex().startswith(prefix):
-                    found[oid] = index.kinds[position]
-        return sorted(found.items())
-
-    def iter_ids(self) -> Iterator[tuple[bytes, int]]:
-        """All objects, sorted by id, each once, without holding them all."""
-        import heapq
-
-        last = b""
-        streams = [self._pack_ids(pack_id) for pack_id in self.pack_ids]
-        for oid, kind in heapq.merge(*streams):
-            if oid != last:
-                last = oid
-                yield oid, kind
-
-    def _pack_ids(self, pack_id: str) -> Iterator[tuple[bytes, int]]:
-        index = self.reader(pack_id).index
-        for position in range(index.objects):
-            yield index.oid_at(position), index.kinds[position]
-
     def close(self) -> None:
         """Forget everything. Views handed out stay valid."""
         with self._mutex:

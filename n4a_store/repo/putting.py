@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.codec import decode_run, encode_run, unpack_entry
+from n4a_store.objects.entry_names import normal_names
 from n4a_store.objects.model import Run, Tree, TreeEntry, Value
 from n4a_store.objects.oid import BLOB_SEED, BytesLike, Kind, ObjectId, raw_hash
 from n4a_store.objects.trees import (
@@ -23,7 +24,6 @@ from n4a_store.objects.trees import (
     decode_node,
     encode_packed,
     encode_tree,
-    normal_names,
     update_tree,
 )
 from n4a_store.odb.kept import KeptNodes

@@ -26,6 +26,7 @@ from n4a_store.errors import (
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId
 from n4a_store.odb.database import Location, ObjectDatabase, PackGoneError
+from n4a_store.odb.listing import ids_with_prefix, iter_ids
 from n4a_store.refs.names import check_ref_name
 from n4a_store.refs.refs import Ref, ReflogEntry, from_row, read_reflog
 from n4a_store.repo.caching import CachingReader
@@ -314,7 +315,7 @@ class Store(CachingReader):
         """All objects that are present, reachable or not, sorted by id."""
         with self.session():
             self.sessions.open_packs()
-            for oid, kind in self.odb.iter_ids():
+            for oid, kind in iter_ids(self.odb):
                 yield ObjectId(oid), Kind(kind)
 
     def objects_with_prefix(self, prefix: str) -> list[tuple[ObjectId, Kind]]:
@@ -327,7 +328,7 @@ class Store(CachingReader):
             raise InvalidInputError(f"not the beginning of an object id: {prefix!r:.80}")
         with self.session():
             self.sessions.open_packs()
-            return [(ObjectId(oid), Kind(kind)) for oid, kind in self.odb.ids_with_prefix(prefix)]
+            return [(ObjectId(oid), Kind(kind)) for oid, kind in ids_with_prefix(self.odb, prefix)]
 
     # --- refs ---------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from n4a_store.errors import BackendError, CorruptionError
 from n4a_store.objects.oid import Kind, raw_hash
 from n4a_store.odb import database
 from n4a_store.odb.database import Location, ObjectDatabase, PackGoneError
+from n4a_store.odb.listing import ids_with_prefix, iter_ids
 from n4a_store.packs.reader import PackReader
 from n4a_store.packs.writer import PackWriter
 from n4a_store.storage.files import map_file, read_ends
@@ -84,10 +85,10 @@ def test_a_look_up_agrees_with_a_plain_list(
         dedupe = odb.find_pack(oid, allowed)
         assert (dedupe is None) == (not holders & allowed)
         assert dedupe is None or dedupe in holders & allowed
-    ids = list(odb.iter_ids())
+    ids = list(iter_ids(odb))
     assert ids == sorted({(blob(n)[0], Kind.BLOB) for numbers in packs for n in numbers})
     for prefix in ("", "0", "a1", "f", ids[0][0].hex()[:7] if ids else "00"):
-        assert odb.ids_with_prefix(prefix) == [x for x in ids if x[0].hex().startswith(prefix)]
+        assert ids_with_prefix(odb, prefix) == [x for x in ids if x[0].hex().startswith(prefix)]
 
 
 def test_packs_too_large_for_the_table_are_looked_at_for_it_once(
