@@ -23,6 +23,7 @@ __all__ = ["IdTable"]
 
 _RECENT = 131_072
 _HEAD = 8
+_FEW = 32  # so many are looked up one by one sooner than by numpy
 
 
 class _Run:
@@ -33,11 +34,12 @@ class _Run:
         values: A number for each.
     """
 
-    __slots__ = ("_bytes", "_keys", "_values", "ids", "values")
+    __slots__ = ("_bytes", "_keys", "_values", "heads", "ids", "values")
 
     def __init__(self, ids: NDArray[np.uint8], values: NDArray[np.uint64]) -> None:
         self.ids, self.values = ids, values
-        self._keys = ids.view(">u8")[:, 0].astype("=u8").data
+        self.heads = ids.view(">u8")[:, 0].astype("=u8")
+        self._keys = self.heads.data
         self._bytes = ids.data.cast("B")
         self._values = values.data
 
@@ -95,6 +97,29 @@ class IdTable:
 
     def __contains__(self, oid: bytes) -> bool:
         return oid in self.recent or (bool(self._runs) and self.get(oid) is not None)
+
+    def lacking(self, oids: Iterable[bytes]) -> list[bytes]:
+        """Those of ``oids`` that have no number, in their order."""
+        recent = self.recent
+        absent = [oid for oid in oids if oid not in recent]
+        if not self._runs or not absent:
+            return absent
+        if len(absent) < _FEW:
+            return [oid for oid in absent if self.get(oid) is None]
+        import numpy as np
+
+        # Of nearly all ids not even the first bytes stand in a run: that is seen of all at once.
+        table = np.frombuffer(b"".join(absent), dtype=np.uint8).reshape(-1, OID_BYTES)
+        heads = table.view(">u8")[:, 0].astype("=u8")
+        alike = np.zeros(len(absent), dtype=bool)
+        for run in self._runs:
+            places = np.searchsorted(run.heads, heads)
+            alike |= run.heads[np.minimum(places, len(run) - 1)] == heads
+        return [
+            oid
+            for oid, is_alike in zip(absent, alike.tolist(), strict=True)
+            if not is_alike or self.get(oid) is None
+        ]
 
     def __setitem__(self, oid: bytes, value: int) -> None:
         self.recent[oid] = value

@@ -6,7 +6,7 @@ pipe or memory. A payload is hashed by the caller before it comes here: a duplic
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from blake3 import blake3
 
@@ -70,8 +70,15 @@ class PackWriter:
 
     def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
         """Append an object whose id is ``oid``, unless the pack holds it already."""
-        if oid in self._places:
-            return
+        if oid not in self._places:
+            self.add_new(oid, kind, data, item_size)
+
+    def lacking(self, oids: Iterable[bytes]) -> list[bytes]:
+        """Those of ``oids`` that the pack does not hold."""
+        return self._places.lacking(oids)
+
+    def add_new(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
+        """Append an object that the pack does not hold: :meth:`lacking` told the caller so."""
         if len(data) >= COMPRESS_FROM:
             codec, stored_item_size, stored = compress(data, item_size, self._level)
             self.add_stored(oid, kind, codec, stored_item_size, stored, len(data))

@@ -8,7 +8,7 @@ transaction's protocol: fsync each file, rename it, fsync the folder.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -107,23 +107,32 @@ class PackBuilder:
         return self._abandoned or self._file is not None or len(self._published) < len(self._sealed)
 
     def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
-        """Append an object that is in none of these packs."""
-        self.add_all(kind, ((oid, data, item_size),))
-
-    def add_all(self, kind: int, objects: Iterable[tuple[bytes, BytesLike, int]]) -> None:
-        """As :meth:`add`, for several of one kind: id, bytes and item size of each."""
+        """Append an object that is in none of these packs, or in the one that is being written."""
         # As `_whole` does, which would cost as much as a small object.
         if self._broken:
             self._refuse()
         try:
-            for oid, data, item_size in objects:
-                writer = self._writer or self._begin()
-                writer.add(oid, kind, data, item_size)
-                if writer.reaches(self._most_objects, self._most_bytes):
-                    self._seal()
+            writer = self._writer or self._begin()
+            writer.add(oid, kind, data, item_size)
+            if writer.reaches(self._most_objects, self._most_bytes):
+                self._seal()
         except BaseException:
             self._broken = True
             raise
+
+    def add_all(self, kind: int, objects: Sequence[tuple[bytes, BytesLike, int]]) -> None:
+        """As :meth:`add`, for several of one kind: id (each once), bytes and item size of each."""
+        with self._whole():
+            writer = self._writer or self._begin()
+            new = writer.lacking([one[0] for one in objects])
+            if len(new) < len(objects):
+                known = set(new)
+                objects = [one for one in objects if one[0] in known]
+            for oid, data, item_size in objects:
+                writer = self._writer or self._begin()
+                writer.add_new(oid, kind, data, item_size)
+                if writer.reaches(self._most_objects, self._most_bytes):
+                    self._seal()
 
     def add_stored(self, entry: StoredObject) -> None:
         """Append an object as it is encoded in another pack."""

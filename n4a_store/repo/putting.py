@@ -100,17 +100,19 @@ class PutsObjects(ObjectReader):
             views.append(view)
         new: list[tuple[bytes, BytesLike, int]] = []
         # Two may be equal: the place of either will do.
-        places = {oid: at for at, oid in enumerate(ids) if oid not in known}
-        if places:
-            found = self._store.odb.find_packs(places, self._live) if self._live else {}
-            for oid, at in places.items():
+        places = {oid: at for at, oid in enumerate(ids)}
+        unknown = known.lacking(places)
+        if unknown:
+            found = self._store.odb.find_packs(unknown, self._live) if self._live else {}
+            for oid in unknown:
                 pack_id = found.get(oid)
                 if pack_id is None:
+                    at = places[oid]
                     new.append((oid, views[at], blobs[at][1]))
                 else:
                     self._plan.rely(pack_id, oid)
             self._packs.add_all(Kind.BLOB, new)
-            known.set_all(places, Kind.BLOB)
+            known.set_all(unknown, Kind.BLOB)
         self._reused += len(ids) - len(new)
         return ids
 

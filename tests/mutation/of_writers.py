@@ -249,8 +249,8 @@ WRITERS = (
         "find-parts-in-any-pack",
         "a part is found in a pack outside the snapshot",
         "repo/putting.py",
-        "            found = self._store.odb.find_packs(places, self._live)",
-        "            found = self._store.odb.find_packs(places, set(self._store.odb.pack_ids))",
+        "            found = self._store.odb.find_packs(unknown, self._live)",
+        "            found = self._store.odb.find_packs(unknown, set(self._store.odb.pack_ids))",
         REUSE,
     ),
     one(

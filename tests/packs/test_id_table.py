@@ -39,6 +39,8 @@ def test_it_answers_as_a_dictionary_also_where_ids_share_their_head(
         for other in OIDS:
             assert table.get(other) == plain.get(other)
             assert (other in table) == (other in plain)
+        for some in (OIDS, OIDS * 4, OIDS[:1], []):  # by numpy where they are many
+            assert table.lacking(some) == [other for other in some if other not in plain]
 
 
 def test_many_ids_with_later_values_for_some_of_them() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from n4a_store import BackendError, Store
+from n4a_store.objects.oid import Kind, raw_hash
 from n4a_store.packs import writer
 from n4a_store.repo import gc, geometry, repack
 from n4a_store.repo.fsck import fsck
@@ -93,3 +94,15 @@ def test_an_object_is_read_back_wherever_the_writer_has_it(
             places.add(offset < own.flushed)
             assert [txn.get(oid) for oid in oids] == blobs[: len(oids)]
     assert places == {True, False}
+
+
+def test_what_a_pack_holds_is_not_written_again_with_others(tmp_path: Path) -> None:
+    """As when a part of a closure was put before the rest of it turned out to be missing."""
+    with Store.init(tmp_path / "store") as store, store.transaction() as txn:
+        oids = {data: raw_hash(Kind.BLOB, data) for data in (b"a", b"b")}
+        txn._packs.add(oids[b"a"], Kind.BLOB, b"a")
+        txn._packs.add_all(Kind.BLOB, [(oid, data, 1) for data, oid in oids.items()])
+        for data in oids:
+            txn.set_ref(f"refs/tags/{data.decode()}", txn.put_blob(data))
+        assert txn.commit().objects_added == 2
+        assert fsck(store, full=True).problems == ()
