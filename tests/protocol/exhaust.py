@@ -19,6 +19,7 @@ from pathlib import Path
 from n4a_store.testing.explorer import Bound, Exploration, explore
 from n4a_store.testing.scenario import Scenario
 from tests.protocol import scenarios as s
+from tests.protocol.seen_refs import ADOPT_SEEN
 
 MEMORY = Path("/dev/shm")
 
@@ -36,6 +37,7 @@ CASTS = (
     s.READER,
     s.SEAT.only("writer1", "gc"),
     s.APPEND.only("writer1", "writer2", "gc"),
+    ADOPT_SEEN.only("writer1", "writer2", "gc"),
 )
 
 
@@ -64,7 +66,7 @@ def main(arguments: list[str]) -> int:
         logging.basicConfig(level=logging.ERROR, format="  %(message)s", stream=sys.stdout)
         logging.getLogger("n4a_store.testing.explorer").setLevel(logging.INFO)
     sound = True
-    for scenario in s.SCENARIOS if asked.all else CASTS:
+    for scenario in (*s.SCENARIOS, ADOPT_SEEN) if asked.all else CASTS:
         if asked.words and not any(word in scenario.name for word in asked.words):
             continue
         found = run(scenario, bound)

@@ -27,6 +27,7 @@ from n4a_store.testing.replay import follow, replay
 from n4a_store.testing.scenario import Role, Scenario
 from n4a_store.testing.stepping import Process
 from tests.protocol import scenarios as s
+from tests.protocol.seen_refs import ADOPT_SEEN
 
 MEMORY = Path("/dev/shm")
 
@@ -42,6 +43,7 @@ DUELS = (
     (s.READER, ("writer1", "gc", "reader1")),
     (s.SEAT, ("writer1", "gc")),
     (s.APPEND, ("writer1", "writer2")),
+    (ADOPT_SEEN, ("writer1", "writer2", "gc")),
 )
 DEATHS = (
     (s.UNDO, ("writer1", "gc")),
