@@ -122,6 +122,8 @@ class PackBuilder:
 
     def add_all(self, kind: int, objects: Sequence[tuple[bytes, BytesLike, int]]) -> None:
         """As :meth:`add`, for several of one kind: id (each once), bytes and item size of each."""
+        if not objects:
+            return  # nor is a file begun
         with self._whole():
             writer = self._writer or self._begin()
             new = writer.lacking([one[0] for one in objects])

@@ -132,6 +132,15 @@ def test_parts_are_put_as_blobs_are(store: Store) -> None:
         txn.put_blobs(parts(b"late"))
 
 
+def test_parts_that_stand_here_already_make_no_file(store: Store) -> None:
+    with store.transaction() as txn:
+        txn.set_ref("refs/tags/a", txn.put_blob(b"part"))
+    with store.transaction() as txn:
+        (part,) = txn.put_blobs(parts(b"part"))
+        assert not list(store.layout.transactions.iterdir())
+        txn.set_ref("refs/tags/b", ObjectId(part))
+
+
 def test_parts_that_were_condemned_meanwhile_are_brought_back(store: Store) -> None:
     with store.transaction() as txn:
         txn.set_ref("refs/tags/a", txn.put_blob(b"part"))
