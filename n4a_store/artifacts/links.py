@@ -23,6 +23,7 @@ is trusted no more when it is reached through what was made here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,11 +90,11 @@ class Links:
 def encode_links(links: Links) -> bytes:
     """The canonical bytes."""
     keys = links.keys
-    usual = not (links.branches or links.retired)
-    if usual and all(map(_is_usual, keys.values())):
+    usual = not (links.branches or links.retired) and _TEXT.issuperset(map(type, keys))
+    if usual and "".join(keys).isascii() and all(map(_is_usual, keys.values())):
         # Sorted, and of plain text and numbers: the normal form that would be made of it.
         value = {"keys": {key: _encode_usual(keys[key]) for key in sorted(keys)}, "schema": SCHEMA}
-        if "".join(keys).isascii():
+        with suppress(OverflowError):  # what is too large is said below
             return pack_normal(value)
     value = {"schema": SCHEMA, "keys": {key: _encode_key(entry) for key, entry in keys.items()}}
     if links.branches:

@@ -42,6 +42,8 @@ from n4a_store.errors import (
     ArtifactNotFoundError,
     ConflictError,
     InvalidInputError,
+    ObjectNotFoundError,
+    RefNotFoundError,
     StoreNotFoundError,
 )
 from n4a_store.objects.model import RunStatus
@@ -250,10 +252,15 @@ class ArtifactRegistry(RegistryRuns):
             return node
         pipeline_id = dep.path.pipeline_id
         names = [ARTIFACTS, dep.path.key]
-        if self._run is not None and self._run.completed.get(pipeline_id) == dep.pipeline.oid:
-            found = draft.txn.adopt_path(self._run.ref, pipeline_id, *names)
-        else:
-            found = draft.txn.adopt_path(PIPELINES + pipeline_id, *names)
+        try:
+            if self._run is not None and self._run.completed.get(pipeline_id) == dep.pipeline.oid:
+                found = draft.txn.adopt_path(self._run.ref, pipeline_id, *names)
+            else:
+                found = draft.txn.adopt_path(PIPELINES + pipeline_id, *names)
+        except (RefNotFoundError, ObjectNotFoundError) as error:
+            raise DependencyNotFoundError(
+                f"{dep.path} was deleted while something was registered that depends on it"
+            ) from error
         if found.oid != node.tree:
             # Completed again, by another process, since it was looked up: take what it is now.
             return self._adopted(draft, self._view.get(dep.path.artifact_id))

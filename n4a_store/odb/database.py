@@ -29,10 +29,11 @@ from n4a_store.storage.files import map_file, read_ends
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.rows import PackRow
 
-__all__ = ["Location", "ObjectDatabase", "PackGoneError"]
+__all__ = ["SMALL_OBJECTS", "Location", "ObjectDatabase", "PackGoneError"]
 
 _OPEN_PACKS = 256
-_SMALL_OBJECTS = 4_096
+SMALL_OBJECTS = 4_096
+"""Up to how many objects a pack is small: its ids stand in the table."""
 _TABLE_OBJECTS = 262_144
 _TABLE_FROM_PACKS = 12
 _TABLE_FROM_PACKS_TO_DEDUPE = 2
@@ -96,14 +97,18 @@ class ObjectDatabase:
         """Learn of packs."""
         with self._mutex:
             fresh = []
-            for row in rows:
-                known = self._packs.get(row.id)
-                if known is row:
-                    continue
-                self._packs[row.id] = row
-                if known is None:
-                    fresh.append(row.id)
-            self._waiting.extend(sorted(fresh, key=_serial))
+            try:
+                for row in rows:
+                    known = self._packs.get(row.id)
+                    if known is row:
+                        continue
+                    self._packs[row.id] = row
+                    if known is None:
+                        fresh.append(row.id)
+                self._waiting.extend(sorted(fresh, key=_serial))
+            except BaseException:  # a Ctrl-C: what is known must be searched
+                self._begin_search()
+                raise
 
     def add_live(self, rows: Mapping[str, PackRow]) -> None:
         """Learn of the packs that are live, by id; whoever begins knows nearly all of them."""
@@ -120,13 +125,13 @@ class ObjectDatabase:
         """
         with self._mutex:
             known = row.id in self._packs
+            self.add((row,))
             if known or len(oids) != row.objects or not self._has_room(row.objects):
-                self.add((row,))
                 return
-            self._packs[row.id] = row
             for oid in oids:
                 self._table.setdefault(oid, row.id)
             self._in_table.add(row.id)
+            self._waiting.remove(row.id)  # last: until then it is searched like any other
 
     def hold(self, snapshot: AbstractSet[str]) -> None:
         """Keep the packs of ``snapshot`` until that very object is let go.
@@ -244,7 +249,7 @@ class ObjectDatabase:
             self._waiting.pop()
 
     def _has_room(self, objects: int) -> bool:
-        return objects <= _SMALL_OBJECTS and len(self._table) + objects <= _TABLE_OBJECTS
+        return objects <= SMALL_OBJECTS and len(self._table) + objects <= _TABLE_OBJECTS
 
     def _ids_in(self, pack_id: str) -> list[bytes]:
         """The ids in a small pack; it is not mapped for that: few of them are ever read from.

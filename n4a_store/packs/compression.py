@@ -41,6 +41,7 @@ _KEEP = 0.875
 _HOPE = 0.885  # of doubles, the fastest level leaves a hundredth more than level 1 at most
 _FASTEST = -1
 _DOUBLE = 8  # smaller items also gain by how frequent a byte is, which the fastest level ignores
+_MOST_EXPONENTS = 32  # so many last bytes have doubles from 1e-38 to 1e38, with both signs
 _NUMPY_FROM = 1_024
 FREE_INFLATION = 1024 * 1024  # below this raw length no ratio can hurt
 _MAX_ITEM = 16
@@ -144,8 +145,12 @@ def compress(
 
 
 def _hopeless(sample: bytes, shuffled: BytesLike) -> bool:
-    """Whether items of eight bytes do not pay. Text may, without anything that comes again."""
-    if sample.isascii():
+    """Whether doubles, for which items of eight bytes are taken, do not pay.
+
+    Doubles of like size share their upper bytes. Text, hashes and bit fields do not: they may pay
+    without anything that comes again, which the fastest level does not see.
+    """
+    if sample.isascii() or len(set(sample[_DOUBLE - 1 :: _DOUBLE])) > _MOST_EXPONENTS:
         return False
     fastest = _contexts.compressor(_FASTEST).compress
     least = _HOPE * len(sample)

@@ -15,9 +15,9 @@ from typing import NoReturn
 
 from n4a_store.errors import BackendError
 from n4a_store.objects.oid import BytesLike
+from n4a_store.odb.database import SMALL_OBJECTS
 from n4a_store.packs.entry import Codec, EntryHeader, decode_header
 from n4a_store.packs.format import HEADER_BYTES
-from n4a_store.packs.index import SMALL_PACK
 from n4a_store.packs.reader import PackReader, StoredObject, decode_entry
 from n4a_store.packs.writer import PackWriter
 from n4a_store.settings import Durability, Settings
@@ -70,6 +70,7 @@ class PackBuilder:
         self._published: list[str] = []
         self._broken = False
         self._abandoned = False
+        self._pid = os.getpid()
 
     def _pack_id(self) -> str:
         return f"{self._owner}-{self._count}"
@@ -86,6 +87,8 @@ class PackBuilder:
 
     def _begin(self) -> PackWriter:
         if self._writer is None:
+            if self._pid != os.getpid():
+                raise BackendError(f"{self.folder} is written by the process that began it")
             if not self.has_folder:
                 make_folder(self.folder, shared_group=self._settings.shared_group)
                 self.has_folder = True
@@ -214,7 +217,7 @@ class PackBuilder:
                 pack_id, PackState.LIVE, 0, "", footer.objects, self._writer.size, footer.raw_bytes
             )
         )
-        if footer.objects <= SMALL_PACK:
+        if footer.objects <= SMALL_OBJECTS:
             self._ids[pack_id] = self._writer.ids()
         self._file = self._writer = None
         self._count += 1

@@ -72,7 +72,7 @@ class Seat:
             InvalidInputError: It is another transaction's, whose packs it would no longer pin; or
                 it has been left.
         """
-        if self._taken or not self.held:
+        if self._taken or not self.lease.owned:
             what = "is another transaction's" if self._taken else "has been left"
             raise InvalidInputError(
                 f"this seat {what}", hint="one seat serves one transaction after another"

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = ["ANY", "CommitResult", "Transaction"]
 
 _ATTEMPTS = 50
+_FORKED = "this transaction was begun before a fork, in the parent process"
 
 
 class Transaction(PlannedRefs, PutsObjects):
@@ -119,9 +120,7 @@ class Transaction(PlannedRefs, PutsObjects):
         if not self._open:
             raise TransactionClosedError("this transaction has ended")
         if not self._lease.held:
-            raise TransactionClosedError(
-                "this transaction was begun before a fork, in the parent process"
-            )
+            raise TransactionClosedError(_FORKED)
 
     # --- naming objects that exist ------------------------------------------------------------
 
@@ -275,6 +274,8 @@ class Transaction(PlannedRefs, PutsObjects):
             BackendError: The disk refused; nothing has changed.
         """
         self._check_open()
+        if not self._lease.owned:
+            raise TransactionClosedError(_FORKED)
         op = None
         try:
             rows = publish_packs(self._plan, self._packs, self._known)

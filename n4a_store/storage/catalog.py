@@ -188,10 +188,12 @@ class Catalog:
                 yield self._within
                 return
             system.step("catalog-read", str(self._path))
-            with sqlite_errors(self._path):
-                connection.execute("BEGIN")
-            reader = self._within = CatalogReader(connection, self._path, self._memo)
+            reader = CatalogReader(connection, self._path, self._memo)
             try:
+                # Inside: a Ctrl-C after it must not leave the transaction open.
+                with sqlite_errors(self._path):
+                    connection.execute("BEGIN")
+                self._within = reader
                 yield reader
             finally:
                 self._end(connection)
@@ -236,10 +238,10 @@ class Catalog:
             with FileLock(self._commit_lock, shared_group=self._shared_group) as lock:
                 connection = self._connect()
                 system.step("catalog-begin", str(self._path))
-                with sqlite_errors(self._path):
-                    connection.execute("BEGIN IMMEDIATE")
-                writer = self._within = CatalogWriter(connection, self._path, self._memo)
                 try:
+                    with sqlite_errors(self._path):
+                        connection.execute("BEGIN IMMEDIATE")
+                    writer = self._within = CatalogWriter(connection, self._path, self._memo)
                     yield writer
                     if connection is not self._connection:
                         raise BackendError("a commit cannot be finished in a forked child")

@@ -56,11 +56,19 @@ class AppendFile:
     def __init__(self, path: AnyPath, *, shared_group: bool = False) -> None:
         self._name = str(path)
         self._fd = -1
+        self._pid = os.getpid()
         with backend_errors(f"create {self._name}"):
             self._fd = system.open_new(self._name, file_mode(shared_group))
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append ``data``."""
+        """Append ``data``.
+
+        Raises:
+            BackendError: The disk refused; or this is a child of the process that began the file,
+                whose end they share.
+        """
+        if self._pid != os.getpid():
+            raise BackendError(f"{self._name} is written by the process that began it")
         with backend_errors(f"write {self._name}"):
             system.write(self._fd, data, self._name)
 

@@ -1,7 +1,9 @@
 """Which process this is, told without a system call: how many forks lie behind it.
 
 What remembers :func:`behind` is this process's own as long as the number is the same: each fork
-after which Python goes on adds one in the child, and none in the parent. That holds before the
+that Python is told of adds one in the child, and none in the parent. (A library that calls the
+system's ``fork`` by itself tells nobody: what writes files and what commits asks for the process's
+number once more.) That holds before the
 child's handlers have run, too: the locals of its parent's other threads go before them, and what
 stands in these may end sessions and transactions as it goes. What deletes asks for the process's
 number all the same.

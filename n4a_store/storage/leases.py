@@ -160,6 +160,14 @@ class Lease:
         # Asked at every put, so without a system call.
         return self._fd >= 0 and self._forks == forks.behind()
 
+    @property
+    def owned(self) -> bool:
+        """As :attr:`held`, by the process's number: after a fork that Python was not told of, too.
+
+        Asked where being wrong would do damage.
+        """
+        return self._fd >= 0 and self._pid == os.getpid()
+
     def release(self) -> None:
         """Give it up: remove the name while it is still locked, then close.
 

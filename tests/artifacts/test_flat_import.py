@@ -316,3 +316,17 @@ def test_a_format_without_a_reader_is_kept_and_says_so(
         loader.load_by_id("p:0:all")
     with pytest.raises(SerializationError, match="cannot be read as pkl"):
         loader.load_by_id("p:1:all")
+
+
+def test_distrust_survives_being_asked_again(
+    flat: Path, write: Writer, workspace: Workspace, tmp_path: Path
+) -> None:
+    fuse = tmp_path / "exploded"
+    put_manifest(flat, [write(Bomb(fuse), "p:0:all"), write("x", "p:1:all")])
+    import_flat_workspace(flat, workspace)
+    loader = ArtifactLoader(workspace, "corn")
+    for _ in range(2):  # the second time the pipeline is known already
+        for name in ("p:1:all", "p:0:all"):
+            with pytest.raises(UntrustedError):
+                loader.load_by_id(name)
+    assert not fuse.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -148,3 +149,9 @@ def test_links_of_a_later_version() -> None:
 def test_noise_raises_one_error(data: bytes) -> None:
     with pytest.raises(CorruptionError):
         decode_links(data)
+
+
+@pytest.mark.parametrize("keys", [{"0:all": KeyLinks(since=2**64)}, {7: KeyLinks(since=1)}])
+def test_links_without_a_canonical_form_are_invalid_input(keys: Any) -> None:
+    with pytest.raises(InvalidInputError):
+        encode_links(Links(keys))

@@ -12,6 +12,7 @@ import pytest
 from n4a_store import ArtifactLoader, ArtifactRegistry, Workspace
 from n4a_store.artifacts.manifest import read_manifest_file
 from n4a_store.artifacts.manifest_tree import PIPELINES, RUNS, PipelineManifest
+from n4a_store.artifacts.registry import DependencyNotFoundError
 from n4a_store.artifacts.stored_runs import current_manifest
 from n4a_store.artifacts.workers import WorkerRegistry, adopt_handovers, worker_ticket
 from n4a_store.errors import ConflictError
@@ -277,3 +278,22 @@ def test_pipelines_of_one_run_that_grow_beside_each_other_commit_at_once(
     assert tried.count("catalog-begin") == tried.count("catalog-commit") == 3
     held = registry.store.get_run(registry.store.ref(RUNS + run.id).oid).pipelines
     assert sorted(registry.store.get_tree(held)) == ["o", "p", "q", "r"]
+
+
+def test_a_dependency_that_is_deleted_while_it_is_adopted_is_missing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, other = (ArtifactRegistry(workspace, "d") for _ in range(2))
+    registry.register([1], "p:0:all", "transformer")
+    look = ArtifactRegistry._dependency
+
+    def late(self: ArtifactRegistry, artifact_id: str, dep: str) -> object:
+        found = look(self, artifact_id, dep)
+        other.delete_pipeline_artifacts("p")
+        return found
+
+    monkeypatch.setattr(ArtifactRegistry, "_dependency", late)
+    with pytest.raises(DependencyNotFoundError, match="p:0:all was deleted"):
+        registry.register([2], "q:0:all", "model", depends_on=["p:0:all"])
+    registry.close()
+    other.close()

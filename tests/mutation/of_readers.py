@@ -136,6 +136,14 @@ READERS_AND_PROCESSES = (
         "tests/repo",
     ),
     one(
+        "distrust-forgotten-when-asked-again",
+        "an artifact of a pipeline that is known already is taken for one that was made here",
+        "artifacts/loader.py",
+        "            origin = manifest.links.origin(key)\n",
+        "            origin = \"\"\n",
+        "tests/artifacts/test_flat_import.py",
+    ),
+    one(
         "index-without-a-check",
         "an index is believed when it does not know an object",
         "packs/reader.py",

@@ -238,6 +238,14 @@ WRITERS = (
         AGAIN,
     ),
     one(
+        "moved-and-come-back-vouches",
+        "a ref that held two values while they were adopted vouches for the one it holds at last",
+        "repo/planned_refs.py",
+        "            self._plan.adopted[name] = b\"\"\n",
+        "            pass\n",
+        "tests/repo/test_seen_refs.py",
+    ),
+    one(
         "put-parts-without-relying",
         "a part that stands in another's pack may be dropped before the commit",
         "repo/putting.py",

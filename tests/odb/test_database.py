@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -94,7 +96,7 @@ def test_a_look_up_agrees_with_a_plain_list(
 def test_packs_too_large_for_the_table_are_looked_at_for_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_SMALL_OBJECTS", 2)
+    monkeypatch.setattr(database, "SMALL_OBJECTS", 2)
     _, odb = build(tmp_path, [[n, 100 + n, 200 + n, 300 + n] for n in range(5)] + [[50], [60]])
     every = {f"p{at}" for at in range(7)}
     asked: list[str] = []
@@ -136,6 +138,48 @@ def test_what_was_written_here_is_found_without_its_file(
     odb.add_written(full, [blob(5)[0], blob(6)[0]])
     assert not odb._table
     assert odb.find_pack(blob(6)[0], {"full"}) == "full"
+
+
+class Interrupting(dict[Any, Any]):
+    """Is interrupted once, when so much has been put into it."""
+
+    left = -1
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        self._count()
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        value = super().setdefault(key, default)
+        self._count()
+        return value
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("attribute", ["_packs", "_table"])
+@pytest.mark.parametrize("after", range(1, 4))
+def test_an_interrupt_while_a_pack_is_made_known_does_not_hide_it(
+    tmp_path: Path, attribute: str, after: int
+) -> None:
+    layout, odb = build(tmp_path, [[1]])
+    rows = [write_pack(layout, f"new{at}", [10 * at, 10 * at + 1, 10 * at + 2]) for at in (1, 2)]
+    interrupting = Interrupting(getattr(odb, attribute))
+    interrupting.left = after
+    setattr(odb, attribute, interrupting)
+    with suppress(KeyboardInterrupt):
+        odb.add(rows[:1])
+        odb.add_written(rows[1], [blob(20 + at)[0] for at in range(3)])
+    known = [row.id for row in rows if row.id in odb]
+    assert known
+    for pack_id in known:
+        for at in range(3):
+            oid = blob(10 * int(pack_id[-1]) + at)[0]
+            assert odb.find_pack(oid, {pack_id}) == pack_id
+            assert odb.find(oid) is not None
 
 
 def test_an_error_while_the_table_is_filled_makes_no_pack_disappear(

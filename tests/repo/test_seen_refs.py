@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from n4a_store.objects.oid import ObjectId
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
 from n4a_store.repo.store import Store
@@ -49,4 +50,26 @@ def test_what_is_adopted_as_it_was_at_the_beginning_is_brought_back(store: Store
     with store.catalog.read() as reader:
         assert {row.state for row in reader.packs()} == {PackState.LIVE}
     assert store.view(store.get_tree(tree)["a"].oid) == b"a"
+    assert fsck(store, full=True).ok
+
+
+def test_a_ref_that_moved_away_and_came_back_vouches_for_neither(store: Store) -> None:
+    """What is adopted from it meanwhile must be brought back, though it holds the first again."""
+
+    def put(other: Store, data: bytes) -> ObjectId:
+        with other.transaction() as txn:
+            tree = txn.put_tree({"x": txn.put_blob(data)})
+            txn.set_ref("refs/tags/a", tree)
+        return tree
+
+    with Store.open(store.path) as other:
+        one = put(other, b"one")
+        with store.transaction(look_at=("refs/tags/a",)) as txn:
+            assert txn.adopt_seen("refs/tags/a", one)
+            two = put(other, b"two")
+            assert txn.adopt_path("refs/tags/a").oid == two
+            assert put(other, b"one") == one
+            assert collect(other, expire_now=True).condemned
+            txn.set_ref("refs/tags/b", txn.put_tree({"1": one, "2": two}))
+            txn.commit()
     assert fsck(store, full=True).ok

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -218,3 +219,13 @@ def test_a_transaction_reads_what_it_adopted_from_a_ref_that_has_moved_on(tmp_pa
         txn.commit()
         assert set(store.get_tree(onto).entries) == {"first", "more"}
         assert fsck(store, full=True).problems == ()
+
+
+def test_a_child_that_is_forked_inside_a_session_does_not_end_it(store: Store) -> None:
+    with store.transaction() as txn:
+        txn.set_ref("refs/tags/a", txn.put_blob(b"a"))
+    with store.session():
+        pid = os.fork()
+    if pid == 0:
+        os._exit(0 if store.sessions._users == 0 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
