@@ -438,20 +438,3 @@ def test_tables_and_schema_agree() -> None:
     text = " ".join(SCHEMA)
     for kind in TABLES:
         assert f"CREATE TABLE {kind.TABLE} ({kind.COLUMNS[0]} " in text
-
-
-@pytest.mark.parametrize("name", ["CatalogReader", "CatalogWriter"])
-def test_an_interrupt_as_a_transaction_begins_leaves_none_open(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    begin = catalog.read if name == "CatalogReader" else catalog.write
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(catalog_module, name, interrupted)
-        with pytest.raises(KeyboardInterrupt), begin():
-            pass
-    with catalog.write() as writer:
-        assert writer.generation() == 0
