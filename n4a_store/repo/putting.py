@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TYPE_CHECKING
 
-from n4a_store.errors import InvalidInputError
+from n4a_store.errors import CorruptionError, InvalidInputError
 from n4a_store.objects.codec import decode_run, encode_run, unpack_entry
 from n4a_store.objects.entry_names import normal_names
 from n4a_store.objects.model import Run, Tree, TreeEntry, Value
@@ -132,7 +132,11 @@ class PutsObjects(ObjectReader):
         known = self._known.get
         for packed in entries.values():
             if known(packed[1:]) != packed[0]:
-                self._allow(unpack_entry(packed))
+                try:
+                    entry = unpack_entry(packed)
+                except CorruptionError as error:
+                    raise InvalidInputError(str(error)) from None
+                self._allow(entry)
         return self._put(Kind.TREE, data)
 
     def reuse_tree(self, oid: ObjectId) -> bool:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from n4a_store.errors import (
-    CorruptionError,
     InvalidInputError,
     ObjectNotFoundError,
     TransactionClosedError,
@@ -219,5 +218,5 @@ def test_what_is_no_packed_tree_is_refused(store: Store, entries: dict[str, byte
 
 
 def test_a_packed_entry_of_no_kind_is_refused(store: Store) -> None:
-    with store.transaction() as txn, pytest.raises(CorruptionError, match="unknown kind"):
+    with store.transaction() as txn, pytest.raises(InvalidInputError, match="unknown kind"):
         txn.put_packed({"a": bytes((9, *bytes(32)))})
