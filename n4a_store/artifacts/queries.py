@@ -31,7 +31,8 @@ from n4a_store.repo.store import Store
 
 __all__ = ["Found", "StoredPipeline", "View", "unknown_artifact"]
 
-_REMEMBERED = 256
+_MOST_KEYS = 32_768  # of manifests that are remembered: a key takes some 700 bytes
+_PER_MANIFEST = 4  # what a manifest takes beside its keys, in keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ class View:
         self._store = store
         self._open_run = open_run
         self._manifests: OrderedDict[bytes, StoredPipeline] = OrderedDict()
+        self._keys = 0  # of all manifests that are remembered
         self._last: dict[str, tuple[Store, StoredPipeline]] = {}  # of those completed last
 
     # --- pipelines ----------------------------------------------------------------------------
@@ -227,15 +229,27 @@ class View:
 
     def remember(self, manifest: PipelineManifest) -> StoredPipeline:
         """Keep a manifest that has just been read or committed for the next question."""
-        found = self._manifests[manifest.oid.raw] = StoredPipeline(manifest, self._store())
-        while len(self._manifests) > _REMEMBERED:
-            self._manifests.popitem(last=False)
+        found = StoredPipeline(manifest, self._store())
+        self._forget_one(self._manifests.pop(manifest.oid.raw, None))
+        self._manifests[manifest.oid.raw] = found
+        self._keys += _size(found)
+        while self._keys > _MOST_KEYS and len(self._manifests) > 1:
+            self._forget_one(self._manifests.popitem(last=False)[1])
         return found
+
+    def _forget_one(self, gone: StoredPipeline | None) -> None:
+        """Let go of a manifest that is no longer among those that are remembered."""
+        if gone is not None:
+            self._keys -= _size(gone)
+            last = self._last.get(gone.pipeline_id)
+            if last is not None and last[1] is gone:
+                self._last.pop(gone.pipeline_id, None)
 
     def forget(self) -> None:
         """Forget every manifest: its reader is being closed."""
         self._manifests.clear()
         self._last.clear()
+        self._keys = 0
 
     def pipelines(
         self, pipeline_id: str | None = None, run: RunName | None = None
@@ -287,8 +301,6 @@ class View:
         if ref is None:
             return None
         found = self._read(pipeline_id, ref.oid)
-        if len(self._last) >= _REMEMBERED:
-            self._last.clear()
         self._last[pipeline_id] = store, found
         return found
 
@@ -361,6 +373,10 @@ class View:
             return [found.pipeline]
         other = self.pipeline(path.pipeline_id)
         return [] if other is None else [other]
+
+
+def _size(pipeline: StoredPipeline) -> int:
+    return _PER_MANIFEST + len(pipeline.manifest.artifacts.entries)
 
 
 def unknown_artifact(artifact_id: str) -> ArtifactNotFoundError:
