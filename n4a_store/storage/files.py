@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from n4a_store.errors import BackendError
 from n4a_store.storage import system
@@ -35,6 +36,7 @@ __all__ = [
 
 _SMALL_FILE = 65_536
 AnyPath = str | Path
+Read = TypeVar("Read")
 
 
 def file_mode(shared_group: bool) -> int:
@@ -280,18 +282,13 @@ def map_file(path: AnyPath) -> memoryview:
         FileNotFoundError: There is no such file: the caller knows whether that is an error.
         BackendError: It cannot be mapped.
     """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if os.fstat(fd).st_size == 0:
-                return memoryview(b"")
-            return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
-        finally:
-            os.close(fd)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise as_backend_error(f"read {path}", error) from error
+    return _open_and(path, _map)
+
+
+def _map(fd: int) -> memoryview:
+    if os.fstat(fd).st_size == 0:
+        return memoryview(b"")
+    return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
 
 
 def read_ends(path: AnyPath, first: int, last: int) -> tuple[bytes, bytes, int]:
@@ -301,11 +298,20 @@ def read_ends(path: AnyPath, first: int, last: int) -> tuple[bytes, bytes, int]:
         FileNotFoundError: There is no such file: the caller knows whether that is an error.
         BackendError: It cannot be read.
     """
+
+    def read(fd: int) -> tuple[bytes, bytes, int]:
+        size = os.fstat(fd).st_size
+        return os.pread(fd, first, 0), os.pread(fd, last, max(size - last, 0)), size
+
+    return _open_and(path, read)
+
+
+def _open_and(path: AnyPath, read: Callable[[int], Read]) -> Read:
+    """What ``read`` makes of an open file; a missing one stays a :class:`FileNotFoundError`."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            size = os.fstat(fd).st_size
-            return os.pread(fd, first, 0), os.pread(fd, last, max(size - last, 0)), size
+            return read(fd)
         finally:
             os.close(fd)
     except FileNotFoundError:
