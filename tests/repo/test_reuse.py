@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,25 @@ def tree_below_a_tag(store: Store) -> tuple[ObjectId, ObjectId]:
     return tree, leaf
 
 
+def somebody_deletes_and_collects(store: Store) -> None:
+    """What only ``refs/tags/a`` reached is condemned, beside a transaction that is open here."""
+    with Store.open(store.path) as other:
+        with other.transaction() as theirs:
+            theirs.delete_ref("refs/tags/a")
+        collect(other, expire_now=True, thorough=True)
+
+
+@contextmanager
+def collected(store: Store) -> Iterator[Store]:
+    """The store as another process opens it, sound before and after one more collection."""
+    with Store.open(store.path) as other:
+        assert fsck(other, full=True).ok
+        store.sessions.drop_idle()
+        collect(other, expire_now=True, thorough=True)
+        assert fsck(other, full=True).ok
+        yield other
+
+
 def test_a_tree_is_reused_by_its_id_where_it_stands_in_a_live_pack(store: Store) -> None:
     with store.transaction() as txn:
         absent = ObjectId(bytes(32))
@@ -72,16 +92,10 @@ def test_a_reused_tree_that_was_condemned_meanwhile_is_brought_back(store: Store
     with store.transaction() as txn:
         assert txn.put_blob(b"leaf") == leaf
         assert txn.reuse_tree(tree)
-        with Store.open(store.path) as other:
-            with other.transaction() as theirs:
-                theirs.delete_ref("refs/tags/a")
-            collect(other, expire_now=True, thorough=True)
+        somebody_deletes_and_collects(store)
         txn.set_ref("refs/tags/b", tree)
         txn.commit()
-    with Store.open(store.path) as other:
-        assert fsck(other, full=True).ok
-        store.sessions.drop_idle()
-        collect(other, expire_now=True, thorough=True)
+    with collected(store) as other:
         assert other.get(other.resolve("b:leaf")) == b"leaf"
 
 
@@ -145,16 +159,10 @@ def test_parts_that_were_condemned_meanwhile_are_brought_back(store: Store) -> N
         txn.set_ref("refs/tags/a", txn.put_blob(b"part"))
     with store.transaction() as txn:
         part = ObjectId(txn.put_blobs(parts(b"part"))[0])
-        with Store.open(store.path) as other:
-            with other.transaction() as theirs:
-                theirs.delete_ref("refs/tags/a")
-            collect(other, expire_now=True, thorough=True)
+        somebody_deletes_and_collects(store)
         txn.set_ref("refs/tags/b", part)
         assert txn.commit().objects_added == 0
-    with Store.open(store.path) as other:
-        assert fsck(other, full=True).ok
-        store.sessions.drop_idle()
-        collect(other, expire_now=True, thorough=True)
+    with collected(store) as other:
         assert other.get(other.resolve("b")) == b"part"
 
 
@@ -189,16 +197,10 @@ def test_a_packed_tree_names_what_may_be_named_only(store: Store) -> None:
         named = txn.put_packed({"x": child(Kind.TREE, tree)})
         with pytest.raises(InvalidInputError, match="is a tree, not a blob"):
             txn.put_packed({"x": child(Kind.BLOB, tree)})
-        with Store.open(store.path) as other:
-            with other.transaction() as theirs:
-                theirs.delete_ref("refs/tags/a")
-            collect(other, expire_now=True, thorough=True)
+        somebody_deletes_and_collects(store)
         txn.set_ref("refs/tags/b", named)
         txn.commit()
-    with Store.open(store.path) as other:
-        store.sessions.drop_idle()
-        collect(other, expire_now=True, thorough=True)
-        assert fsck(other, full=True).ok
+    with collected(store) as other:
         assert other.get(leaf) == b"leaf"
 
 
