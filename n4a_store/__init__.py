@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from n4a_store.artifacts.cache import CacheInfo
     from n4a_store.artifacts.execution_path import (
         ExecutionPath,
         generate_artifact_id,
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
     )
     from n4a_store.artifacts.loader import ArtifactLoader
     from n4a_store.artifacts.registry import ArtifactRegistry, DependencyNotFoundError, RunHandle
+    from n4a_store.artifacts.registry_upkeep import RegistryStats
     from n4a_store.artifacts.serializers.base import BufferView, Payload, Serializer
+    from n4a_store.artifacts.serializers.table import SerializerTable
     from n4a_store.artifacts.types import (
         ArtifactRecord,
         ArtifactType,
         MetaModelConfig,
         SourceModelRef,
+        artifact_types,
         register_artifact_type,
     )
     from n4a_store.artifacts.workers import Handover, WorkerRegistry, WorkerTicket
@@ -49,10 +53,17 @@ if TYPE_CHECKING:
     from n4a_store.objects.model import Blob, Run, RunStatus, Tree, TreeEntry
     from n4a_store.objects.oid import Kind, ObjectId
     from n4a_store.pipeline.context import DataSelector, RuntimeContext
+    from n4a_store.pipeline.controllers.base import Controller
+    from n4a_store.pipeline.controllers.branch import BranchController
+    from n4a_store.pipeline.controllers.model import ModelController
+    from n4a_store.pipeline.controllers.splitter import SplitterController
+    from n4a_store.pipeline.controllers.stacking import StackingController
+    from n4a_store.pipeline.controllers.transform import TransformController
+    from n4a_store.pipeline.controllers.y_processing import YProcessingController
     from n4a_store.pipeline.graph import VersionMismatchWarning
     from n4a_store.pipeline.orchestrator import PipelineStepError
     from n4a_store.pipeline.predictor import Predictor
-    from n4a_store.pipeline.results import ResultRow, Results
+    from n4a_store.pipeline.results import ModelScore, ResultRow, Results
     from n4a_store.pipeline.run_result import RunResult
     from n4a_store.pipeline.runner import PipelineRunner
     from n4a_store.pipeline.transfer import transfer_model
@@ -66,6 +77,7 @@ __version__ = "0.1.0"
 # Where each public name is defined; the imports above say the same to a type checker, and
 # tests/test_public_names.py compares the two.
 _HOMES = {
+    "n4a_store.artifacts.cache": ("CacheInfo",),
     "n4a_store.artifacts.execution_path": (
         "ExecutionPath",
         "generate_artifact_id",
@@ -73,12 +85,15 @@ _HOMES = {
     ),
     "n4a_store.artifacts.loader": ("ArtifactLoader",),
     "n4a_store.artifacts.registry": ("ArtifactRegistry", "DependencyNotFoundError", "RunHandle"),
+    "n4a_store.artifacts.registry_upkeep": ("RegistryStats",),
     "n4a_store.artifacts.serializers.base": ("BufferView", "Payload", "Serializer"),
+    "n4a_store.artifacts.serializers.table": ("SerializerTable",),
     "n4a_store.artifacts.types": (
         "ArtifactRecord",
         "ArtifactType",
         "MetaModelConfig",
         "SourceModelRef",
+        "artifact_types",
         "register_artifact_type",
     ),
     "n4a_store.artifacts.workers": ("Handover", "WorkerRegistry", "WorkerTicket"),
@@ -105,10 +120,17 @@ _HOMES = {
     "n4a_store.objects.model": ("Blob", "Run", "RunStatus", "Tree", "TreeEntry"),
     "n4a_store.objects.oid": ("Kind", "ObjectId"),
     "n4a_store.pipeline.context": ("DataSelector", "RuntimeContext"),
+    "n4a_store.pipeline.controllers.base": ("Controller",),
+    "n4a_store.pipeline.controllers.branch": ("BranchController",),
+    "n4a_store.pipeline.controllers.model": ("ModelController",),
+    "n4a_store.pipeline.controllers.splitter": ("SplitterController",),
+    "n4a_store.pipeline.controllers.stacking": ("StackingController",),
+    "n4a_store.pipeline.controllers.transform": ("TransformController",),
+    "n4a_store.pipeline.controllers.y_processing": ("YProcessingController",),
     "n4a_store.pipeline.graph": ("VersionMismatchWarning",),
     "n4a_store.pipeline.orchestrator": ("PipelineStepError",),
     "n4a_store.pipeline.predictor": ("Predictor",),
-    "n4a_store.pipeline.results": ("ResultRow", "Results"),
+    "n4a_store.pipeline.results": ("ModelScore", "ResultRow", "Results"),
     "n4a_store.pipeline.run_result": ("RunResult",),
     "n4a_store.pipeline.runner": ("PipelineRunner",),
     "n4a_store.pipeline.transfer": ("transfer_model",),
@@ -129,10 +151,13 @@ __all__ = [
     "ArtifactType",
     "BackendError",
     "Blob",
+    "BranchController",
     "BufferView",
+    "CacheInfo",
     "CommitEach",
     "CommitResult",
     "ConflictError",
+    "Controller",
     "CorruptionError",
     "DataSelector",
     "DependencyNotFoundError",
@@ -144,6 +169,8 @@ __all__ = [
     "Kind",
     "LockedError",
     "MetaModelConfig",
+    "ModelController",
+    "ModelScore",
     "NotFoundError",
     "ObjectId",
     "ObjectInfo",
@@ -155,6 +182,7 @@ __all__ = [
     "Ref",
     "RefNotFoundError",
     "ReflogEntry",
+    "RegistryStats",
     "ResultRow",
     "Results",
     "Run",
@@ -164,13 +192,17 @@ __all__ = [
     "RuntimeContext",
     "SerializationError",
     "Serializer",
+    "SerializerTable",
     "Settings",
     "SourceModelRef",
+    "SplitterController",
+    "StackingController",
     "Store",
     "StoreError",
     "StoreNotFoundError",
     "Transaction",
     "TransactionClosedError",
+    "TransformController",
     "Tree",
     "TreeEntry",
     "UnsupportedFormatError",
@@ -179,7 +211,9 @@ __all__ = [
     "WorkerRegistry",
     "WorkerTicket",
     "Workspace",
+    "YProcessingController",
     "__version__",
+    "artifact_types",
     "generate_artifact_id",
     "parse_artifact_id",
     "register_artifact_type",

@@ -10,7 +10,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 from n4a_store.artifacts.keyed import Keyed
 from n4a_store.errors import InvalidInputError
@@ -143,12 +144,13 @@ class ObjectCache:
             )
 
 
-def check_size(size: int) -> int:
+def check_size(size: SupportsIndex) -> int:
     """A number of objects.
 
     Raises:
         InvalidInputError: Not a number from 0.
     """
-    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+    number = -1 if isinstance(size, bool) or not isinstance(size, SupportsIndex) else index(size)
+    if number < 0:
         raise InvalidInputError(f"a cache size is a number from 0, not {size!r:.80}")
-    return size
+    return number

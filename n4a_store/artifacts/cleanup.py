@@ -17,7 +17,11 @@ from n4a_store.artifacts.manifest_tree import (
     StoredArtifact,
 )
 from n4a_store.artifacts.orphans import Orphan, find_orphans
-from n4a_store.artifacts.removal import remove_everything, remove_pipeline
+from n4a_store.artifacts.removal import (
+    refuse_unreadable,
+    remove_everything,
+    remove_pipeline,
+)
 from n4a_store.artifacts.runs import OpenRun
 from n4a_store.artifacts.serializers.extensions import extension_of
 from n4a_store.artifacts.stored_runs import current_manifest
@@ -111,23 +115,31 @@ def _name(store: Store, orphan: Orphan) -> str:
     return export_name(blob.type, blob.class_name, content, extension_of(blob.format))
 
 
-def delete_pipeline(store: Store, pipeline_id: str) -> int:
+def delete_pipeline(store: Store, pipeline_id: str, *, expire: str | None) -> int:
     """Take a pipeline away, out of every run that holds it; the number of its artifacts.
 
     What other pipelines depend on or share stays.
 
     Raises:
+        InvalidInputError: ``expire`` is not known.
         ArtifactNotFoundError: There is no such pipeline.
+        CorruptionError: It, or a run that may hold it, cannot be read; or, where the space is to
+            be freed now, any root. Nothing changed.
         ConflictError: Another process changed a run meanwhile; nothing changed.
     """
+    now = check_expire(expire)
     manifest = current_manifest(store, pipeline_id)
     if manifest is None:
         raise ArtifactNotFoundError(
             f"there is no pipeline {pipeline_id!r}", hint="'n4a-store artifacts log' lists them"
         )
+    if now:
+        refuse_unreadable(store, expire_now=True)
     remove_pipeline(store, store.ref(PIPELINES + pipeline_id))
     count = len(manifest.artifacts)
     log.info("%s: deleted pipeline %s with %d artifacts", store.path, pipeline_id, count)
+    if now:
+        delete_orphans(store, dry_run=False, expire=expire)
     return count
 
 
@@ -136,6 +148,7 @@ def purge(store: Store, *, expire: str | None) -> Purged:
 
     Raises:
         InvalidInputError: ``expire`` is not known.
+        CorruptionError: A root cannot be read; nothing changed.
         ConflictError: Another process changed a ref meanwhile; nothing changed.
     """
     now = check_expire(expire)
@@ -145,7 +158,7 @@ def purge(store: Store, *, expire: str | None) -> Purged:
         names += len(PipelineManifest.read(store, pipeline_id, ref.oid).artifacts)
     size = 0
     if store.refs():
-        size = remove_everything(store, dry_run=False).freed_bytes
+        size = remove_everything(store, dry_run=False, expire_now=now).freed_bytes
     elif not now:
         return Purged(0, 0)
     # What was taken away before may still wait for the undo window, which "now" gives up.

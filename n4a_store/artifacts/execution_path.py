@@ -237,11 +237,9 @@ def _parsed(artifact_id: str) -> ExecutionPath:
         checked = check_pipeline_id(pipeline_id)
     except InvalidNameError as error:
         _malformed(artifact_id, "pipeline id", str(error))
-    if checked != pipeline_id:
-        _malformed(artifact_id, "pipeline id", "is not in Unicode normal form C")
     if not separator:
         _malformed(artifact_id, "step and fold", "are missing")
-    return _parse(pipeline_id, key)
+    return _parse(checked, key)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -85,8 +85,8 @@ def artifact_ids(value: object, what: str) -> list[str]:
     for item in value:
         name = item.artifact_id if isinstance(item, ArtifactRecord) else item
         path = parse_artifact_id(name)
-        # One artifact has one id: text that parses is what its parts give.
-        ids[name if type(name) is str else path.artifact_id] = None
+        # Text that parses is what its parts give, except for its Unicode form.
+        ids[name if type(name) is str and name.isascii() else path.artifact_id] = None
     return list(ids)
 
 

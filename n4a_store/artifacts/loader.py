@@ -1,9 +1,9 @@
 """The loader: fitted objects back, by id, by place, or with all that they depend on.
 
 Opening reads manifests and never payloads. Every byte is checked before it is interpreted; what
-is missing or damaged raises, and nothing is skipped. Loaded objects are cached by content: two
-ids with equal content give one object, and an id that was registered again gives the new one.
-Do not change what a loader returns; ``clear_cache`` or ``cache_size=0`` give fresh copies.
+is missing or damaged raises, and nothing is skipped. Loaded objects are cached by id and content:
+the same id gives the same object, another id never does, and an id that was registered again gives
+the new one. ``clear_cache`` or ``cache_size=0`` give fresh copies.
 """
 
 from __future__ import annotations
@@ -166,11 +166,11 @@ class ArtifactLoader:
         known = self._view.known(artifact_id) if self.run is None else None
         if known is None:
             found = self._get(artifact_id)
-            return self._load(found, found.tree, artifact_id)
+            return self._load(found, found.tree, found.path.artifact_id)
         pipeline, key = known
         manifest = pipeline.manifest
         tree = manifest.artifacts.entries[key].oid
-        obj = self._cache.get(tree.raw)
+        obj = self._cache.get((artifact_id, tree.raw))
         if obj is MISSING:
             origin = manifest.links.origin(key)
             obj = self._read(pipeline.reader, tree, artifact_id, origin)
@@ -188,7 +188,7 @@ class ArtifactLoader:
 
     def _load(self, found: Found, tree: ObjectId, name: str) -> Any:
         """The object of the artifact ``found``, or of a dependency of it, by its tree."""
-        obj = self._cache.get(tree.raw)
+        obj = self._cache.get((name, tree.raw))
         if obj is MISSING:
             obj = self._read(found.reader, tree, name, found.origin_of(tree))
         return obj
@@ -207,7 +207,7 @@ class ArtifactLoader:
                 mmap=self.mmap,
                 trust=self.trust,
             )
-        self._cache.put(tree.raw, obj, stored.blob.size)
+        self._cache.put((name, tree.raw), obj, stored.blob.size)
         return obj
 
     def load_for_step(
@@ -289,9 +289,10 @@ class ArtifactLoader:
         found = self._get(artifact_id)
         with self._mutex:
             node = found.node
+        # An earlier version of this very artifact can be among them, and the id is this one's.
+        before = (at for at in closure(node) if at.artifact_id != node.artifact_id)
         return {
-            at.artifact_id: self._load(found, at.tree, at.artifact_id)
-            for at in (*closure(node), node)
+            at.artifact_id: self._load(found, at.tree, at.artifact_id) for at in (*before, node)
         }
 
     def load_meta_model_with_sources(
@@ -403,7 +404,7 @@ class ArtifactLoader:
         for name in names:
             found = self._get(name)
             if wanted is None or found.record.artifact_type in wanted:
-                self._load(found, found.tree, name)
+                self._load(found, found.tree, found.path.artifact_id)
         return self._cache.info().misses - before
 
     def set_cache_size(self, size: int) -> None:

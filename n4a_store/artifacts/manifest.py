@@ -262,8 +262,18 @@ def check_against(store: Store, checked: CheckedManifest) -> None:
 
 
 def _as_text(records: Iterable[ArtifactRecord]) -> dict[str, str]:
-    """Records by id as a file shows them, where a NaN is a NaN and bytes are text."""
-    return {at.artifact_id: render({"items": [at.to_dict()]}) for at in records}
+    """Records by id as a file shows them, where a NaN is a NaN and bytes are text.
+
+    In which order a map names its values says nothing: another program may have written it again.
+    """
+    return {at.artifact_id: render({"items": [_in_order(at.to_dict())]}) for at in records}
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        items = sorted(value.items(), key=lambda item: str(item[0]))
+        return {name: _in_order(item) for name, item in items}
+    return [_in_order(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _item(item: Any, place: int, what: str) -> ArtifactRecord:

@@ -9,7 +9,8 @@ a numpy scalar                                 the plain value of the same kind
 a complex, ``longdouble`` or date scalar       its text
 a list, tuple or range                         a list
 a set                                          a list in canonical order
-a map                                          a map; a key that is no text becomes its text
+a map                                          a map in the order of its keys; a key that is no
+                                               text becomes its text
 an array of at most 64 items                   nested lists
 a larger array                                 ``ndarray(shape, dtype, digest)`` as text
 an estimator (has ``get_params``)              ``{"class": …, "params": …}``, one level at a time
@@ -44,7 +45,7 @@ from n4a_store.errors import InvalidInputError, SerializationError
 from n4a_store.objects.codec import encode_value
 from n4a_store.objects.oid import Kind, hash_object
 
-__all__ = ["canonical_params", "estimator_params"]
+__all__ = ["canonical_map", "canonical_params", "estimator_params"]
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _MAX_DEPTH = 32
@@ -69,11 +70,19 @@ def canonical_params(params: Mapping[str, Any] | None, obj: Any) -> dict[str, An
         InvalidInputError: Something in them has no canonical form.
         SerializationError: ``get_params`` of the object fails.
     """
-    if params is None:
-        params = estimator_params(obj)
-    elif not isinstance(params, Mapping):
-        raise InvalidInputError(f"params is a map, not {type(params).__name__}")
-    return _map(params, "params", 0)
+    return canonical_map(estimator_params(obj) if params is None else params, "params")
+
+
+def canonical_map(values: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Values by name, each by the rule above.
+
+    Raises:
+        InvalidInputError: ``values``, which the message calls ``what``, is no map; or something in
+            it has no canonical form.
+    """
+    if not isinstance(values, Mapping):
+        raise InvalidInputError(f"{what} is a map, not {type(values).__name__}")
+    return _map(values, what, 0)
 
 
 def estimator_params(obj: Any) -> Mapping[str, Any]:
@@ -150,6 +159,7 @@ def _text(value: str, where: str) -> str:
 
 def _map(value: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
+    before, in_order = "", True
     for key, item in value.items():
         if type(key) is str and key.isascii():
             name = key
@@ -158,6 +168,7 @@ def _map(value: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
             name = _text(name if isinstance(name, str) else repr(name), where)
         if name in result:
             raise InvalidInputError(f"{where}: two keys read {name!r:.80}")
+        in_order, before = in_order and name > before, name
         # Most items are themselves; only what can fail needs to be told where it stands.
         kind = type(item)
         if kind in _PLAIN or (
@@ -166,7 +177,8 @@ def _map(value: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
             result[name] = item
         else:
             result[name] = _value(item, f"{where}.{name:.80}", depth + 1)
-    return result
+    # As they are stored, so that a record is written alike before and after it was read back.
+    return result if in_order else dict(sorted(result.items()))
 
 
 def _estimator(value: Any, where: str, depth: int) -> Any:

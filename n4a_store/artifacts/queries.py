@@ -24,9 +24,11 @@ from n4a_store.artifacts.manifest_tree import (
 from n4a_store.artifacts.payload import ObjectReader
 from n4a_store.artifacts.run_handle import RunName, run_id_of
 from n4a_store.artifacts.runs import OpenRun
-from n4a_store.artifacts.types import ArtifactRecord
+from n4a_store.artifacts.subject import all_manifests
+from n4a_store.artifacts.types import HASH_PREFIX, ArtifactRecord
 from n4a_store.errors import ArtifactNotFoundError, RefNotFoundError
 from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.packs.id_table import IdTable
 from n4a_store.repo.store import Store
 
 __all__ = ["Found", "StoredPipeline", "View", "unknown_artifact"]
@@ -344,6 +346,32 @@ class View:
             for path in pipeline.paths()
         ]
 
+    def records_of(self, content_hash: str) -> list[ArtifactRecord]:
+        """The record of each id that has a content, or else of its newest version that had it."""
+        found = {
+            record.artifact_id: record
+            for record in self.records()
+            if record.content_hash == content_hash
+        }
+        payload = content_hash.removeprefix(HASH_PREFIX)
+        has_it = IdTable()  # by artifact tree: most runs hold what another holds
+        for pipeline_id, oid, ref in all_manifests(self._store()):
+            if not ref.startswith(RUNS):
+                continue
+            pipeline = self._read(pipeline_id, oid)
+            for path in pipeline.paths():
+                name = path.artifact_id
+                if name in found:
+                    continue
+                tree = pipeline.tree(path.key)
+                known = has_it.get(tree.raw)
+                if known is None:
+                    stored = StoredArtifact.read(pipeline.reader, tree, name)
+                    known = has_it[tree.raw] = int(stored.payload.oid.hex == payload)
+                if known:
+                    found[name] = pipeline.record(path.key)
+        return [found[name] for name in sorted(found, key=_order)]
+
     def dependencies(self, found: Found) -> list[ArtifactRecord]:
         """The records of all that an artifact depends on, dependencies first.
 
@@ -377,6 +405,10 @@ class View:
 
 def _size(pipeline: StoredPipeline) -> int:
     return _PER_MANIFEST + len(pipeline.manifest.artifacts.entries)
+
+
+def _order(artifact_id: str) -> tuple[object, ...]:
+    return parse_artifact_id(artifact_id).order
 
 
 def unknown_artifact(artifact_id: str) -> ArtifactNotFoundError:

@@ -143,7 +143,10 @@ class RegistryQueries:
             return dict(self._view.get(artifact_id, run).notes)
 
     def resolve_by_hash(self, content_hash: str) -> list[ArtifactRecord]:
-        """Every record with this content, sorted by id.
+        """Every artifact that has this content or once had it, sorted by id, each id once.
+
+        Where an id has another content by now, its record is the one of the newest run in which
+        it had this.
 
         Args:
             content_hash: A record's ``content_hash``, with or without ``blake3:``. Whole: the
@@ -159,7 +162,8 @@ class RegistryQueries:
                 hint="the content_hash of a record",
             )
         wanted = HASH_PREFIX + content_hash.lower().removeprefix(HASH_PREFIX)
-        return [record for record in self.get_all_records() if record.content_hash == wanted]
+        with self._mutex:
+            return self._view.records_of(wanted)
 
     def get_all_records(
         self, pipeline_id: str | None = None, run: RunName | None = None

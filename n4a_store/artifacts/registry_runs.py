@@ -13,6 +13,7 @@ from n4a_store.artifacts.run_handle import RunHandle
 from n4a_store.artifacts.runs import Committed, OpenRun
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.model import RunStatus
+from n4a_store.repo.commit import check_message
 from n4a_store.repo.store import Store
 from n4a_store.settings import CommitEach, Settings
 
@@ -45,12 +46,12 @@ class RegistryRuns(RegistryUpkeep):
 
         Args:
             message: Free text for the run object.
-            details: Canonical values for the run object.
+            details: Values for the run object, kept by the rule for parameters.
             commit_each: What it commits at a time: each ``"artifact"``, each ``"pipeline"`` or
                 the ``"run"`` as a whole; None as the settings say.
 
         Raises:
-            InvalidInputError: A run is open already.
+            InvalidInputError: As :meth:`start_run`.
         """
         handle = self.start_run(message, details, commit_each)
         try:
@@ -71,9 +72,10 @@ class RegistryRuns(RegistryUpkeep):
         """Begin a run; the first of the three moments of :meth:`run`.
 
         Raises:
-            InvalidInputError: A run is open already, the details are no map, or ``commit_each``
-                is not known.
+            InvalidInputError: A run is open already, the message is no text, the details are no
+                map or hold what has no canonical form, or ``commit_each`` is not known.
         """
+        check_message(message)
         if not isinstance(details, Mapping | None):
             raise InvalidInputError(f"the details of a run are a map, not {details!r:.80}")
         with self._mutex:

@@ -22,12 +22,20 @@ from n4a_store.objects.model import Run, TreeEntry
 from n4a_store.objects.oid import Kind
 from n4a_store.refs.refs import Ref
 from n4a_store.repo.history import RUN_REFS
+from n4a_store.repo.reachability import preview
 from n4a_store.repo.revision import expand_ref
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import Transaction
 from n4a_store.repo.usage import usage
 
-__all__ = ["RefMove", "Removal", "remove", "remove_everything", "remove_pipeline"]
+__all__ = [
+    "RefMove",
+    "Removal",
+    "refuse_unreadable",
+    "remove",
+    "remove_everything",
+    "remove_pipeline",
+]
 
 log = logging.getLogger(__name__)
 
@@ -79,14 +87,29 @@ def remove(store: Store, names: Iterable[str], *, dry_run: bool) -> Removal:
     return _apply(store, refs, f"remove {', '.join(refs)}", dry_run=dry_run)
 
 
-def remove_everything(store: Store, *, dry_run: bool) -> Removal:
+def remove_everything(store: Store, *, dry_run: bool, expire_now: bool = False) -> Removal:
     """Take away every ref of the store.
 
+    Args:
+        expire_now: Undo will be given up as well: what only that reaches need not be sound.
+
     Raises:
+        CorruptionError: Something that is kept until then cannot be read; nothing changed.
         ConflictError: Somebody moved one of them meanwhile; nothing changed.
     """
+    refuse_unreadable(store, expire_now=expire_now)
     refs = {ref.name: ref for ref in store.refs()}
     return _apply(store, refs, "purge", dry_run=dry_run)
+
+
+def refuse_unreadable(store: Store, *, expire_now: bool) -> None:
+    """Stop before anything is taken away where gc would stop after it.
+
+    Raises:
+        CorruptionError: Something that a ref or an undo reaches cannot be read.
+    """
+    with store.session():
+        preview(store, expire_now=expire_now)
 
 
 def _apply(store: Store, refs: dict[str, Ref], message: str, *, dry_run: bool) -> Removal:
@@ -128,10 +151,10 @@ def _take_away(store: Store, txn: Transaction, refs: Mapping[str, Ref]) -> list[
 def _other_runs(
     store: Store, removed: Container[str], pipelines: Sequence[str]
 ) -> Iterator[tuple[Ref, Run]]:
-    """The runs that stay, hold one of some pipelines and can be read.
+    """The runs that stay and hold one of some pipelines.
 
-    One that is damaged is of no use to anybody any more. It must not keep people from removing
-    what is hurt, which is the way out that fsck names.
+    Raises:
+        CorruptionError: One of those that stay cannot be read: it may hold them as well.
     """
     for ref in store.refs(RUN_REFS) if pipelines else ():
         if ref.name in removed or ref.kind is not Kind.RUN:
@@ -140,8 +163,11 @@ def _other_runs(
             run = store.get_run(ref.oid)
             held = any(store.get_entry(run.pipelines, name) for name in pipelines)
         except (ObjectNotFoundError, CorruptionError) as error:
-            log.warning("%s is damaged and stays as it is: %s", ref.name, error)
-            continue
+            raise CorruptionError(
+                f"{ref.name} cannot be read, and may hold what is to be removed: {error}; "
+                "nothing was removed",
+                hint=f"restore it, or remove it first: n4a-store artifacts rm {ref.name}",
+            ) from error
         if held:
             yield ref, run
 
@@ -150,13 +176,19 @@ def _costs(store: Store, moves: list[RefMove]) -> tuple[int, int, int, int]:
     """Objects and bytes that the old values reach, and that only they reach."""
     changed = {move.ref for move in moves}
     stays = [ref.entry for ref in store.refs() if ref.name not in changed]
+    pipelines = {at.ref.removeprefix(PIPELINES) for at in moves if at.ref.startswith(PIPELINES)}
+    old: list[TreeEntry] = []
     for move in moves:
-        if move.new is not None and move.old is not None and move.ref.startswith(RUN_REFS):
-            # The smaller run is not in the store yet: the manifests that it keeps are.
-            gone = {at.ref.removeprefix(PIPELINES) for at in moves if at.ref.startswith(PIPELINES)}
-            held = store.get_tree(store.get_run(move.old.oid).pipelines).entries
-            stays += [entry for name, entry in held.items() if name not in gone]
-    old = [move.old for move in moves if move.old is not None]
+        if move.old is None:
+            continue
+        if move.new is None:
+            old.append(move.old)
+            continue
+        # A run that gets smaller: its own object is followed by one of the same size. What goes
+        # are manifests; those that stay are in the store, the smaller run is not yet.
+        held = store.get_tree(store.get_run(move.old.oid).pipelines).entries
+        for name, entry in held.items():
+            (old if name in pipelines else stays).append(entry)
     try:
         (used,) = usage(store, {"removed": old}, stays)
     except (ObjectNotFoundError, CorruptionError) as error:

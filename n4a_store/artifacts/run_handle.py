@@ -140,9 +140,13 @@ class RunHandle:
         adopt_handovers(self._registry, handovers)
 
     def note(self, details: Mapping[str, Any]) -> None:
-        """Add canonical values to the run object's details, kept from the next commit on.
+        """Add values to the run object's details, kept from the next commit on.
+
+        They are kept by the rule for parameters: a numpy scalar becomes the plain value, a tuple a
+        list.
 
         Raises:
+            InvalidInputError: They are no map, or one of them has no canonical form.
             TransactionClosedError: The run has ended.
         """
         self._run.note(details)

@@ -19,6 +19,7 @@ from typing import Any
 from n4a_store.artifacts.draft import PipelineDraft
 from n4a_store.artifacts.environment import environment, new_run_id, now
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, RUNS, PipelineManifest
+from n4a_store.artifacts.params import canonical_map
 from n4a_store.artifacts.stored_runs import (
     LOCK,
     current_manifest,
@@ -97,7 +98,7 @@ class OpenRun:
         self.before: dict[str, ObjectId | None] = {}
         self._open_store = open_store
         self._message = message
-        self._details = dict(details or {})
+        self._details = canonical_map(details or {}, "details")
         self._store: Store | None = None
         self._lock: Lease | None = None
         self._seats: list[Seat] = []
@@ -403,9 +404,13 @@ class OpenRun:
             commit_planned(txn, partial(self.plan_run, txn, held, RunStatus.RUNNING))
 
     def note(self, details: Mapping[str, Any]) -> None:
-        """Add to the run object's details, from the next commit on."""
+        """Add to the run object's details, from the next commit on.
+
+        Raises:
+            InvalidInputError: They are no map, or something in them has no canonical form.
+        """
         self.check_open()
-        self._details.update(details)
+        self._details.update(canonical_map(details, "details"))
 
     def drop_drafts(self) -> int:
         """Drop what is unfinished; the number of artifacts that were in it."""

@@ -6,6 +6,7 @@ included, which a mapping proxy is not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -16,7 +17,7 @@ _V = TypeVar("_V")
 
 
 class FrozenMap(dict[_K, _V], Generic[_K, _V]):
-    """See the module. Equal to a ``dict`` with the same items.
+    """See the module. Equal to a ``dict`` with the same items, and a NaN in it to any NaN.
 
     Raises:
         TypeError: Whenever it is to be changed.
@@ -29,6 +30,17 @@ class FrozenMap(dict[_K, _V], Generic[_K, _V]):
 
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
+
+    def __eq__(self, other: object) -> bool:
+        # A NaN that was stored and read back is another object, and still the same parameter.
+        if not isinstance(other, Mapping):
+            return False
+        return dict.__eq__(self, other) is True or _same(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (FrozenMap, (dict(self),))
@@ -46,3 +58,14 @@ class FrozenMap(dict[_K, _V], Generic[_K, _V]):
     def of(cls, items: Mapping[_K, _V]) -> FrozenMap[_K, _V]:
         """``items``, as they are now."""
         return items if type(items) is cls else cls(items)
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two plain values are equal, where a NaN equals a NaN."""
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other or (math.isnan(one) and math.isnan(other))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return one == other

@@ -24,6 +24,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 from n4a_store.errors import InvalidInputError
@@ -218,14 +219,16 @@ def _values(value: Any, where: str) -> list[Any]:
 def _range_values(value: Mapping[str, Any], where: str) -> list[Any]:
     _only(value, _RANGE_KEYS, where)
     bounds = value["_range_"]
-    numbers = isinstance(bounds, (list, tuple)) and all(
-        isinstance(b, (int, float)) and not isinstance(b, bool) and math.isfinite(b) for b in bounds
+    are_numbers = isinstance(bounds, (list, tuple)) and all(
+        not isinstance(b, bool) and isinstance(b, Real) and math.isfinite(b) for b in bounds
     )
-    if not numbers or len(bounds) not in (2, 3):
+    if not are_numbers or len(bounds) not in (2, 3):
         raise InvalidInputError(
             f'{where}: "_range_" wants [start, stop] or [start, stop, step], not {bounds!r}'
         )
-    start, stop, step = (*bounds, 1)[:3]
+    # numpy's numbers as plain ones: they become parameters of models.
+    plain = [int(b) if isinstance(b, Integral) else float(b) for b in bounds]
+    start, stop, step = (*plain, 1)[:3]
     if step == 0 or (stop - start) / step < 0:
         raise InvalidInputError(f'{where}: "_range_" {bounds!r} holds no value')
     # Multiplied, not summed up: 0.1 steps must not drift away from their last value.

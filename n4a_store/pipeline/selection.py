@@ -279,18 +279,25 @@ def _is_wished(store: Store, manifest: PipelineManifest, path: ExecutionPath, wi
 def manifests_of(store: Store, ref: str | None) -> list[PipelineManifest]:
     """The manifests of a run, sorted by id, or the one that a name means.
 
+    No name means the newest run and never an older one: who predicts would not be told that it
+    is not the training of last night.
+
     Raises:
-        NotFoundError: There is no run at all, or nothing of this name.
+        NotFoundError: There is no run at all, no pipeline in the newest, or nothing of this name.
         InvalidInputError: The name means something else.
     """
     if ref is None:
-        for entry in list_runs(store):
-            pipelines = store.get_tree(entry.run.pipelines)
-            if len(pipelines):
-                return _of_run(store, entry.run.pipelines)
-        raise NotFoundError(
-            f"{store.path.name} has no run with a complete pipeline", hint="train one first"
-        )
+        runs = list_runs(store)
+        if not runs:
+            raise NotFoundError(f"{store.path.name} has no run", hint="train one first")
+        held = _of_run(store, runs[0].run.pipelines)
+        if not held:
+            raise NotFoundError(
+                f"{runs[0].run_id}, the newest run of {store.path.name}, has no complete pipeline",
+                hint=f"'n4a-store artifacts show {runs[0].run_id}' says why; to predict with "
+                "another run, name it",
+            )
+        return held
     entry_of_ref = store.resolve_entry(ref)
     if entry_of_ref.kind is Kind.RUN:
         return _of_run(store, store.get_run(entry_of_ref.oid).pipelines)

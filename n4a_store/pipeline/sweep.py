@@ -183,7 +183,8 @@ class Sweep:
         """Leave nothing of a failed pipeline but a note in the run that says why."""
         self._registry.discard_pipeline(plan.pipeline_id)
         _log.warning("pipeline %s failed: %s", plan.pipeline_id, reason)
-        self._failures[plan.pipeline_id] = reason[:_LONGEST_REASON]
+        text = reason.encode("utf-8", "backslashreplace").decode("utf-8")
+        self._failures[plan.pipeline_id] = text[:_LONGEST_REASON]
         if len(self._failures) <= _MOST_NOTED:
             self._run.note({"failures": dict(self._failures)})
         return PipelineOutcome(plan.pipeline_id, Outcome.FAILED, reason)

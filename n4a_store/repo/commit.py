@@ -27,7 +27,19 @@ from n4a_store.storage.rows import PackRow, PackState, PinRow, ReflogRow
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
-__all__ = ["CommitPlan", "CommitResult", "publish"]
+__all__ = ["CommitPlan", "CommitResult", "check_message", "publish"]
+
+
+def check_message(message: object) -> None:
+    """Refuse what cannot be what an author says.
+
+    Raises:
+        InvalidInputError: It is no text, or text with lone surrogates.
+    """
+    try:
+        str.encode(message)  # type: ignore[arg-type]
+    except (TypeError, UnicodeEncodeError):
+        raise InvalidInputError(f"a message is text, not {message!r:.80}") from None
 
 
 @dataclass(slots=True)
@@ -61,10 +73,7 @@ class CommitPlan:
     undoes: list[ReflogRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        try:
-            self.message.encode()
-        except (AttributeError, UnicodeEncodeError):
-            raise InvalidInputError(f"a message is text, not {self.message!r:.80}") from None
+        check_message(self.message)
 
     def rely(self, pack_id: str, oid: bytes) -> None:
         """Take it for granted that an object stands in a pack of others."""

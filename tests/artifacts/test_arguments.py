@@ -134,3 +134,26 @@ def test_ids_are_listed_once_each_as_plain_text(both: Both) -> None:
             artifact_ids(wrong, "depends_on")
     with pytest.raises(InvalidInputError, match="malformed artifact id"):
         artifact_ids(["p:3:0", "p:3:"], "depends_on")
+
+
+def test_details_and_notes_are_kept_by_the_rule_for_parameters(both: Both) -> None:
+    """They were found out at the first commit, which lost what had been registered by then."""
+    registry = both[0]
+    details = {"rmse": np.float64(1.5), "grid": (1, 2), 3: "three"}
+    with registry.run("sweep", details=details) as run:
+        registry.register(1, "a:0:all", "model")
+        registry.complete_pipeline("a")
+        run.note({"best": np.int64(7)})
+        for wrong in ({"text": "\ud800"}, [1]):
+            with pytest.raises(InvalidInputError, match="details"):
+                run.note(wrong)  # type: ignore[arg-type]
+    kept = registry.store.get_run(registry.store.ref(f"refs/runs/{run.id}").oid).details
+    expected = {"rmse": 1.5, "grid": [1, 2], "3": "three", "best": 7}
+    assert {name: kept[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("message", [3, None, b"text", "\ud800"])
+def test_a_message_is_text_from_the_beginning(both: Both, message: Any) -> None:
+    with pytest.raises(InvalidInputError, match="a message is text"):
+        both[0].start_run(message)
+    assert both[0].open_run is None

@@ -263,3 +263,39 @@ def _complete(registry: ArtifactRegistry, what: str) -> None:
 def _complete_in_run(registry: ArtifactRegistry, what: str) -> None:
     registry.register(what, "a:0:all", "model")
     registry.complete_pipeline("a")
+
+
+def _damage_run(registry: ArtifactRegistry, run_id: str) -> None:
+    oid = registry.store.ref(f"refs/runs/{run_id}").oid
+    path = registry.store.layout.pack(registry.store.info(oid).pack)
+    registry.close()
+    data = bytearray(path.read_bytes())
+    data[data.index(oid.raw) + 60] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("expire", [None, "now"])
+def test_what_cannot_be_read_stops_every_deletion_before_it_begins(
+    registry: ArtifactRegistry, expire: str | None
+) -> None:
+    """With an error that says that nothing was deleted, all refs were gone."""
+    with registry.run() as first:
+        registry.register(1, "a:0:all", "model")
+    with registry.run():
+        registry.register(2, "a:0:all", "model")
+        registry.register(3, "b:0:all", "model")
+    _damage_run(registry, first.id)
+    before = registry.store.refs()
+    with pytest.raises(CorruptionError, match="nothing was deleted"):
+        registry.purge_dataset_artifacts(confirm=True, expire=expire)
+    said = "nothing was" if expire else f"{first.id} cannot be read.*nothing was removed"
+    with pytest.raises(CorruptionError, match=said) as caught:
+        registry.delete_pipeline_artifacts("a", expire=expire)
+    assert registry.store.refs() == before
+    if expire is None:
+        assert f"artifacts rm refs/runs/{first.id}" in str(caught.value.hint)
+    # The way out: what is damaged goes first.
+    remove(registry.store, [first.id], dry_run=False)
+    registry.delete_pipeline_artifacts("a")
+    registry.delete_orphaned_artifacts(dry_run=False, expire="now")
+    assert [record.artifact_id for record in registry.get_all_records()] == ["b:0:all"]

@@ -302,3 +302,29 @@ def test_a_record_that_is_changed_changes_no_other(
         assert record is not None
         assert record.params["grid"] == [1, {"deep": [2]}]
         record.params["grid"][1]["deep"].append(3)
+
+
+def test_two_ids_never_give_one_object(registry: ArtifactRegistry, workspace: Workspace) -> None:
+    """Folds that were fitted alike are stored once; whoever changes one changes no other."""
+    names = [f"p:0:{fold}" for fold in range(3)]
+    for name in names:
+        registry.register({"weights": [1.0]}, name, "model")
+    loader = ArtifactLoader(workspace, "corn", cache_size=np.int64(5))
+    assert loader.preload_artifacts() == 3
+    assert (loader.get_cache_info().size, loader.get_cache_info().max_size) == (3, 5)
+    first = loader.load_by_id(names[0])
+    first["weights"].append(2.0)
+    assert loader.load_by_id(names[0]) is first
+    assert [model for _, model in loader.load_fold_models(0)][1:] == [{"weights": [1.0]}] * 2
+
+
+def test_what_depends_on_its_own_earlier_version_comes_last(
+    registry: ArtifactRegistry, loader: ArtifactLoader
+) -> None:
+    registry.register(0, "a:0:all", "model")
+    registry.register(1, "a:1:all", "model", depends_on=["a:0:all"])
+    registry.register(5, "a:0:all", "model", depends_on=["a:1:all"])
+    assert list(loader.load_with_dependencies("a:0:all").items()) == [
+        ("a:1:all", 1),
+        ("a:0:all", 5),
+    ]

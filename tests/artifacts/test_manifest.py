@@ -330,3 +330,27 @@ def test_a_manifest_that_was_torn_or_edited_is_refused(
 def test_a_manifest_without_a_dataset_says_so() -> None:
     with pytest.raises(InvalidInputError, match="names no dataset"):
         check_manifest({"schema_version": "2.0", "items": []})
+
+
+def test_a_manifest_is_believed_in_whatever_order_its_maps_are(
+    registry: ArtifactRegistry, workspace: Workspace
+) -> None:
+    """It is written from what was registered, and compared with what was stored."""
+    params = {"z": 1, "a": {"y": 2, "b": math.nan}}
+    config = {"source_models": [], "feature_columns": [], "z": 1, "a": {"y": 2, "b": 3}}
+    with registry.run() as run:
+        registry.register(1, "p:0:all", "model", params=params, meta_config=config)
+    path = manifest_path(workspace, run.id, "p")
+    assert 'params: {"a": {"b": .nan, "y": 2}, "z": 1}' in path.read_text()
+    document = yaml.safe_load(path.read_text())
+    turned = path.with_name("turned.yaml")
+    (item,) = document["items"]
+    item["params"] = dict(reversed(item["params"].items()))
+    turned.write_text(yaml.safe_dump(document, sort_keys=False))
+    for at in (path, turned):
+        assert ArtifactLoader.from_manifest(at, workspace.path).load_by_id("p:0:all") == 1
+        assert [at.artifact_id for at in registry.import_from_manifest(at)] == ["p:0:all"]
+    item["params"]["z"] = 2
+    turned.write_text(yaml.safe_dump(document))
+    with pytest.raises(InvalidInputError, match="does not list what"):
+        ArtifactLoader.from_manifest(turned, workspace.path)

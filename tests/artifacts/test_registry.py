@@ -410,3 +410,16 @@ def test_an_open_run_may_ask_before_it_has_registered_anything(tmp_path: Path) -
         assert registry.resolve("p:0:all") is None
         assert registry.get_all_records() == []
         assert registry.find_orphaned_artifacts() == []
+
+
+def test_a_hash_finds_what_had_it_once(registry: ArtifactRegistry) -> None:
+    versions = []
+    for content in (1, 1, 2):
+        with registry.run():
+            versions.append(registry.register([content], "a:0:all", "model"))
+            registry.register([1], "b:0:all", "model")
+    found = registry.resolve_by_hash(versions[0].content_hash)
+    # Each id once: as it is, or else as it was last.
+    assert [(at.artifact_id, at.version) for at in found] == [("a:0:all", 2), ("b:0:all", 3)]
+    assert registry.load_artifact(found[0]) == [1]
+    assert registry.resolve_by_hash(versions[2].content_hash) == [versions[2]]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from n4a_store import ArtifactRegistry
 from tests.cli.conftest import Cli, Trained
 
 
@@ -188,3 +189,13 @@ def test_stats_says_what_a_repack_would_gain(cli: Cli, trained_own: Trained) -> 
     assert after["live"]["stored_bytes"] == gain["bytes_after"]
     assert after["mergeable_packs"] == 0
     assert "packs into" not in cli(*at, "artifacts", "stats").ok().out
+
+
+def test_show_says_which_pipelines_failed_and_why(cli: Cli, tmp_path: Path) -> None:
+    with ArtifactRegistry(tmp_path, "corn") as registry, registry.run() as run:
+        registry.register(1, "p:0:all", "model")
+        run.note({"failures": {"q": "step 2, fold 0: RuntimeError: the lamp is out"}})
+    shown = cli("-w", tmp_path, "artifacts", "show", run.id).ok()
+    assert "failed   q: step 2, fold 0: RuntimeError: the lamp is out\n" in shown.out
+    answer = cli("-w", tmp_path, "artifacts", "show", run.id, "--json").ok().json
+    assert answer["failures"] == {"q": "step 2, fold 0: RuntimeError: the lamp is out"}

@@ -140,7 +140,7 @@ READERS_AND_PROCESSES = (
         "an artifact of a pipeline that is known already is taken for one that was made here",
         "artifacts/loader.py",
         "            origin = manifest.links.origin(key)\n",
-        "            origin = \"\"\n",
+        '            origin = ""\n',
         "tests/artifacts/test_flat_import.py",
     ),
     one(

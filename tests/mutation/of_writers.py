@@ -241,7 +241,7 @@ WRITERS = (
         "moved-and-come-back-vouches",
         "a ref that held two values while they were adopted vouches for the one it holds at last",
         "repo/planned_refs.py",
-        "            self._plan.adopted[name] = b\"\"\n",
+        '            self._plan.adopted[name] = b""\n',
         "            pass\n",
         "tests/repo/test_seen_refs.py",
     ),

@@ -42,3 +42,15 @@ def test_it_goes_where_a_dict_goes() -> None:
     assert type(VALUE.copy()) is dict
     assert type(VALUE | {"d": 1}) is dict
     assert FrozenMap.of(VALUE) is VALUE
+
+
+def test_a_nan_equals_the_nan_that_was_read_back() -> None:
+    value = FrozenMap({"a": float("nan"), "b": [{"c": float("nan")}, 1]})
+    for copied in (pickle.loads(pickle.dumps(value)), json.loads(json.dumps(value))):
+        assert value == copied
+        assert (value != copied) is False
+    assert value != {"a": float("nan"), "b": [{"c": float("nan")}, 2]}
+    assert value != {"a": float("nan")}
+    assert value != {**value, "b": None}
+    assert value != 3
+    assert FrozenMap({"a": FrozenMap({})}) != {"a": 3}

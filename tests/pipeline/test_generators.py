@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -145,3 +146,13 @@ def test_a_generator_alone_is_a_pipeline() -> None:
 def test_a_malformed_generator_is_named(pipeline: object, said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
         expand(pipeline)  # type: ignore[arg-type]
+
+
+def test_a_range_takes_numpys_numbers_and_gives_plain_ones() -> None:
+    for bounds in ([1, np.int64(3)], [np.float32(0.5), 1.0, 0.5], (np.uint8(1), 2)):
+        found = expand([{"k": {"_range_": bounds}}])
+        assert {type(step["k"]) for (step,) in found} <= {int, float}
+    assert [step["k"] for (step,) in expand([{"k": {"_range_": [np.int64(1), 3]}}])] == [1, 2, 3]
+    for wrong in ([True, 2], [np.nan, 2], [1, np.inf], ["1", 2], [np.bool_(True), 2]):
+        with pytest.raises(InvalidInputError, match="_range_"):
+            expand([{"k": {"_range_": wrong}}])

@@ -324,3 +324,16 @@ def test_branches_may_have_names_with_blanks(
     predictor = open_predictor()
     by_name = predictor.predict(run, fermentation.X, branch=["SNV + PLS"])
     assert np.array_equal(by_name, predictor.predict(run, fermentation.X, branch=[1]))
+
+
+def test_none_never_means_an_older_run(
+    train: Any, open_predictor: Any, fermentation: Any, workspace: Workspace
+) -> None:
+    """A training that failed as a whole would have been answered by the one before, in silence."""
+    older = train([FOLDS, {"model": Ridge()}], fermentation)
+    hopeless = [FOLDS, {"model": RandomForestRegressor(n_estimators=-1)}]
+    failed = train(hopeless, fermentation, may_fail=True)
+    assert failed.failures
+    with pytest.raises(NotFoundError, match=f"{failed.id}, the newest run of .*, has no complete"):
+        open_predictor().predict(None, fermentation.X)
+    assert open_predictor().select(older.id).run_id == older.id

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         PipelineSubject,
         RunSubject,
     )
+    from n4a_store.objects.model import Run
 
 _SHOWN_ARRAYS = 12
 
@@ -68,6 +69,7 @@ def _show_run(app: App, dataset: Dataset, subject: RunSubject) -> None:
             "environment": run.environment,
             "parents": run.parents,
             "pipelines": pipelines,
+            "failures": _failures(run),
         }
         app.out.json("artifacts show", {"kind": "run"} | facts | details)
         return
@@ -79,6 +81,7 @@ def _show_run(app: App, dataset: Dataset, subject: RunSubject) -> None:
         for parent in run.parents
     ]
     rows += [("message", line) for line in run.message.splitlines()]
+    rows += [("failed", f"{pipeline}: {why}") for pipeline, why in _failures(run).items()]
     if app.verbose:
         rows += [("with", f"{key} {scalar(value)}") for key, value in run.environment.items()]
     shown_fields(app.out, rows)
@@ -96,6 +99,13 @@ def _show_run(app: App, dataset: Dataset, subject: RunSubject) -> None:
             for p in pipelines
         ],
     )
+
+
+def _failures(run: Run) -> dict[str, str]:
+    """Which pipelines failed and why, where the runner noted it."""
+    noted = run.details.get("failures")
+    held = noted if isinstance(noted, dict) else {}
+    return {pipeline: scalar(why) for pipeline, why in held.items()}
 
 
 def _parent(short: str, gone: bool) -> str:
