@@ -156,12 +156,15 @@ class Settings:
             object.__setattr__(self, name, checked)
 
     @classmethod
-    def load(cls, config_text: str | None, environ: Mapping[str, str]) -> Settings:
+    def load(
+        cls, config_text: str | None, environ: Mapping[str, str], *, config: str = "config"
+    ) -> Settings:
         """Put the sources together.
 
         Args:
             config_text: The text of the store's ``config`` file, None when there is none.
             environ: The environment; only names that begin with ``N4A_STORE_`` matter.
+            config: What errors call the ``config`` file.
 
         Raises:
             InvalidInputError: The TOML cannot be parsed, a key is unknown or misspelt, or a value
@@ -170,8 +173,8 @@ class Settings:
         values: dict[str, Any] = {}
         for key, raw in _parse_config(config_text or "").items():
             if key not in _keys():
-                raise _unknown("config", key, _nearest(key))
-            values[key] = _check(key, raw, source="config", from_text=False)
+                raise _unknown(config, key, _nearest(key))
+            values[key] = _check(key, raw, source=config, from_text=False)
         for variable in sorted(environ):
             if not variable.startswith(ENVIRONMENT_PREFIX):
                 continue

@@ -170,8 +170,8 @@ class RegistryRuns(RegistryUpkeep):
         """
         with self._mutex:
             run, self._run = self._run, None
-            if run is None:
-                return 0
+            if run is None or not run.is_open:
+                return 0  # in a forked child the run is the parent's
             dropped = run.drop_drafts()
             if completed:
                 dropped += run.drop_waiting()

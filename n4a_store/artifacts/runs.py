@@ -11,6 +11,7 @@ one transaction. Those that are complete wait for its end, or for a checkpoint.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,7 +38,7 @@ from n4a_store.repo.seat import Seat
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import ANY, Transaction
 from n4a_store.settings import CommitEach
-from n4a_store.storage.leases import Lease, LeaseRole
+from n4a_store.storage.leases import Lease
 
 __all__ = ["Committed", "OpenRun", "commit_planned"]
 
@@ -109,6 +110,7 @@ class OpenRun:
         self._parents: tuple[ObjectId, ...] = ()
         self._environment: dict[str, str] = {}
         self._ended = False
+        self._pid = os.getpid()
 
     @property
     def ref(self) -> str:
@@ -117,11 +119,16 @@ class OpenRun:
 
     @property
     def is_open(self) -> bool:
-        """Whether it can still be registered into."""
-        return not self._ended
+        """Whether it can still be registered into, in this process."""
+        return not self._ended and self._pid == os.getpid()
 
     def check_open(self) -> None:
-        """Raise :class:`TransactionClosedError` when the run has ended."""
+        """Raise :class:`TransactionClosedError` when the run has ended, or is the parent's."""
+        if self._pid != os.getpid():
+            raise TransactionClosedError(
+                f"run {self.id} was begun before a fork, in the parent process",
+                hint="hand a worker run.worker_ticket(); a run of its own needs another registry",
+            )
         if self._ended:
             raise TransactionClosedError(
                 f"run {self.id} has ended", hint="start a new one with registry.run()"
@@ -133,7 +140,7 @@ class OpenRun:
         if self._store is None:
             store = self._open_store()
             if not self.implicit:
-                self._lock = _take_lock(store)
+                self._lock = store.lock_run()
                 self._details[LOCK] = self._lock.lease_id
             self._parents = newest_run(store)
             self._environment = environment(store.settings)
@@ -441,10 +448,3 @@ class OpenRun:
             seat.leave()
         if self._lock is not None:
             self._lock.release()
-
-
-def _take_lock(store: Store) -> Lease:
-    lock = Lease(store.layout.leases, LeaseRole.RUN, shared_group=store.settings.shared_group)
-    with store.catalog.read() as reader:
-        lock.publish(reader.generation(), reader.epoch())
-    return lock

@@ -55,7 +55,7 @@ class Workspace:
             entry.name
             for entry in self.layout.binaries.iterdir()
             # A name with a dot in front is a store that is being created, or was.
-            if not entry.name.startswith(".") and StoreLayout(entry).format.is_file()
+            if not entry.name.startswith(".") and _is_store(entry)
         )
 
     def store(self, dataset: str) -> Store:
@@ -68,7 +68,7 @@ class Workspace:
         name = check_name_component(dataset, what="dataset")
         self._check_exists()
         folder = self.layout.store(name)
-        if not StoreLayout(folder).format.is_file():
+        if not _is_store(folder):
             known = ", ".join(self.datasets())
             raise StoreNotFoundError(
                 f"workspace {self.path} has no dataset {name!r}",
@@ -97,14 +97,14 @@ class Workspace:
         """
         name = check_name_component(dataset, what="dataset")
         folder = self.layout.store(name)
-        if StoreLayout(folder).format.is_file():
+        if _is_store(folder):
             return Store.open(folder, settings=self.settings)
         self._refuse_twin(name)
         try:
             return Store.init(folder, settings=self.settings)
         except InvalidInputError:
             # Another process may have created it between the look and the attempt.
-            if StoreLayout(folder).format.is_file():
+            if _is_store(folder):
                 return Store.open(folder, settings=self.settings)
             raise
 
@@ -125,3 +125,11 @@ class Workspace:
                     f"dataset {name!r} differs only in case from {other!r}",
                     hint=f"use {other!r}, or another name",
                 )
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether there is a store in a folder, or what cannot be told from one without permission."""
+    try:
+        return StoreLayout(folder).format.is_file()
+    except PermissionError:
+        return True

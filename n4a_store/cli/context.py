@@ -210,7 +210,13 @@ class App:
             self._opened = dict.fromkeys(workspace.datasets())
             for name in self._opened:
                 with self.attempt(name, diagnose=diagnose):
-                    self._opened[name] = self._named(workspace, name)
+                    try:
+                        self._opened[name] = self._named(workspace, name)
+                    except errors.InvalidInputError as error:
+                        # A mistake in its config, and not in what was asked.
+                        if len(self._opened) == 1:
+                            raise
+                        self.report(name, error)
             if not self._opened:
                 raise _empty(workspace)
         found = self._opened.items()

@@ -124,6 +124,9 @@ def fsck(
         store: The store; it stays in use by others meanwhile.
         full: Read every byte, not only the indexes and the trees.
         progress: Called after each pack with the bytes checked so far and the bytes in all.
+
+    Raises:
+        BackendError: Something could not be looked at: no permission, or too many open files.
     """
     try:
         report = _check(store, full, progress)
@@ -210,8 +213,8 @@ def _check_catalog(store: Store, problems: list[Problem]) -> tuple[list[PackRow]
                 Severity.ERROR,
                 "catalog-older",
                 store.layout.catalog.name,
-                f"the catalog is at operation {sequence}, but operation {noted} was committed "
-                "here: it was put back from a backup, or lost by the disk",
+                f"the catalog is at operation {sequence}, and the store had come to operation "
+                f"{noted} before: it was put back from a backup, or lost by the disk",
                 hint="nothing is deleted until this is settled: see docs/howto/backup.md",
             )
         )
@@ -229,13 +232,17 @@ def _catalog_problem(store: Store, error: CorruptionError) -> Problem:
 
 
 def _check_pack(store: Store, row: PackRow, problems: list[Problem]) -> PackReader | None:
-    """Open one pack; None when it cannot be used or has been taken away by gc meanwhile."""
+    """Open one pack; None when it cannot be used or has been taken away by gc meanwhile.
+
+    Raises:
+        BackendError: It could not be looked at, which says nothing about what is in it.
+    """
     try:
         reader = store.odb.reader(row.id)
         found = (len(reader.data), len(reader), reader.footer.raw_bytes)
         if found != (row.stored_bytes, row.objects, row.raw_bytes):
             raise CorruptionError(f"pack {row.id} is not the one that the catalog lists")
-    except StoreError as error:
+    except CorruptionError as error:
         with store.catalog.read() as catalog:
             now = catalog.pack(row.id)
         if now is None or now.state not in _CHECKED:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from n4a_store.errors import CorruptionError
+from n4a_store.repo.catalog_age import check_catalog_age
 from n4a_store.repo.copying import copy_objects
 from n4a_store.repo.gc_record import write_gc_record
 from n4a_store.repo.packing import PackBuilder
@@ -47,13 +46,14 @@ from n4a_store.repo.sweep import (
     finish_dropping,
     lease_floor,
     list_unlisted,
+    lock_or_make_room,
     remove_unlisted,
 )
 from n4a_store.storage.catalog_access import CatalogReader, CatalogWriter
-from n4a_store.storage.files import remove_tree
+from n4a_store.storage.clock import now_us
 from n4a_store.storage.leases import Lease
 from n4a_store.storage.locks import FileLock
-from n4a_store.storage.rows import PackRow, PackState, PinRow, ReflogRow, RefRow
+from n4a_store.storage.rows import PackRow, PackState
 
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
@@ -190,8 +190,7 @@ class _Collector:
         # The files first, then the leases, then the rows: a file of a living writer is either
         # seen with its lease alive or not seen at all.
         unlisted = list_unlisted(store)
-        # A lease that pins nothing, only so that this gc's own files have a living owner.
-        own = store.lock_run()
+        own = lock_or_make_room(store, unlisted)
         try:
             found, sequence = self._mark()
             unreachable, undoable = found.totals()
@@ -296,10 +295,10 @@ class _Collector:
                 self._done.written += len(rows)  # no number is used twice
                 sequence = self._condemn(found, sequence, dead, copied, rows)
             except BaseException:
-                builder.close()
+                builder.discard()
                 raise
             dead = []
-            remove_tree(builder.folder)
+            builder.discard()
             self._drop(rows)
 
     def _is_held_up(self) -> bool:
@@ -381,31 +380,13 @@ class _Collector:
             log.info("gc rewrote %d packs into %d", len(self._done.rewritten), len(rows))
 
 
-def check_catalog_age(store: Store) -> None:
-    """Refuse to delete by a catalog that is older than what was committed here.
-
-    Raises:
-        CorruptionError: It was put back from a backup, or the disk lost its newest commits.
-    """
-    noted = store.catalog.noted_sequence()
-    with store.catalog.read() as reader:
-        sequence = reader.sequence()
-        reader.verify((RefRow, ReflogRow, PinRow, PackRow))  # what decides what is kept
-    if noted is not None and noted > sequence:
-        raise CorruptionError(
-            f"the catalog of {store.path} is at operation {sequence}, but operation {noted} was "
-            "committed here; nothing was deleted",
-            hint="the catalog was put back from a backup: see docs/howto/backup.md",
-        )
-
-
 def expire_reflog(writer: CatalogWriter, cutoff_us: int) -> int:
     """Delete the reflog entries older than ``cutoff_us``; how many there were.
 
     The operations that no entry belongs to any more go with them, but never younger than a day:
     a writer that lost the answer to its commit looks for it there.
     """
-    day_ago = time.time_ns() // 1000 - _MICROSECONDS_A_DAY
+    day_ago = now_us() - _MICROSECONDS_A_DAY
     old = writer.ops_before(min(cutoff_us, day_ago))
     rows = list(writer.reflog())
     expiring = expired_ops(writer, rows, cutoff_us)

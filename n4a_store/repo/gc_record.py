@@ -5,13 +5,13 @@ A figure about orphans is as old as the gc that counted it; so it never goes wit
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.codec import decode_value, encode_value
 from n4a_store.storage.catalog_access import CatalogReader, CatalogWriter
+from n4a_store.storage.clock import now_us
 
 __all__ = ["GcRecord", "read_gc_record", "write_gc_record"]
 
@@ -41,7 +41,7 @@ def write_gc_record(
     writer: CatalogWriter, *, reachable: int, orphans: int, orphan_bytes: int, bytes_freed: int
 ) -> None:
     """Keep what a gc found that ends now."""
-    fields = [time.time_ns() // 1000, reachable, orphans, orphan_bytes, bytes_freed]
+    fields = [now_us(), reachable, orphans, orphan_bytes, bytes_freed]
     writer.set_meta(_KEY, encode_value({"gc": list(fields)}))
 
 

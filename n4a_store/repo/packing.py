@@ -7,6 +7,7 @@ transaction's protocol: fsync each file, rename it, fsync the folder.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,12 +28,15 @@ from n4a_store.storage.files import (
     map_file,
     move_file,
     remove_file,
+    remove_tree,
     sync_folder,
 )
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.rows import PackRow, PackState
 
 __all__ = ["PackBuilder"]
+
+log = logging.getLogger(__name__)
 
 
 class PackBuilder:
@@ -279,6 +283,17 @@ class PackBuilder:
         for pack_id in self._published:
             remove_file(self._layout.pack(pack_id))
         self._published.clear()
+
+    def discard(self) -> None:
+        """Remove what has not been published: whoever ran out of room must not keep the disk full.
+
+        For a builder that has its folder to itself. What cannot be removed is left to gc.
+        """
+        self.close()
+        try:
+            remove_tree(self.folder)
+        except BackendError as error:
+            log.warning("%s stays until the next gc: %s", self.folder, error)
 
     def close(self) -> None:
         """Close the file that is being written."""

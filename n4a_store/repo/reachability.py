@@ -6,7 +6,6 @@ it, and previews, orphan lists and statistics show the very same figures.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from n4a_store.repo.mark import Marker
 from n4a_store.repo.roots import living_roots, undo_roots
 from n4a_store.repo.session import READABLE
 from n4a_store.storage.catalog_access import CatalogReader
+from n4a_store.storage.clock import now_us
 from n4a_store.storage.leases import list_leases
 from n4a_store.storage.rows import PackRow, PackState
 
@@ -96,7 +96,7 @@ def entry_lengths(reader: PackReader) -> NDArray[np.uint64]:
 
 def undo_cutoff_us(store: Store, expire_now: bool) -> int:
     """Reflog entries older than this are expired; microseconds since 1970."""
-    now = time.time_ns() // 1000
+    now = now_us()
     if expire_now:
         # Later than any entry there can be, even one whose clock ran ahead.
         return 2**63 - 1

@@ -18,15 +18,14 @@ from typing import TYPE_CHECKING
 
 from n4a_store.errors import CorruptionError
 from n4a_store.packs.reader import PackReader
+from n4a_store.repo.catalog_age import check_catalog_age
 from n4a_store.repo.compaction import compact_objects
 from n4a_store.repo.copying import copy_objects
-from n4a_store.repo.gc import check_catalog_age
 from n4a_store.repo.geometry import batches, mergeable
 from n4a_store.repo.hot import Hot
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.repo.session import drop_idle_sessions
 from n4a_store.repo.sweep import drop_condemned, finish_dropping
-from n4a_store.storage.files import remove_tree
 from n4a_store.storage.locks import FileLock
 from n4a_store.storage.rows import PackRow, PackState
 
@@ -126,7 +125,7 @@ def repack(
                 packs += len(rows)  # a batch may make several, and no number is used twice
                 merged += batch
                 written += sum(row.stored_bytes for row in rows)
-                remove_tree(builder.folder)
+                builder.discard()
                 dropped += drop_condemned(store)
                 if progress is not None:
                     done = sum(row.stored_bytes for row in merged)
@@ -172,7 +171,7 @@ def _merge(
                 writer.put(row)
             writer.next_op("repack", f"merged {len(batch)} packs into {len(rows)}")
     except BaseException:
-        builder.close()
+        builder.discard()
         raise
     store.odb.add(rows)
     return rows

@@ -26,7 +26,6 @@ from n4a_store.storage.files import (
     make_folder,
     map_file,
     remove_file,
-    remove_tree,
     sync_folder,
 )
 from n4a_store.storage.layout import PACK_SUFFIX
@@ -54,6 +53,7 @@ class Salvaged:
             not be read. None of them stands in another pack.
         index_was_damaged: Whether the ids lost may be incomplete, because the index that would
             name them was damaged too.
+        lost_unnamed: How many more objects the catalog says there were.
     """
 
     pack: str
@@ -61,6 +61,7 @@ class Salvaged:
     objects: int
     lost: tuple[bytes, ...]
     index_was_damaged: bool
+    lost_unnamed: int = 0
 
 
 @contextmanager
@@ -124,19 +125,24 @@ def salvage_pack(store: Store, pack_id: str) -> Salvaged:
         own = store.lock_run()
         try:
             builder = PackBuilder(store.layout, store.settings, f"{epoch}-{own.lease_id}")
-            saved, broken = _copy_sound(builder, data)
-            named, index_ok = _named_by_index(data, pack_id)
-            rows = builder.publish()
-            _keep_in_quarantine(store, pack_id)
-            _replace(store, row, rows)
-            remove_tree(builder.folder)
+            try:
+                saved, broken = _copy_sound(builder, data)
+                named, index_ok = _named_by_index(data, pack_id)
+                rows = builder.publish()
+                _keep_in_quarantine(store, pack_id)
+                _replace(store, row, rows)
+            finally:
+                builder.discard()
         finally:
             own.release()
         store.odb.add(rows)
         store.odb.retain({name for name in store.odb.pack_ids if name != pack_id})
         lost = tuple(oid for oid in sorted((named | broken) - saved) if store.odb.find(oid) is None)
         remove_file(path)
-    return Salvaged(pack_id, tuple(new.id for new in rows), len(saved), lost, not index_ok)
+    # Where the index is gone as well, the catalog still knows how many there were.
+    unnamed = max(row.objects - len(named | broken | saved), 0)
+    into = tuple(new.id for new in rows)
+    return Salvaged(pack_id, into, len(saved), lost, not index_ok, unnamed)
 
 
 def _copy_sound(builder: PackBuilder, data: memoryview) -> tuple[set[bytes], set[bytes]]:
@@ -231,7 +237,6 @@ def adopt_unlisted_packs(store: Store) -> list[str]:
             rows.append(
                 PackRow(pack_id, PackState.LIVE, 0, "", footer.objects, size, footer.raw_bytes)
             )
-        noted = store.catalog.noted_sequence() or 0
         gone: set[str] = set()
         with store.catalog.write() as writer:
             for row in rows:
@@ -245,8 +250,9 @@ def adopt_unlisted_packs(store: Store) -> list[str]:
                     writer.delete(listed_row)
                     gone.add(listed_row.id)
             # Go on counting where the lost catalog had stopped: its numbers are not used twice.
-            if writer.sequence() < noted:
-                writer.set_meta("sequence", noted)
+            noted = store.catalog.noted_sequence() or 0
+            writer.set_meta("sequence", max(noted, writer.sequence()))
+            writer.caught_up = True
             # A generation that no lease has seen: what was condemned before the backup may have
             # been brought back after it.
             writer.next_generation()

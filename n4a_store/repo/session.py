@@ -31,7 +31,7 @@ from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.leases import Lease, LeaseRole
 from n4a_store.storage.rows import PackState
 
-__all__ = ["IDLE_SECONDS", "ReadSessions", "drop_idle_sessions"]
+__all__ = ["IDLE_SECONDS", "ReadSessions", "drop_idle_sessions", "run_lease"]
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ class ReadSessions:
                 rows = reader.packs(READABLE)
                 generation, epoch = reader.generation(), reader.epoch()
             if lease is not None:
-                lease.publish(generation, epoch)
+                self._publish(lease, generation, epoch)
         except BaseException:
             if lease is not None:
                 lease.release()
@@ -199,13 +199,26 @@ class ReadSessions:
         try:
             return Lease(self._layout.leases, LeaseRole.READER, shared_group=self._shared_group)
         except BackendError as error:
-            if not system.is_refusal(error):
+            if not system.is_refusal(error) and not system.is_full(error):
                 raise
             self._refused = True
-            if not self._warned:
-                self._warned = True
-                log.warning("%s: reading without a lease, unseen by gc", error)
+            self._warn("%s: reading without a lease, unseen by gc", error)
             return None
+
+    def _publish(self, lease: Lease, generation: int, epoch: bytes) -> None:
+        """Say what the lease pins; where there is no room for that, it pins everything."""
+        try:
+            lease.publish(generation, epoch)
+        except BackendError as error:
+            if not system.is_full(error):
+                raise
+            self._warn("%s: until this reader has ended, gc can drop nothing", error)
+
+    def _warn(self, message: str, error: BackendError) -> None:
+        """Say once what a reader does without."""
+        if not self._warned:
+            self._warned = True
+            log.warning(message, error)
 
     def refresh(self) -> None:
         """Learn of packs committed since the session began; forget none.
@@ -306,6 +319,18 @@ class ReadSessions:
         with self._mutex:
             self._drop()
             self._loaded = False
+
+
+def run_lease(layout: StoreLayout, catalog: Catalog, settings: Settings) -> Lease:
+    """A lease of a run, which pins nothing: see :meth:`Store.lock_run`."""
+    lease = Lease(layout.leases, LeaseRole.RUN, shared_group=settings.shared_group)
+    try:
+        with catalog.read() as reader:
+            lease.publish(reader.generation(), reader.epoch())
+    except BaseException:
+        lease.release()
+        raise
+    return lease
 
 
 def _forget_parents_sessions() -> None:

@@ -36,13 +36,13 @@ from n4a_store.repo.known_refs import KnownRefs
 from n4a_store.repo.object_info import ObjectInfo
 from n4a_store.repo.reading import need_id
 from n4a_store.repo.seat import Seat
-from n4a_store.repo.session import ReadSessions
+from n4a_store.repo.session import ReadSessions, run_lease
 from n4a_store.repo.transaction import Transaction
 from n4a_store.settings import Settings
 from n4a_store.storage.catalog import Catalog
 from n4a_store.storage.filesystem import check_filesystem, is_read_only, may_write
 from n4a_store.storage.layout import StoreLayout
-from n4a_store.storage.leases import Lease, LeaseRole
+from n4a_store.storage.leases import Lease
 from n4a_store.storage.watch import CatalogWatch
 
 __all__ = ["ObjectInfo", "Store"]
@@ -115,7 +115,7 @@ class Store(CachingReader):
             )
         form.check_read()
         if settings is None:
-            settings = Settings.load(read_config(layout), os.environ)
+            settings = Settings.load(read_config(layout), os.environ, config=str(layout.config))
         read_only = is_read_only(layout.root)
         if read_only:
             log.warning("%s is on a read-only disk: reading it without a lease", layout.root)
@@ -444,7 +444,4 @@ class Store(CachingReader):
         """
         self._check_open()
         self.format.check_write()
-        lease = Lease(self.layout.leases, LeaseRole.RUN, shared_group=self.settings.shared_group)
-        with self.catalog.read() as reader:
-            lease.publish(reader.generation(), reader.epoch())
-        return lease
+        return run_lease(self.layout, self.catalog, self.settings)

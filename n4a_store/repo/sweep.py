@@ -14,10 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from n4a_store.errors import BackendError
 from n4a_store.storage.files import list_folder, remove_file, remove_tree, sync_folder
 from n4a_store.storage.layout import PACK_SUFFIX
-from n4a_store.storage.leases import LeaseInfo, list_leases, probe_lease
+from n4a_store.storage.leases import Lease, LeaseInfo, list_leases, probe_lease
 from n4a_store.storage.rows import PackRow, PackState
+from n4a_store.storage.system import is_full
 
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
@@ -30,6 +32,8 @@ __all__ = [
     "finish_dropping",
     "lease_floor",
     "list_unlisted",
+    "lock_or_make_room",
+    "remove_transactions",
     "remove_unlisted",
 ]
 
@@ -189,14 +193,37 @@ def list_unlisted(store: Store) -> Unlisted:
     )
 
 
+def lock_or_make_room(store: Store, unlisted: Unlisted) -> Lease:
+    """The lock of a gc: it pins nothing, and gives this gc's own files a living owner.
+
+    On a full disk there may be no room for it. What the dead had not published is nobody's,
+    whatever is reachable: then that goes first.
+
+    Raises:
+        BackendError: The disk refuses.
+    """
+    try:
+        return store.lock_run()
+    except BackendError as error:
+        if not unlisted.transactions or not is_full(error):
+            raise
+    remove_transactions(store, unlisted)
+    return store.lock_run()
+
+
+def remove_transactions(store: Store, unlisted: Unlisted) -> None:
+    """Remove what dead writers had not published."""
+    for name in unlisted.transactions:
+        remove_tree(store.layout.transaction(name))
+
+
 def remove_unlisted(store: Store, unlisted: Unlisted) -> list[str]:
     """Remove what was listed; a dead owner's lease goes last."""
     for name in unlisted.packs:
         remove_file(store.layout.packs / name)
     if unlisted.packs:
         sync_folder(store.layout.packs)
-    for name in unlisted.transactions:
-        remove_tree(store.layout.transaction(name))
+    remove_transactions(store, unlisted)
     for name in unlisted.leases:
         probe_lease(store.layout.lease(name), remove_dead=True)
     return [*unlisted.packs, *unlisted.transactions]

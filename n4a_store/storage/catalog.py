@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sqlite3
+import tempfile
 import threading
 import weakref
 from collections.abc import Iterator
@@ -39,6 +41,7 @@ from n4a_store.storage.live_packs import PackMemo
 from n4a_store.storage.locks import FileLock
 from n4a_store.storage.rows import SCHEMA, TABLES, row_sum
 from n4a_store.storage.sqlite_errors import sqlite_errors
+from n4a_store.storage.system import backend_errors
 
 __all__ = ["Catalog"]
 
@@ -140,8 +143,9 @@ class Catalog:
         read_only = "mode=ro&immutable=1" if self._immutable else "mode=ro"
         mode = read_only if self._read_only else "mode=rw"
         with sqlite_errors(self._path):
-            connection = sqlite3.connect(
-                f"file:{quote(str(self._path))}?{mode}",
+            rolled_back = self._rolled_back() if self._immutable and self._is_hot() else None
+            connection = rolled_back or sqlite3.connect(
+                f"file:{quote(os.fsencode(self._path))}?{mode}",
                 uri=True,
                 timeout=_BUSY_SECONDS,
                 isolation_level=None,
@@ -178,6 +182,44 @@ class Catalog:
                 hint="restore catalog.db from a backup",
             )
         return connection
+
+    @property
+    def _journal(self) -> Path:
+        return self._path.with_name(self._path.name + "-journal")
+
+    def _is_hot(self) -> bool:
+        """Whether a writer died in the middle of a commit, which has to be rolled back."""
+        with backend_errors(f"look at {self._journal}"):
+            try:
+                return self._journal.stat().st_size > 0
+            except FileNotFoundError:
+                return False
+
+    def _rolled_back(self) -> sqlite3.Connection:
+        """The catalog as it was before the commit that was cut short, in memory.
+
+        On a read-only disk it cannot be rolled back in its place, and read without that it would be
+        half of one commit and half of another.
+
+        Raises:
+            BackendError: There is no room for a copy.
+        """
+        log.warning(
+            "the catalog %s: a writer died in the middle of a commit; what was before it is read, "
+            "from a copy",
+            self._path,
+        )
+        copying = backend_errors(f"copy {self._path}, to roll back a commit that was cut short")
+        with copying, tempfile.TemporaryDirectory(prefix="n4a_store-") as folder:
+            for file in (self._path, self._journal):
+                shutil.copyfile(file, Path(folder, file.name))
+            copy = sqlite3.connect(Path(folder, self._path.name), isolation_level=None)
+            try:
+                memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+                copy.backup(memory)  # to read it is to roll it back
+            finally:
+                copy.close()
+        return memory
 
     @contextmanager
     def read(self) -> Iterator[CatalogReader]:
@@ -242,6 +284,7 @@ class Catalog:
                     with sqlite_errors(self._path):
                         connection.execute("BEGIN IMMEDIATE")
                     writer = self._within = CatalogWriter(connection, self._path, self._memo)
+                    before = writer.sequence()
                     yield writer
                     if connection is not self._connection:
                         raise BackendError("a commit cannot be finished in a forked child")
@@ -253,7 +296,7 @@ class Catalog:
                     writer.committed()
                 finally:
                     self._end(connection)
-                self._note_sequence(lock, sequence)
+                self._note_sequence(lock, sequence, None if writer.caught_up else before)
 
     def _end(self, connection: sqlite3.Connection) -> None:
         """End whatever has begun on ``connection``, unless it has been committed."""
@@ -272,24 +315,39 @@ class Catalog:
             self._connection = None
             connection.close()
 
-    def _note_sequence(self, lock: FileLock, sequence: int) -> None:
+    def _note_sequence(self, lock: FileLock, sequence: int, before: int | None) -> None:
         """Leave the number of this commit outside the catalog, so that an older one is noticed.
 
         It comes after the commit and is not synced: it may lag behind the catalog after a power
-        cut, but only a catalog that was put back from a backup can lag behind it.
+        cut, but only a catalog that was put back from a backup can lag behind it. That stays to be
+        seen however much is committed: the note keeps ahead of such a catalog until one that has
+        entered what it did not list counts on from there (``CatalogWriter.caught_up``).
+
+        Args:
+            before: The number of the commit before this one; None when it does not matter.
         """
         try:
+            noted = _as_number(lock.read_note())
+            if before is not None and noted is not None and noted > before:
+                log.warning(
+                    "the catalog %s is older than what was committed here: gc and repack delete "
+                    "nothing until that is settled, see docs/howto/backup.md",
+                    self._path,
+                )
+                sequence = max(noted, sequence + 1)
             lock.write_note(str(sequence))
         except (BackendError, OSError) as error:
             log.warning("the commit is done, but its number could not be noted: %s", error)
 
     def noted_sequence(self) -> int | None:
-        """The number of the newest commit that was noted outside the catalog, None if unknown."""
+        """The number of the newest commit that was noted outside the catalog, None if unknown.
+
+        Of an older catalog that is still being written to, a number that it has not come to.
+        """
         try:
-            note = self._commit_lock.read_text(errors="replace").strip()
+            return _as_number(self._commit_lock.read_text(errors="replace").strip())
         except OSError:
             return None
-        return int(note) if note.isascii() and note.isdigit() else None
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy of this moment's catalog to ``path``, which does not exist.
@@ -314,6 +372,10 @@ class Catalog:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
+
+
+def _as_number(note: str) -> int | None:
+    return int(note) if note.isascii() and note.isdigit() else None
 
 
 def _forget_parents_catalogs() -> None:

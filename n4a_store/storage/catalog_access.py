@@ -7,13 +7,13 @@ A reader or writer lives as long as the transaction that :class:`Catalog` opened
 from __future__ import annotations
 
 import sqlite3
-import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from n4a_store.errors import CorruptionError
+from n4a_store.storage.clock import now_us
 from n4a_store.storage.live_packs import LivePacks, PackMemo
 from n4a_store.storage.rows import (
     INSERT,
@@ -298,6 +298,8 @@ class CatalogWriter(CatalogReader):
         self._packs_after = Summary()
         self._meta: dict[str, int | bytes | str] = {}
         self._refs: dict[str, RefRow | None] = {}
+        self.caught_up = False
+        """Whether it counts on from where a lost catalog had stopped."""
 
     # --- reading: nobody else changes anything meanwhile, so that once is enough ---------------
 
@@ -402,7 +404,7 @@ class CatalogWriter(CatalogReader):
         """Begin an operation: the unit that undo takes back."""
         number = self.sequence() + 1
         self.set_meta("sequence", number)
-        row = OpRow(number, commit_id or uuid.uuid4().hex, time.time_ns() // 1000, action, message)
+        row = OpRow(number, commit_id or uuid.uuid4().hex, now_us(), action, message)
         self.put(row)
         return row
 

@@ -307,14 +307,19 @@ def read_ends(path: AnyPath, first: int, last: int) -> tuple[bytes, bytes, int]:
 
 
 def _open_and(path: AnyPath, read: Callable[[int], Read]) -> Read:
-    """What ``read`` makes of an open file; a missing one stays a :class:`FileNotFoundError`."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """What ``read`` makes of an open file; a missing one stays a :class:`FileNotFoundError`.
+
+    A mapped file counts as open, and gc maps every pack: where that is too many, more are allowed.
+    """
+    while True:
         try:
-            return read(fd)
-        finally:
-            os.close(fd)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise as_backend_error(f"read {path}", error) from error
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return read(fd)
+            finally:
+                os.close(fd)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if error.errno != errno.EMFILE or not system.allow_more_files():
+                raise as_backend_error(f"read {path}", error) from error

@@ -22,7 +22,6 @@ import enum
 import logging
 import os
 import struct
-import time
 import uuid
 import weakref
 import zlib
@@ -31,6 +30,7 @@ from pathlib import Path
 
 from n4a_store.errors import BackendError
 from n4a_store.storage import forks, system
+from n4a_store.storage.clock import now_us
 from n4a_store.storage.files import file_mode, list_folder
 from n4a_store.storage.system import backend_errors
 
@@ -123,9 +123,9 @@ class Lease:
 
     def publish(self, generation: int, epoch: bytes) -> None:
         """Write what this lease pins."""
-        self.generation = generation
         self._epoch = epoch
         self._write(self.role, generation)
+        self.generation = generation
 
     def rest(self) -> None:
         """Pin nothing for now; :meth:`claim` ends the rest."""
@@ -146,7 +146,7 @@ class Lease:
             role,
             0,
             generation,
-            time.time_ns() // 1000,
+            now_us(),
             self._pid,
             self._epoch,
             0,

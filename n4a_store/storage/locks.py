@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from n4a_store.errors import LockedError
+from n4a_store.errors import BackendError, LockedError
 from n4a_store.storage import system
 from n4a_store.storage.files import file_mode
 from n4a_store.storage.system import backend_errors
@@ -60,7 +61,8 @@ class FileLock:
                 elif not system.try_lock(self._fd, str(self._path)):
                     raise self._locked(self.read_note() or "another process")
             if self._note:
-                self.write_note(self._note)
+                with suppress(BackendError):  # on a full disk it goes without
+                    self.write_note(self._note)
         except BaseException:
             self._close()
             raise

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -19,8 +20,10 @@ from n4a_store.errors import BackendError, StoreError
 __all__ = [
     "ErrorsAs",
     "Observer",
+    "allow_more_files",
     "as_backend_error",
     "backend_errors",
+    "is_full",
     "is_refusal",
     "observe",
     "step",
@@ -28,6 +31,7 @@ __all__ = [
 
 _GROUP_WRITE = 0o020
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 Observer = Callable[[str, str], None]
 Raised = TypeVar("Raised", bound=BaseException)
 About = TypeVar("About")
@@ -95,14 +99,37 @@ def _hint(error: OSError) -> str | None:
         errno.EPERM: "check the permissions of the store's folder",
         errno.EIO: "the disk reports an error: check its health, then run n4a-store fsck --full",
         errno.EMFILE: "raise the limit on open files (ulimit -n)",
+        errno.ENFILE: "the system has too many open files: close some programs, or raise its limit",
+        errno.ENOMEM: "free some memory, or raise the limit on it (ulimit -v)",
     }
     return hints.get(error.errno or 0)
 
 
 def is_refusal(error: BackendError) -> bool:
     """Whether ``error`` says that this user may not write there, or that nobody may."""
+    return _is_one_of(error, _REFUSALS)
+
+
+def is_full(error: BackendError) -> bool:
+    """Whether ``error`` says that there is no room left: on the disk, or in a quota."""
+    return _is_one_of(error, _FULL)
+
+
+def _is_one_of(error: BackendError, numbers: tuple[int, ...]) -> bool:
     cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in _REFUSALS
+    return isinstance(cause, OSError) and cause.errno in numbers
+
+
+def allow_more_files() -> bool:
+    """Let this process have as many files open as it may have; whether that is more than before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return False
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def open_new(path: str, mode: int) -> int:

@@ -1,5 +1,6 @@
 """Worker processes register for a run; the run adopts what they hand over, or nobody does."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from n4a_store import ArtifactLoader, ArtifactRegistry, InvalidInputError
+from n4a_store import (
+    ArtifactLoader,
+    ArtifactRegistry,
+    InvalidInputError,
+    TransactionClosedError,
+)
 from n4a_store.artifacts.workers import (
     Handover,
     WorkerRegistry,
@@ -79,3 +85,35 @@ def test_a_worker_reads_what_it_wrote_and_ends_no_run(tmp_path: Path) -> None:
     adopt_handovers(registry, [handover])
     registry.end_run()
     assert registry.resolve("p1:1:all") == record
+
+
+@pytest.mark.parametrize("leaving", ["raise", "end", "close"])
+def test_a_child_that_was_forked_in_a_run_says_nothing_about_it(
+    tmp_path: Path, leaving: str
+) -> None:
+    """It marked the run of its parent, which was complete by then, as failed."""
+    registry = ArtifactRegistry(tmp_path, "corn")
+    with registry.run() as run:
+        registry.register(1, "a:0:all", "model")
+        registry.complete_pipeline("a")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                with run:
+                    if leaving == "raise":
+                        raise KeyError
+                    if leaving == "close":
+                        registry.close()
+                    else:
+                        registry.end_run()
+            except (KeyError, TransactionClosedError):
+                code = 0
+            finally:
+                os._exit(0 if leaving == "close" else code)
+        assert os.waitpid(child, 0)[1] == 0
+        registry.register(2, "b:0:all", "model")
+    kept = registry.store.get_run(registry.store.ref(f"refs/runs/{run.id}").oid)
+    assert kept.status == "complete"
+    assert [at.artifact_id for at in registry.get_all_records()] == ["a:0:all", "b:0:all"]
+    registry.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,46 @@ def test_all_damaged_is_what_they_are(cli: Cli, trained_own: Trained) -> None:
 def test_completion_says_nothing_of_it(trained_own: Trained) -> None:
     at = f"n4a-store -w {lose_the_catalog(trained_own)}"
     assert complete(f"{at} artifacts show 0002", 5) == ["0002_stack"]
+
+
+def shut(trained: Trained) -> None:
+    (trained.path / "binaries" / "corn").chmod(0)
+
+
+def shut_packs(trained: Trained) -> None:
+    StoreLayout(trained.path / "binaries" / "corn").packs.chmod(0)
+
+
+def mistaken(trained: Trained) -> None:
+    (trained.path / "binaries" / "corn" / "config").write_text("undo_window_days = -1\n")
+
+
+@pytest.mark.parametrize("spoil", [shut, shut_packs, mistaken])
+@pytest.mark.parametrize("command", ["artifacts gc --force", "artifacts log", "fsck"])
+def test_a_dataset_that_cannot_be_opened_stops_no_other(
+    command: str, spoil: Callable[[Trained], None], cli: Cli, trained_own: Trained
+) -> None:
+    spoil(trained_own)
+    if os.geteuid() == 0:  # whom no permission keeps out
+        for path in (trained_own.path, *trained_own.path.rglob("*")):
+            os.chown(path, 65534, -1)
+        for path in trained_own.path.parents[:3]:
+            path.chmod(path.stat().st_mode | 0o011)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        told = cli("-w", trained_own.path, *command.split())
+    finally:
+        os.seteuid(user)
+        for path in (trained_own.path / "binaries" / "corn").glob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        (trained_own.path / "binaries" / "corn").chmod(0o755)
+    if spoil is shut_packs and command == "artifacts log":
+        assert told.code in (0, 3)  # what it needs may be known already
+        return
+    assert told.code == 3, (told.code, told.out, told.err)
+    assert "dataset 'corn': " in told.err
+    assert "fermentation" in told.out
+    if spoil is mistaken:
+        assert "corn/config: undo_window_days = -1" in told.err

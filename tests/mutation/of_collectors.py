@@ -275,7 +275,7 @@ COLLECTORS = (
     one(
         "older-catalog-is-believed",
         "gc deletes by a catalog that was put back from a backup",
-        "repo/gc.py",
+        "repo/catalog_age.py",
         "    if noted is not None and noted > sequence:\n",
         "    if False:\n",
         GC,

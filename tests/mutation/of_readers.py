@@ -39,8 +39,8 @@ READERS_AND_PROCESSES = (
         "reader-without-a-generation",
         "a reader's lease pins nothing",
         "repo/session.py",
-        "                lease.publish(generation, epoch)\n",
-        "                lease.publish(2**62, epoch)\n",
+        "            lease.publish(generation, epoch)\n",
+        "            lease.publish(2**62, epoch)\n",
         GC,
     ),
     one(

@@ -151,3 +151,33 @@ def test_an_older_catalog_over_newer_packs(store: Store, tmp_path: Path, then: s
         collect(restored, expire_now=True)
         assert fsck(restored, full=True).problems == ()
         assert restored.get(restored.resolve("before:data")) == b"before" * 100
+
+
+@pytest.mark.parametrize("commits", [1, 12])
+def test_commits_on_an_older_catalog_do_not_make_it_the_newest(
+    store: Store, tmp_path: Path, commits: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One was enough for the next gc to delete all that had been stored since the backup."""
+    tag(store, "before")
+    store.catalog.copy_to(tmp_path / "old.db")
+    late = [tag(store, f"late{number}") for number in range(5)]
+    store.close()
+    shutil.copy(tmp_path / "old.db", store.layout.catalog)
+    with Store.open(store.path) as restored:
+        new = [tag(restored, f"new{number}") for number in range(commits)]
+        assert "older than what was committed here" in caplog.text
+        packs = sorted(store.layout.packs.iterdir())
+        for run in (collect, repack):
+            with pytest.raises(CorruptionError, match="nothing was deleted"):
+                run(restored)
+        assert sorted(store.layout.packs.iterdir()) == packs
+        assert [at.code for at in fsck(restored).problems if at.severity is Severity.ERROR] == [
+            "catalog-older"
+        ]
+        adopt_unlisted_packs(restored)
+        tag(restored, "settled")
+        assert fsck(restored, full=True).ok
+        present = {restored.get(oid) for oid, kind in restored.objects() if kind is Kind.BLOB}
+        assert present.issuperset(late + new)
+        collect(restored)
+        assert restored.get(restored.resolve("new0:data")) == new[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,16 @@ def test_a_damaged_pack_is_not_adopted(store: Store) -> None:
     stray.write_bytes(path.read_bytes())
     assert adopt_unlisted_packs(store) == [stray.stem]
     assert fsck(store, full=True).problems == ()
+
+
+@pytest.mark.parametrize("share", [2, 3])
+def test_what_is_lost_with_its_id_is_counted(store: Store, share: int) -> None:
+    """A pack that was cut short has lost its index: only the catalog knows how many there were."""
+    path = next(store.layout.packs.iterdir())
+    size = path.stat().st_size
+    os.truncate(path, size // share)
+    again = Store.open(store.path)
+    report = salvage_pack(again, path.stem)
+    assert report.objects + report.lost_unnamed + len(report.lost) == len(BLOBS) + 1
+    assert report.lost_unnamed > 0
+    assert not fsck(again).ok

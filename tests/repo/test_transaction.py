@@ -412,7 +412,7 @@ def test_a_conflict_leaves_no_pack_behind(store: Store) -> None:
 def test_a_commit_whose_answer_was_lost_can_be_found_again(store: Store) -> None:
     real = type(store.catalog)._note_sequence
 
-    def lose(self: object, lock: object, sequence: int) -> None:
+    def lose(*_: object) -> None:
         raise BackendError("the answer was lost")
 
     with pytest.MonkeyPatch.context() as patch:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -212,17 +213,33 @@ def test_a_lease_is_taken_again_as_soon_as_it_can_be(folder: Path, store: Store)
         assert reader.sessions.holds_lease
 
 
-def test_a_full_disk_is_no_reason_to_go_without(folder: Path, store: Store) -> None:
-    def full(name: str, path: str) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", path)
+@pytest.mark.parametrize("refused", ["create", "write"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_keeps_nobody_from_reading(
+    folder: Path, store: Store, refused: str, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Predictions go on; a lease whose name could be made and nothing written pins everything."""
 
-    with Store.open(folder) as reader:
+    def full(name: str, path: str) -> None:
+        if name == refused:
+            raise OSError(number, os.strerror(number), path)
+
+    data = store.get(store.resolve("a:data"))
+    with Store.open(folder) as reader, ExitStack() as reading:
         system.observe(full)
         try:
-            with pytest.raises(BackendError, match="No space"):
-                reader.get(reader.resolve("a:data"))
+            reading.enter_context(reader.session())
+            assert reader.get(reader.resolve("a:data")) == data
         finally:
             system.observe(None)
+        (said,) = [record.message for record in caplog.records if "lease" in record.message]
+        assert os.strerror(number) in said
+        assert reader.sessions.is_blind == (refused == "create")
+        with store.transaction() as txn:
+            txn.delete_ref("refs/tags/a")
+        store.sessions.drop_idle()
+        held = [held.role for held in collect(store, expire_now=True).held_by]
+        assert held == ([] if refused == "create" else ["unknown"])
 
 
 def drop(store: Store, reader: Store | None = None) -> None:

@@ -19,7 +19,8 @@ def command(app: App, unlisted: bool, packs: tuple[str, ...]) -> None:
 
     A forward scan of the PACK finds every object that can still be read; they go into a new
     pack with a new index, and the damaged file is kept in quarantine/. Ids that are lost are
-    printed, 'lost <id>' a line, and the exit code is 4.
+    printed, 'lost <id>' a line, and the exit code is 4. Where the ids are lost too, their number
+    is told.
 
     --unlisted enters sound packs that stand in packs/ and not in the catalog: the way on after
     a catalog was restored from a backup.
@@ -43,7 +44,7 @@ def command(app: App, unlisted: bool, packs: tuple[str, ...]) -> None:
         error.hint = error.hint or "'n4a-store verify-pack' lists the packs"
         raise
     if any(salvaged.lost or salvaged.index_was_damaged for salvaged in saved):
-        lost = sum(len(salvaged.lost) for salvaged in saved)
+        lost = sum(len(salvaged.lost) + salvaged.lost_unnamed for salvaged in saved)
         app.exit_code = ExitCode.FINDINGS if lost else ExitCode.OK
     if app.json:
         rows = [
@@ -53,6 +54,7 @@ def command(app: App, unlisted: bool, packs: tuple[str, ...]) -> None:
                 "objects": s.objects,
                 "lost": [oid.hex() for oid in s.lost],
                 "index_was_damaged": s.index_was_damaged,
+                "lost_unnamed": s.lost_unnamed,
             }
             for s in saved
         ]
@@ -63,3 +65,8 @@ def command(app: App, unlisted: bool, packs: tuple[str, ...]) -> None:
         app.out.fields(f"{salvaged.pack} {salvaged.objects} objects into {into}")
         for oid in salvaged.lost:
             app.out.fields(f"lost {oid.hex()}")
+        if salvaged.lost_unnamed:
+            app.out.note(
+                f"{salvaged.lost_unnamed} more are lost, their ids too: 'n4a-store fsck' names "
+                "those that are referred to"
+            )
