@@ -330,3 +330,14 @@ def test_distrust_survives_being_asked_again(
             with pytest.raises(UntrustedError):
                 loader.load_by_id(name)
     assert not fuse.exists()
+
+
+def test_a_manifest_that_is_a_link_is_not_read(
+    flat: Path, write: Writer, workspace: Workspace, tmp_path: Path
+) -> None:
+    manifest = put_manifest(flat, [write("x", "p:0:all")])
+    manifest.rename(tmp_path / "elsewhere.yaml")
+    manifest.symlink_to(tmp_path / "elsewhere.yaml")
+    report = import_flat_workspace(flat, workspace)
+    assert report.taken == {}
+    assert ["no regular file" in one.reason for one in report.refused] == [True]

@@ -130,6 +130,7 @@ def test_versions_count_from_since() -> None:
         {"schema": 1, "keys": {"a": {"since": True}}},
         {"schema": 1, "keys": {"a": {"since": 1, "inner": [1]}}},
         {"schema": 1, "keys": {"a": {"since": 1, "notes": {"x": 1}}}},
+        {"schema": 1, "keys": {"a": {"since": 1, "origin": 0}}},  # which would pass for none
         {"schema": 1, "keys": {}, "branches": {"0": 1}},
         {"schema": 1, "keys": {}, "retired": {"0": "1"}},
         {"schema": 1, "keys": {}, "other": 1},

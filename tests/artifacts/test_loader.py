@@ -328,3 +328,15 @@ def test_what_depends_on_its_own_earlier_version_comes_last(
         ("a:1:all", 1),
         ("a:0:all", 5),
     ]
+
+
+def test_a_loader_that_is_told_of_a_run_later_gives_what_that_run_held(
+    registry: ArtifactRegistry, loader: ArtifactLoader
+) -> None:
+    with registry.run() as old:
+        registry.register("old", "p:0:all", "model")
+    with registry.run():
+        registry.register("new", "p:0:all", "model")
+    assert loader.load_by_id("p:0:all") == "new"
+    loader.run = old.id
+    assert loader.load_by_id("p:0:all") == "old"

@@ -297,3 +297,43 @@ def test_a_dependency_that_is_deleted_while_it_is_adopted_is_missing(
         registry.register([2], "q:0:all", "model", depends_on=["p:0:all"])
     registry.close()
     other.close()
+
+
+def test_what_is_completed_while_its_pipeline_is_deleted_stays(
+    registry: ArtifactRegistry, other: ArtifactRegistry, meanwhile: Meanwhile
+) -> None:
+    registry.register("old", "p:0:all", "model")
+    meanwhile(lambda: other.register("new", "p:0:all", "model"))
+    with pytest.raises(ConflictError):
+        registry.delete_pipeline_artifacts("p")
+    assert registry.load_artifact(registry.resolve("p:0:all")) == "new"
+
+
+def test_what_a_run_completes_while_another_pipeline_is_taken_out_of_it_stays(
+    registry: ArtifactRegistry, other: ArtifactRegistry, meanwhile: Meanwhile
+) -> None:
+    with other.run() as run:
+        other.register("p", "p:0:all", "model")
+        other.complete_pipeline("p")
+        other.register("q", "q:0:all", "model")
+        meanwhile(lambda: other.complete_pipeline("q"))
+        with pytest.raises(ConflictError):
+            registry.delete_pipeline_artifacts("p")
+    store = registry.store
+    assert set(store.get_tree(store.get_run(store.ref(f"refs/runs/{run.id}").oid).pipelines)) == {
+        "p",
+        "q",
+    }
+
+
+def test_a_failed_run_leaves_what_another_has_completed_since(
+    registry: ArtifactRegistry, other: ArtifactRegistry
+) -> None:
+    registry.start_run()
+    for pipeline in ("p", "q"):
+        registry.register("mine", f"{pipeline}:0:all", "model")
+        registry.complete_pipeline(pipeline)
+    other.register("theirs", "p:0:all", "model")
+    registry.cleanup_failed_run(completed=True)
+    assert other.load_artifact(other.resolve("p:0:all")) == "theirs"
+    assert other.resolve("q:0:all") is None

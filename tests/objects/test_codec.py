@@ -323,6 +323,7 @@ RUN_FIELDS: dict[str, Any] = {
         {"dataset": 1},
         {"details": []},
         {"environment": "x"},
+        {"environment": []},
         {"message": b""},
         {"parents": {}},
         {"parents": [bytes(31)]},

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from n4a_store.errors import CorruptionError, InvalidInputError
 from n4a_store.objects import trees
-from n4a_store.objects.children import raw_children
+from n4a_store.objects.children import packed_children, raw_children
 from n4a_store.objects.codec import encode_value, pack_entry
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId, hash_object
@@ -175,8 +175,9 @@ def test_names_chosen_to_fall_into_one_shard_end_in_an_error(small_limit: int) -
 @pytest.mark.parametrize("name", ["", "a/b", "a\0b", "\ud800", "x" * 1025, b"a", 7, None])
 def test_names_that_cannot_be_stored_are_refused_before_anything_is(name: Any) -> None:
     nodes = Nodes()
-    with pytest.raises(InvalidInputError, match="name"):
-        nodes.put({"good": LEAF, name: LEAF})
+    for others in (1, 20):  # the names of a large tree are looked at together
+        with pytest.raises(InvalidInputError, match="name"):
+            nodes.put({**many(others), name: LEAF})
     assert nodes.data == {}
 
 
@@ -285,6 +286,21 @@ def test_raw_children_of_what_is_neither_are_damage(kind: Kind, value: Any) -> N
     read: Callable[[], object] = lambda: raw_children(kind, encode_value(value))  # noqa: E731
     with pytest.raises(CorruptionError):
         read()
+    with pytest.raises(CorruptionError):
+        packed_children(kind, encode_value(value))
+
+
+def test_children_of_another_length_or_kind_are_damage() -> None:
+    # Together as long as two children: their sum says nothing.
+    lengths = plain(entries={"a": b"\1" + bytes(31), "b": b"\1" + bytes(33)})
+    unknown = plain(entries={"a": b"\x09" + bytes(32)})
+    for read in (packed_children, raw_children):
+        with pytest.raises(CorruptionError, match="malformed child"):
+            read(Kind.TREE, lengths)
+    with pytest.raises(CorruptionError, match="malformed child"):
+        raw_children(Kind.TREE, unknown)
+    with pytest.raises(CorruptionError, match="malformed child"):
+        packed_children(Kind.RUN, encode_value({"pipelines": bytes(31)}))
 
 
 @given(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +109,15 @@ def test_an_entry_ends_within_its_pack() -> None:
 )
 def test_unknown_kinds_and_codecs_with_a_good_checksum_are_damage(kind: int, codec: int) -> None:
     data = encode_header(0, kind, codec, 0, 0, 0, OID)
+    with pytest.raises(CorruptionError, match="unknown kind or codec"):
+        decode_header(data, 0, len(data))
+
+
+@pytest.mark.parametrize("padding", [64, 255])
+def test_more_padding_than_alignment_needs_is_damage(padding: int) -> None:
+    fields = bytearray(encode_header(0, Kind.BLOB, Codec.ZSTD, 0, 0, 0, OID)[:-4])
+    fields[11] = padding
+    data = bytes(fields) + zlib.crc32(fields).to_bytes(4, "little") + bytes(padding)
     with pytest.raises(CorruptionError, match="unknown kind or codec"):
         decode_header(data, 0, len(data))
 

@@ -108,3 +108,4 @@ def test_an_entry_that_no_reader_takes_is_damage_although_its_bytes_are_sound() 
     reader = PackReader(memoryview(out), "p")
     assert isinstance(one_by_one(reader)[0], str), "raw, and yet to be unshuffled"
     assert swept(reader) == one_by_one(reader)
+    assert reader.fetch(raw_hash(Kind.BLOB, b"one"), 0, own=False) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from n4a_store.artifacts.bundle import export_bundle, import_bundle
+from n4a_store.artifacts.subject import identify
+from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import Kind
 from n4a_store.pipeline.fit_cache import FitCache, FitReport, fit_key
@@ -111,6 +115,20 @@ def test_the_next_run_loads_what_this_one_fitted_and_adds_nothing(
         for rows, _ in KFold(3).split(fermentation.X)
     ]
     assert np.array_equal(said, np.mean(by_hand, axis=0))
+
+
+def test_what_was_imported_is_never_loaded_in_the_place_of_a_fit(
+    train: Any, workspace: Any, fermentation: Any, tmp_path: Path
+) -> None:
+    """To load it can run code, and training asks nobody for trust."""
+    theirs = Workspace(tmp_path / "theirs")
+    run = PipelineRunner(theirs).run(STEPS, *fermentation, dataset=DATASET)
+    with theirs.store(DATASET) as store:
+        subject = identify(store, store.resolve_entry(run.id), run.id)
+        export_bundle(store, [(run.id, subject)], DATASET, tmp_path / "run.n4b")
+    import_bundle(workspace.create(DATASET), tmp_path / "run.n4b")
+    mine = train(STEPS, fermentation)
+    assert (mine.fits.fitted, mine.fits.loaded) == (6, 0)
 
 
 def test_other_data_are_fitted_anew(train: Any, fermentation: Any) -> None:

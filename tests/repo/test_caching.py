@@ -159,3 +159,16 @@ def test_what_is_recalled_is_made_once_and_only_a_while(
     store.recall(make, named(store, "small"))
     store.recall(make, text)
     assert made == [text, noise, named(store, "small"), text]
+
+
+def test_what_is_remembered_is_no_part_of_a_pack(tmp_path: Path) -> None:
+    with Store.init(tmp_path / "store") as store:
+        with store.transaction() as txn:
+            oid = txn.put_blob(b"a small blob that is stored raw")
+        sound = bytes(store.blob(oid))
+        path = store.layout.pack(store.info(oid).pack)
+        with path.open("r+b") as file:  # in place: the pack is mapped
+            at = path.read_bytes().index(sound)
+            file.seek(at)
+            file.write(b"A")
+        assert bytes(store.blob(oid)) == sound

@@ -181,3 +181,20 @@ def test_a_whole_pack_lost(
         with pytest.raises(CorruptionError):
             store.has(ObjectId(bytes(32)))  # damage must not pass for absence
     assert not full_check(copy).ok
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_a_sound_copy_is_read_where_another_is_damaged(tmp_path: Path, damaged: int) -> None:
+    data = b"in two packs" * 10
+    with Store.init(tmp_path / "store") as store:
+        early = store.transaction()
+        packs = []
+        for txn in (store.transaction(), early):
+            oid = txn.put_blob(data)
+            packs += txn.commit().packs
+        path = store.layout.pack(packs[damaged])
+        content = bytearray(path.read_bytes())
+        content[content.index(data)] ^= 1
+        path.write_bytes(content)
+    with Store.open(tmp_path / "store") as again:
+        assert again.get(oid) == data

@@ -121,3 +121,19 @@ def test_what_is_gone_before_it_is_adopted_is_a_conflict(store: Store) -> None:
         txn.commit()
     lock.release()
     assert not store.has(oid)
+
+
+def test_a_pack_that_is_being_dropped_is_not_adopted(store: Store) -> None:
+    lock = store.lock_run()
+    _work(str(store.path), lock.lease_id, 1)
+    txn = store.transaction()
+    (pack,) = txn.adopt_held(lock.lease_id)
+    txn.set_ref("refs/runs/r1", txn.put_tree({}))
+    with Store.open(store.path) as other, other.catalog.write() as writer:
+        row = writer.pack(pack)
+        assert row is not None
+        writer.set_pack_state(row, PackState.DROPPING)
+    with pytest.raises(ConflictError, match="is gone"):
+        txn.commit()
+    lock.release()
+    assert store.refs() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -146,3 +147,18 @@ def test_bad_names_and_closed_stores_are_refused(store: Store) -> None:
     store.close()
     with pytest.raises(InvalidInputError, match="closed"):
         store.known_ref(NAME)
+
+
+def test_a_commit_within_one_tick_of_the_clock_is_noticed(store: Store) -> None:
+    with store.transaction() as txn:
+        txn.set_ref("refs/tags/x", txn.put_blob(b"one"))
+    assert store.known_ref("refs/tags/x") is not None
+    before = store.layout.catalog.stat()
+    with Store.open(store.path) as other, other.transaction() as txn:
+        two = txn.put_blob(b"two")
+        txn.set_ref("refs/tags/x", two)
+    os.utime(store.layout.catalog, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.layout.catalog.stat().st_size == before.st_size
+    found = store.known_ref("refs/tags/x")
+    assert found is not None
+    assert found.oid == two

@@ -229,3 +229,19 @@ def test_a_child_that_is_forked_inside_a_session_does_not_end_it(store: Store) -
     if pid == 0:
         os._exit(0 if store.sessions._users == 0 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_who_never_stops_reading_pins_no_more_than_who_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.init(tmp_path / "store") as store:
+        store.sessions.ends_when_idle = False  # no thread: only the reads themselves
+        with store.transaction() as txn:
+            oid = txn.put_blob(b"x")
+        leases = []
+        for seconds in (1000.0, 1000.0, 0.0):
+            monkeypatch.setattr("n4a_store.repo.session.IDLE_SECONDS", seconds)
+            store.get(oid)
+            leases.append([info.lease_id for info in list_leases(store.layout.leases)])
+        assert [len(held) for held in leases] == [1, 1, 1]
+        assert leases[0] == leases[1] != leases[2]

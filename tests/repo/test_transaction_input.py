@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from n4a_store import InvalidInputError, Store
+from n4a_store import InvalidInputError, ObjectNotFoundError, Store
 
 
 def test_one_text_is_one_name_in_a_tree(tmp_path: Path) -> None:
@@ -37,3 +37,24 @@ def test_what_is_no_object_id_is_refused_by_name(tmp_path: Path, wrong: object) 
             txn.put_tree({"a": wrong})  # type: ignore[dict-item]
         with pytest.raises(InvalidInputError, match="ObjectId"):
             txn.set_ref("refs/tags/a", wrong)  # type: ignore[arg-type]
+
+
+def test_what_is_not_whole_cannot_be_named_the_second_time_either(tmp_path: Path) -> None:
+    """A tree whose child is gone; the first attempt has walked through the tree already."""
+    with Store.init(tmp_path / "store") as store:
+        with store.transaction() as txn:
+            blob = txn.put_blob(b"goes")
+        with store.transaction() as txn:
+            tree = txn.put_tree({"a": txn.put_blob(b"goes")})
+        pack = store.info(blob).pack
+        with store.catalog.write() as writer:
+            row = writer.pack(pack)
+            assert row is not None
+            writer.delete(row)
+        store.layout.pack(pack).unlink()
+    with Store.open(store.path) as again, again.transaction() as txn:
+        for _ in range(2):
+            with pytest.raises(ObjectNotFoundError):
+                txn.set_ref("refs/tags/torn", tree)
+    with Store.open(store.path) as again:
+        assert again.refs() == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from n4a_store import ConflictError, NotFoundError, Store
 from n4a_store.repo.gc import collect
+from n4a_store.repo.transaction import Transaction
 from n4a_store.repo.undo import newest_undoable, undo
 from n4a_store.storage import system
 from tests.repo.objects import tag
@@ -119,3 +121,22 @@ def collect_elsewhere(store: Store) -> None:
 def test_an_unknown_operation(store: Store) -> None:
     with pytest.raises(NotFoundError, match="999"):
         undo(store, 999)
+
+
+def test_what_is_set_while_an_undo_is_planned_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag(store, "x")
+    tag(store, "x")
+    waiting = [lambda: tag(Store.open(store.path), "x")]
+    commit = Transaction.commit
+
+    def late(txn: Transaction, again: Callable[[], None] | None = None) -> object:
+        while waiting:
+            waiting.pop()()
+        return commit(txn, again)
+
+    monkeypatch.setattr(Transaction, "commit", late)
+    with pytest.raises(ConflictError):
+        undo(store)
+    assert len(store.reflog("refs/tags/x")) == 3

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -284,3 +285,15 @@ def test_what_cannot_be_looked_at_is_an_error_and_not_an_empty_answer(tmp_path: 
     (tmp_path / "folder").mkdir()
     with pytest.raises(BackendError, match="folder"):
         list_leases(tmp_path)
+
+
+def test_a_sound_lease_of_another_version_or_role_pins_everything(tmp_path: Path) -> None:
+    data = sound(tmp_path)
+    path = tmp_path / "lease"
+    for place, value in ((4, 2), (5, 9)):  # version, role
+        later = bytearray(data[:-4])
+        later[place] = value
+        path.write_bytes(later + zlib.crc32(later).to_bytes(4, "little"))
+        info = probe_lease(path)
+        assert info is not None
+        assert (info.generation, info.role, info.pid, info.created_us) == (None,) * 4

@@ -21,6 +21,7 @@ from n4a_store.artifacts.serializers.frames import ArrowSerializer, PolarsSerial
 from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
 from n4a_store.artifacts.serializers.table import SerializerTable, default_table
 from n4a_store.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
+from n4a_store.objects.codec import encode_value
 from n4a_store.testing.serializers import check_serializer
 
 RNG = np.random.default_rng(5)
@@ -269,3 +270,20 @@ class TestArrow:
             ArrowSerializer(), [table, large, both, batch, table.slice(0, 0)], same=same
         )
         assert default_table().for_object(batch).format == "arrow_ipc"
+
+
+@pytest.mark.parametrize("name", ["train", "Booster2", "XGBRegressor.__init__", "core", 7, None])
+def test_a_class_that_is_not_in_the_list_is_never_called(name: object) -> None:
+    pytest.importorskip("xgboost")
+    forged = encode_value({"class": name, "params": {}, "classes": 0, "model": b"x"})
+    with pytest.raises(CorruptionError, match="of another class"):
+        XgboostSerializer().loads(forged, ())
+
+
+def test_what_can_run_code_is_known_of_every_format() -> None:
+    """Also of those whose libraries are not here: on this depends what loads without trust."""
+    table = default_table()
+    safe = {name for name in table.formats if not table.for_format(name).runs_code}
+    assert safe == {
+        "npy", "xgb_ubj", "lgb_text", "cbm", "polars_ipc", "arrow_ipc", "torch_state",
+    }  # fmt: skip
