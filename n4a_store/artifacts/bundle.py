@@ -81,6 +81,7 @@ _HEAD = struct.Struct("<8sB3xI")
 _HASH_BYTES = 32
 _MOST_HEADER = 64 * 1024 * 1024
 _SPACES = (TAGS, PIPELINES, RUN_REFS)
+_KINDS = {PIPELINES: Kind.TREE, RUN_REFS: Kind.RUN}  # a tag names either
 _Extra = tuple[Kind, bytes, ObjectId]
 
 
@@ -299,7 +300,12 @@ def _decode_header(path: Path, header: object, pack: memoryview) -> Bundle:
     for name, entry in packed.items():
         if not check_ref_name(name).startswith(_SPACES):
             raise InvalidInputError(f"bundle {path} would set {name}")
-        refs[name] = unpack_entry(entry)
+        refs[name] = target = unpack_entry(entry)
+        kind = next((kind for space, kind in _KINDS.items() if name.startswith(space)), target.kind)
+        if target.kind is not kind:
+            raise InvalidInputError(
+                f"bundle {path} would let {name} name a {target.kind.label}, not a {kind.label}"
+            )
     return Bundle(dataset, created_at, refs, pack)
 
 
@@ -355,9 +361,23 @@ def import_bundle(
     return Imported(tuple(bundle.refs), received, trusted or not taken)
 
 
+def _check_manifests(txn: Transaction, ref: str, entry: TreeEntry) -> None:
+    """Refuse what everybody would stumble over, whoever is trusted.
+
+    Raises:
+        CorruptionError: A pipeline's ref, or a run, names something that is no manifest.
+    """
+    if entry.kind is Kind.RUN:
+        for name, child in txn.get_tree(txn.get_run(entry.oid).pipelines).entries.items():
+            _check_manifests(txn, PIPELINES + name, child)
+    elif ref.startswith(PIPELINES):
+        PipelineManifest.read(txn, ref.removeprefix(PIPELINES), entry.oid)
+
+
 def _mark(txn: Transaction, ref: str, entry: TreeEntry, origin: str) -> TreeEntry:
     """The same run or manifest with its origin written down."""
     if not origin:
+        _check_manifests(txn, ref, entry)
         return entry
     if entry.kind is Kind.RUN:
         run = txn.get_run(entry.oid)

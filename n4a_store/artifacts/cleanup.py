@@ -33,6 +33,7 @@ from n4a_store.repo.store import Store
 
 __all__ = [
     "Deleted",
+    "OrphanName",
     "Purged",
     "delete_orphans",
     "delete_pipeline",
@@ -51,6 +52,23 @@ class Deleted(NamedTuple):
     """Files' names of artifacts, ``model_PLSRegression_9f2c1a44.pkl``."""
     bytes: int
     """Bytes in packs."""
+
+
+class OrphanName(str):
+    """The name of an artifact that no ref reaches, ``model_PLSRegression_9f2c1a44.pkl``.
+
+    Args:
+        undoable: Whether the reflog can still bring it back.
+    """
+
+    __slots__ = ("undoable",)
+    undoable: bool
+
+    def __new__(cls, name: str, *, undoable: bool = False) -> OrphanName:
+        """A name that says so."""
+        made = super().__new__(cls, name)
+        made.undoable = undoable
+        return made
 
 
 class Purged(NamedTuple):
@@ -75,13 +93,14 @@ def check_expire(expire: str | None) -> bool:
     return expire == "now"
 
 
-def orphan_names(store: Store) -> list[str]:
-    """The names of the artifacts that no ref reaches, those included that undo can bring back.
+def orphan_names(store: Store) -> list[OrphanName]:
+    """The names of the artifacts that no ref reaches; each says whether undo can bring it back.
 
     Raises:
         CorruptionError: A root cannot be read: then nothing is known to be an orphan.
     """
-    return [_name(store, orphan) for orphan in find_orphans(store).artifacts]
+    found = find_orphans(store).artifacts
+    return [OrphanName(_name(store, orphan), undoable=orphan.undoable) for orphan in found]
 
 
 def delete_orphans(store: Store, *, dry_run: bool, expire: str | None) -> Deleted:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -75,6 +76,13 @@ class ArtifactLoader:
         self._store: Store | None = None
         self._pipeline_id: str | None = None
         self._view = View(lambda: self.store, lambda: None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process: a loader of the same place, with nothing in its cache."""
+        size = self._cache.info().max_size
+        place = partial(type(self), self.workspace, self.dataset, size, run=self.run)
+        made = partial(place, mmap=self.mmap, trust=self.trust, table=self._table)
+        return made, (), {"_pipeline_id": self._pipeline_id}
 
     def __repr__(self) -> str:
         return f"ArtifactLoader({str(self.workspace.path)!r}, {self.dataset!r})"

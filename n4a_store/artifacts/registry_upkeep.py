@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from n4a_store.artifacts.execution_path import check_pipeline_id
 from n4a_store.artifacts.keyed import Keyed
@@ -15,6 +15,9 @@ from n4a_store.artifacts.rendition import manifest_document
 from n4a_store.artifacts.run_handle import RunName, run_id_of
 from n4a_store.artifacts.types import ArtifactRecord
 from n4a_store.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from n4a_store.artifacts.cleanup import OrphanName
 
 __all__ = ["RegistryStats", "RegistryUpkeep"]
 
@@ -161,8 +164,10 @@ class RegistryUpkeep(RegistryQueries):
 
     # --- cleaning up --------------------------------------------------------------------------
 
-    def find_orphaned_artifacts(self) -> list[str]:
+    def find_orphaned_artifacts(self) -> list[OrphanName]:
         """The names of the artifacts that no ref reaches, the largest first.
+
+        A name's ``undoable`` says whether the reflog can still bring it back.
 
         Raises:
             CorruptionError: A root cannot be read: then nothing is known to be an orphan.

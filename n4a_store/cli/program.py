@@ -85,7 +85,7 @@ def report(error: BaseException, app: App) -> int:
         return ExitCode.BROKEN_PIPE
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else ExitCode.FAILURE
-    if isinstance(error, KeyboardInterrupt):
+    if _is_interrupt(error):
         if app.out.stderr.isatty():
             app.out.stderr.write("\n")  # the terminal has shown ^C in the line that stood there
         app.out.error("interrupted")
@@ -94,6 +94,15 @@ def report(error: BaseException, app: App) -> int:
         return _report_error(error, app)
     except BrokenPipeError as broken:
         return report(broken, app)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether it is a Ctrl-C, or what Python made of one that came in the middle of an import."""
+    while error is not None and not isinstance(error, errors.StoreError):
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _report_error(error: BaseException, app: App) -> int:
@@ -121,6 +130,14 @@ def _report_error(error: BaseException, app: App) -> int:
         app.out.error(
             f"{(error.strerror or str(error)).lower()}{name}",
             "check the path, its permissions and the space on the disk, then try again",
+        )
+    elif isinstance(error, MemoryError):
+        app.out.error("out of memory", "free some, or raise the limit on it (ulimit -v)")
+    elif isinstance(error, ImportError):
+        (said, *_) = [line for line in str(error).splitlines() if line.strip()] or ["?"]
+        app.out.error(
+            f"a library cannot be loaded: {said}",
+            "is there enough memory, and is the environment whole? pip check tells",
         )
     else:
         app.out.error(

@@ -7,11 +7,13 @@ name that begins with a dot and is nobody's store.
 from __future__ import annotations
 
 import errno
+import glob
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
-from n4a_store.errors import InvalidInputError
+from n4a_store.errors import BackendError, InvalidInputError
 from n4a_store.repo.format import StoreFormat
 from n4a_store.settings import Settings
 from n4a_store.storage import system
@@ -30,6 +32,8 @@ from n4a_store.storage.system import backend_errors
 
 __all__ = ["create_store"]
 
+_OLD_SECONDS = 86_400
+
 
 def create_store(layout: StoreLayout, settings: Settings) -> None:
     """Create an empty store at ``layout.root``.
@@ -44,6 +48,7 @@ def create_store(layout: StoreLayout, settings: Settings) -> None:
         near = _nearest_folder(root.parent)
     check_filesystem(near, allow=settings.allow_network_filesystem)
     made = _make_parents(root.parent, near, settings.shared_group)
+    _remove_old_drafts(root)
     draft = StoreLayout(root.with_name(f".{root.name}.{os.urandom(4).hex()}.new"))
     try:
         make_folder(draft.root, shared_group=settings.shared_group)
@@ -67,6 +72,14 @@ def create_store(layout: StoreLayout, settings: Settings) -> None:
         raise
     for folder in (root.parent, *(path.parent for path in made)):
         sync_folder(folder)
+
+
+def _remove_old_drafts(root: Path) -> None:
+    """Remove what was left of attempts that were killed, more than a day ago: nobody used it."""
+    for draft in root.parent.glob(f".{glob.escape(root.name)}.*.new"):
+        with suppress(OSError, BackendError):
+            if time.time() - draft.stat().st_mtime > _OLD_SECONDS:
+                remove_tree(draft)
 
 
 def _check_free(root: Path) -> None:

@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from n4a_store.errors import CorruptionError, InvalidInputError, NotFoundError, StoreError
+from n4a_store.errors import (
+    CorruptionError,
+    InvalidInputError,
+    LockedError,
+    NotFoundError,
+    StoreError,
+)
 from n4a_store.packs.delta import DeltaBase
 from n4a_store.packs.entry import ENTRY_HEADER_BYTES, Codec, EntryHeader, decode_header
 from n4a_store.packs.format import HEADER_BYTES
 from n4a_store.packs.reader import PackReader, StoredObject, decode_entry
 from n4a_store.repo.packing import PackBuilder
+from n4a_store.repo.sweep import owner_of
 from n4a_store.storage.files import (
     link_file,
     list_folder,
@@ -29,6 +37,7 @@ from n4a_store.storage.files import (
     sync_folder,
 )
 from n4a_store.storage.layout import PACK_SUFFIX
+from n4a_store.storage.leases import list_leases
 from n4a_store.storage.locks import FileLock
 from n4a_store.storage.rows import PackRow, PackState
 
@@ -39,6 +48,8 @@ __all__ = ["Salvaged", "adopt_unlisted_packs", "salvage_pack"]
 
 
 log = logging.getLogger(__name__)
+
+_LOOKS, _PAUSE = 20, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,10 @@ def salvage_pack(store: Store, pack_id: str) -> Salvaged:
         NotFoundError: The catalog lists no such pack, or its file is gone.
         LockedError: A gc or repack is running.
         BackendError: The disk refused; the damaged pack is where it was.
+        UnsupportedFormatError: The store needs rules that this program does not know.
     """
+    store.format.check_write()
+    store.format.check_gc()
     with _alone(store, "salvage"):
         with store.catalog.read() as reader:
             row = reader.pack(pack_id)
@@ -200,6 +214,29 @@ def _keep_in_quarantine(store: Store, pack_id: str) -> None:
     sync_folder(store.layout.quarantine)
 
 
+def _unlisted_of_the_dead(store: Store) -> list[str]:
+    """The packs that the catalog does not list, none of them a living writer's.
+
+    Listed first, then leases, then rows: what stands there when its writer is dead has been
+    committed, and then its row is seen, or never will be by that writer.
+    """
+    for _ in range(_LOOKS):
+        names = [name for name in list_folder(store.layout.packs) if name.endswith(PACK_SUFFIX)]
+        alive = {info.lease_id: info for info in list_leases(store.layout.leases) if info.alive}
+        with store.catalog.read() as reader:
+            listed = {row.id + PACK_SUFFIX for row in reader.packs()}
+        unlisted = [name for name in names if name not in listed]
+        at_work = [alive[owner] for name in unlisted if (owner := owner_of(name)) in alive]
+        if not at_work:
+            return [name.removesuffix(PACK_SUFFIX) for name in unlisted]
+        time.sleep(_PAUSE)  # a commit takes milliseconds
+    raise LockedError(
+        f"process {at_work[0].pid or 'unknown'} is at work, and has a pack in packs/ that the "
+        "catalog does not list",
+        hint="wait for it to end, then repeat",
+    )
+
+
 def adopt_unlisted_packs(store: Store) -> list[str]:
     """Enter every sound pack in ``packs/`` that the catalog does not list.
 
@@ -208,27 +245,30 @@ def adopt_unlisted_packs(store: Store) -> list[str]:
     may run, unless something reachable is lost. Refs that were set after the backup are not
     brought back by it; the objects they named are, as orphans.
 
+    A pack whose writer lives is its writer's: it may be about to be committed, or taken back. It
+    may as well have been committed before the catalog was put back, so nothing is entered without
+    it either.
+
     Returns:
         The packs that were entered.
 
     Raises:
         InvalidInputError: A pack is damaged; salvage or remove it first.
-        LockedError: A gc or repack is running.
+        LockedError: A gc or repack is running, or the writer of an unlisted pack lives.
+        UnsupportedFormatError: The store needs rules that this program does not know.
     """
+    store.format.check_write()
+    store.format.check_gc()
     with _alone(store, "adopt packs"):
-        with store.catalog.read() as reader:
-            listed = {row.id for row in reader.packs()}
         rows = []
-        for name in list_folder(store.layout.packs):
-            pack_id = name.removesuffix(PACK_SUFFIX)
-            if pack_id in listed or not name.endswith(PACK_SUFFIX):
-                continue
+        for pack_id in _unlisted_of_the_dead(store):
             try:
                 pack = PackReader(map_file(store.layout.pack(pack_id)), pack_id)
                 pack.verify_bytes()
             except CorruptionError as error:
                 raise InvalidInputError(
-                    f"{error}; no pack was entered", hint=f"move {name} out of packs/ and repeat"
+                    f"{error}; no pack was entered",
+                    hint=f"move {pack_id}{PACK_SUFFIX} out of packs/ and repeat",
                 ) from error
             except FileNotFoundError:
                 continue  # its writer took it back
@@ -254,7 +294,9 @@ def adopt_unlisted_packs(store: Store) -> list[str]:
             writer.set_meta("sequence", max(noted, writer.sequence()))
             writer.caught_up = True
             # A generation that no lease has seen: what was condemned before the backup may have
-            # been brought back after it.
+            # been brought back after it, and a reader that lives may have come further.
+            seen = [info.generation or 0 for info in list_leases(store.layout.leases)]
+            writer.set_meta("generation", max(writer.generation(), *seen, 0))
             writer.next_generation()
             writer.next_op("adopt", f"entered {len(rows)} packs")
         store.odb.add(rows)

@@ -33,6 +33,7 @@ __all__ = [
     "lease_floor",
     "list_unlisted",
     "lock_or_make_room",
+    "owner_of",
     "remove_transactions",
     "remove_unlisted",
 ]
@@ -146,6 +147,12 @@ def _unlink(store: Store, rows: list[PackRow]) -> None:
             writer.delete(row)
     gone = {row.id for row in rows}
     store.odb.retain({pack_id for pack_id in store.odb.pack_ids if pack_id not in gone})
+
+
+def owner_of(name: str) -> str | None:
+    """The lease that a pack's file is named after; None when it is no pack of ours."""
+    match = _PACK_NAME.fullmatch(name)
+    return None if match is None else match["owner"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,16 @@ _DAMAGE = tuple(
     f"SQLITE_{name}"
     for name in ("CORRUPT", "NOTADB", "FORMAT", "TOOBIG", "MISMATCH", "MISUSE", "ERROR")
 )
+_HINTS = {
+    "SQLITE_FULL": "free some space; the store is as it was before",
+    "SQLITE_IOERR": "check the health of the disk, the space on it and its quota, then run "
+    "n4a-store fsck",
+    "SQLITE_CANTOPEN": "check the permissions of the store's folder; a path of more than some 500 "
+    "bytes is too long",
+    "SQLITE_READONLY_DBMOVED": "the store was moved or replaced while it was open: open it again, "
+    "where it is now",
+    "SQLITE_NOMEM": "free some memory, or raise the limit on it (ulimit -v)",
+}
 _RAISED: tuple[type[Exception], ...] = (sqlite3.Error, OverflowError, UnicodeDecodeError)
 
 
@@ -42,4 +52,5 @@ def _translated(path: Path, error: Exception) -> BackendError | CorruptionError 
             f"the catalog {path} is damaged: {error}",
             hint="run: n4a-store fsck; restore catalog.db from a backup",
         )
-    return BackendError(f"the catalog {path}: {error} ({code})")
+    hint = next((hint for prefix, hint in _HINTS.items() if code.startswith(prefix)), None)
+    return BackendError(f"the catalog {path}: {error} ({code})", hint=hint)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import resource
+import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -29,6 +31,9 @@ __all__ = [
     "step",
 ]
 
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 5.0
 _GROUP_WRITE = 0o020
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -215,9 +220,20 @@ def rmdir(path: str) -> None:
 
 
 def lock(fd: int, path: str) -> None:
-    """Wait for the exclusive lock on an open file."""
+    """Wait for the exclusive lock on an open file; a long wait is told of."""
     step("lock", path)
-    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        said = threading.Timer(
+            PATIENCE_SECONDS, log.warning, ("waiting for %s, which another process holds", path)
+        )
+        said.daemon = True
+        said.start()
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        finally:
+            said.cancel()
 
 
 def try_lock(fd: int, path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -298,3 +299,49 @@ def test_an_import_that_is_refused_leaves_nothing_behind(
     left = [store.layout.transactions, store.layout.leases]
     assert caught.value.__traceback__ is not None  # which keeps what was going on alive
     assert [list(folder.iterdir()) for folder in left] == [[], []]
+
+
+def test_a_ref_names_what_is_named_in_its_place(
+    theirs: ArtifactRegistry, workspace: Workspace, tmp_path: Path
+) -> None:
+    """A run in the place of a pipeline was taken, and every listing of the dataset failed by it."""
+    with theirs.run() as run:
+        theirs.register("x", "p:0:all", "model")
+    store = workspace.create("corn")
+    name = f"refs/runs/{run.id}"
+    for wrong in (
+        lambda refs: {"refs/pipelines/q": refs[name]},
+        lambda refs: {name: refs["refs/pipelines/p"]},
+    ):
+        bundle = sent(theirs.store, tmp_path / "p.n4b", name, "refs/pipelines/p")
+        reheaded(bundle, lambda header, wrong=wrong: header.update(refs=wrong(header["refs"])))
+        for trusted in (False, True):
+            with pytest.raises(InvalidInputError, match="would let refs/"):
+                import_bundle(store, bundle, trusted=trusted)
+        bundle.unlink()
+    assert store.refs() == []
+
+
+def test_trust_does_not_take_what_is_no_manifest(
+    theirs: ArtifactRegistry, workspace: Workspace, tmp_path: Path
+) -> None:
+    with theirs.run() as run:
+        theirs.register("x", "p:0:all", "model")
+    name = f"refs/runs/{run.id}"
+    tree = theirs.store.resolve("refs/pipelines/p:artifacts/0:all")
+    pipelines = theirs.store.get_run(theirs.store.ref(name).oid)
+    with theirs.store.transaction() as txn:
+        txn.adopt_path(name)
+        wrong = txn.put_run(replace(pipelines, pipelines=txn.put_tree({"p": tree})))
+        txn.set_ref(name, wrong)
+    store = workspace.create("corn")
+    for at, bad in ((name, b"\3" + wrong.raw), ("refs/pipelines/p", b"\2" + tree.raw)):
+        bundle = sent(theirs.store, tmp_path / "p.n4b", "refs/pipelines/p")
+        subjects = [(name, identify(theirs.store, theirs.store.resolve_entry(name), name))]
+        bundle.unlink()
+        export_bundle(theirs.store, subjects, "corn", bundle)
+        reheaded(bundle, lambda header, at=at, bad=bad: header.update(refs={at: bad}))
+        with pytest.raises(CorruptionError):
+            import_bundle(store, bundle, trusted=True)
+        bundle.unlink()
+    assert store.refs() == []

@@ -112,6 +112,7 @@ def test_orphans_are_named_and_kept_for_the_undo_window(
     assert registry.find_orphaned_artifacts() == []
     registry.delete_pipeline_artifacts("a")
     assert set(registry.find_orphaned_artifacts()) == names
+    assert {name.undoable for name in registry.find_orphaned_artifacts()} == {True}
     assert registry.delete_orphaned_artifacts() == ([], 0)
     assert registry.delete_orphaned_artifacts(dry_run=False)[0] == []
     assert set(registry.find_orphaned_artifacts()) == names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -340,3 +341,20 @@ def test_a_loader_that_is_told_of_a_run_later_gives_what_that_run_held(
     assert loader.load_by_id("p:0:all") == "new"
     loader.run = old.id
     assert loader.load_by_id("p:0:all") == "old"
+
+
+def test_a_loader_goes_to_another_process(
+    registry: ArtifactRegistry, workspace: Workspace, train: Trainer
+) -> None:
+    run = train(registry)
+    loader = ArtifactLoader(workspace, "corn", 7, run=run, mmap=True)
+    loader.load_by_id("0001_pls:0:all")
+    other = pickle.loads(pickle.dumps(loader))
+    assert (other.run, other.mmap, other.trust) == (run, True, False)
+    assert (other.get_cache_info().size, other.get_cache_info().max_size) == (0, 7)
+    path = next((workspace.path / "runs").rglob("manifest.yaml"))
+    named = pickle.loads(pickle.dumps(ArtifactLoader.from_manifest(path)))
+    train(registry, "another")
+    for one in (other, named):
+        assert [name for name, _ in one.load_for_step(0)] == ["0001_pls:0:all"]
+        one.close()

@@ -3,7 +3,9 @@
 import pytest
 
 from n4a_store import errors
+from n4a_store.cli.context import App
 from n4a_store.cli.exit_codes import ExitCode, exit_code_for
+from n4a_store.cli.program import report
 
 CODES = {
     errors.StoreError: 1,
@@ -41,3 +43,26 @@ def test_what_is_not_ours() -> None:
     assert exit_code_for(BrokenPipeError()) == int(ExitCode.BROKEN_PIPE) == 141
     assert exit_code_for(OSError("disk")) == 1
     assert exit_code_for(RuntimeError("bug")) == 1
+
+
+def _raised_from(cause: BaseException) -> RuntimeError:
+    error = RuntimeError("Error calling __set_name__")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (_raised_from(KeyboardInterrupt()), 130, "error: interrupted\n"),
+        (_raised_from(ValueError()), 1, "error: this is a bug in n4a-store: RuntimeError"),
+        (MemoryError(), 1, "error: out of memory\nhint: free some"),
+        (ImportError("\n\nPLEASE READ THIS\nmore"), 1, "error: a library cannot be loaded: PLEASE"),
+        (ModuleNotFoundError("No module named 'x'"), 1, "error: a library cannot be loaded: No m"),
+    ],
+)
+def test_what_is_no_fault_of_the_program_is_called_none(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(error, App()) == code
+    assert capsys.readouterr().err.startswith(said)

@@ -150,3 +150,16 @@ def test_a_shared_store_belongs_to_the_group_whatever_the_umask(
         path.name: oct(wanted[0] if path.is_dir() or path.parent.name == "txn" else wanted[1])
         for path in paths
     }
+
+
+def test_what_was_left_of_an_old_attempt_goes_with_the_next(tmp_path: Path) -> None:
+    """One that is young may be going on."""
+    old, young, other = (tmp_path / f".{name}.0000.new" for name in ("corn", "corn.1", "rye"))
+    for draft in (old, young.with_name(".corn.1111.new"), other):
+        (draft / "packs").mkdir(parents=True)
+        if draft != young.with_name(".corn.1111.new"):
+            os.utime(draft, (1, 1))
+    Store.init(tmp_path / "corn").close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".corn.1111.new", ".rye.0000.new", "corn",
+    ]  # fmt: skip

@@ -7,10 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from n4a_store import InvalidInputError, NotFoundError, ObjectId, Store
+from n4a_store import (
+    InvalidInputError,
+    LockedError,
+    NotFoundError,
+    ObjectId,
+    Store,
+    UnsupportedFormatError,
+)
 from n4a_store.packs.format import FOOTER_BYTES
+from n4a_store.repo import repair
+from n4a_store.repo.format import StoreFormat
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.repair import adopt_unlisted_packs, salvage_pack
+from n4a_store.storage.leases import Lease, LeaseRole
 from tests.repo.objects import tag_blobs
 
 BLOBS = {f"b{number}": bytes([number]) * 100 + b"x" * number for number in range(20)}
@@ -116,3 +126,45 @@ def test_what_is_lost_with_its_id_is_counted(store: Store, share: int) -> None:
     assert report.objects + report.lost_unnamed + len(report.lost) == len(BLOBS) + 1
     assert report.lost_unnamed > 0
     assert not fsck(again).ok
+
+
+def test_the_pack_of_a_writer_at_work_is_not_entered(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was, and a writer that lost a race then took its file back from under the catalog."""
+    monkeypatch.setattr(repair, "_LOOKS", 2)
+    other = Store.open(store.path)
+    txn = store.transaction()
+    txn.set_ref("refs/tags/all", txn.put_blob(b"model"), expect=None)  # there already
+
+    def meanwhile() -> None:
+        with pytest.raises(LockedError, match=f"process {os.getpid()} is at work"):
+            adopt_unlisted_packs(other)
+        txn.set_ref("refs/tags/mine", txn.put_blob(b"model"))
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        txn.commit(meanwhile)
+    left = len(list(store.layout.packs.iterdir())) - 1
+    assert left == len(adopt_unlisted_packs(other)) == 1
+    assert fsck(Store.open(store.path), full=True).ok
+
+
+def test_what_condemns_next_is_later_than_every_reader(store: Store) -> None:
+    """A reader of before the catalog was put back may have come further than it has."""
+    lease = Lease(store.layout.leases, LeaseRole.READER)
+    lease.publish(50, bytes(8))
+    adopt_unlisted_packs(store)
+    with store.catalog.read() as reader:
+        assert reader.generation() == 51
+    lease.release()
+
+
+@pytest.mark.parametrize("rules", [{"required_write": ("x-9",)}, {"required_gc": ("x-9",)}])
+def test_a_store_of_unknown_rules_is_not_repaired(
+    store: Store, rules: dict[str, tuple[str, ...]]
+) -> None:
+    store.layout.format.write_text(StoreFormat(**rules).encode())
+    for repair_it in (adopt_unlisted_packs, lambda store: salvage_pack(store, "x")):
+        with pytest.raises(UnsupportedFormatError, match="x-9"):
+            repair_it(Store.open(store.path))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,9 +28,17 @@ from n4a_store.storage.files import (
     sync_file,
     sync_folder,
 )
+from n4a_store.storage.locks import FileLock
 from tests.descriptors import open_files
 
 Steps = list[tuple[str, str]]
+HOLDER = """
+import fcntl, sys
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print(flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -218,3 +229,26 @@ def test_every_refusal_of_the_disk_says_what_was_being_done_and_what_to_do(
         replace_file(tmp_path / "f", b"")
     assert (hint in str(caught.value.hint)) if hint else caught.value.hint is None
     assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_a_long_wait_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who is stopped in the middle of a commit holds up all others."""
+    monkeypatch.setattr(system, "PATIENCE_SECONDS", 0.05)
+    path = tmp_path / "commit.lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert holder.stdin is not None
+    holder.stdout.readline()
+    threading.Timer(0.5, holder.stdin.close).start()
+    with FileLock(path):
+        assert caplog.messages == [f"waiting for {path}, which another process holds"]
+    holder.wait(10)
+    holder.stdout.close()
+    caplog.clear()
+    with FileLock(path):
+        time.sleep(0.1)
+    assert caplog.messages == []

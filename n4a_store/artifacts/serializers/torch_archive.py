@@ -24,9 +24,11 @@ from __future__ import annotations
 import importlib
 import io
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, BufferView, Payload
@@ -41,6 +43,17 @@ __all__ = ["TorchModuleSerializer", "TorchStateSerializer"]
 _MAX_DEPTH = 32
 _ITEM_SIZE = 4  # nearly all weights are float32; it guides compression and nothing else
 _LOCAL_HEADER = 30
+_SAFE = (2, 6)
+
+
+def _holds_to_weights() -> bool:
+    """Whether the torch that is here reads weights only when it is told to (CVE-2025-32434)."""
+    try:
+        version = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return True  # it reads nothing at all
+    numbers = re.findall(r"\d+", version)
+    return tuple(map(int, numbers[:2])) >= _SAFE
 
 
 class _Torch:
@@ -48,7 +61,7 @@ class _Torch:
 
     format = ""
     extension = "pt"
-    runs_code = False
+    weights_only = True
 
     def loads(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> Any:
         """The object, on the CPU.
@@ -59,7 +72,7 @@ class _Torch:
         """
         archive = io.BytesIO(self.file_bytes(skeleton, buffers))
         with reading("torch", self.format) as torch:
-            return torch.load(archive, map_location="cpu", weights_only=not self.runs_code)
+            return torch.load(archive, map_location="cpu", weights_only=self.weights_only)
 
     def file_bytes(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> bytes:
         """The archive as ``torch.save`` wrote it.
@@ -110,6 +123,9 @@ class TorchStateSerializer(_Torch):
     """See the module."""
 
     format = "torch_state"
+
+    def __init__(self) -> None:
+        self.runs_code = not _holds_to_weights()
 
     def handles(self, obj: Any) -> bool:
         """A tensor or parameter, or maps and lists of them and of plain values."""
@@ -170,6 +186,7 @@ class TorchModuleSerializer(_Torch):
     """See the module."""
 
     format = "torch_module"
+    weights_only = False
     runs_code = True
 
     def handles(self, obj: Any) -> bool:

@@ -23,7 +23,7 @@ def command(app: App, unlisted: bool, packs: tuple[str, ...]) -> None:
     is told.
 
     --unlisted enters sound packs that stand in packs/ and not in the catalog: the way on after
-    a catalog was restored from a backup.
+    a catalog was restored from a backup. Whoever is writing has to end first.
     """
     from n4a_store.repo.repair import adopt_unlisted_packs, salvage_pack
     from n4a_store.storage.layout import PACK_SUFFIX

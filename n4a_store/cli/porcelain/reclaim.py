@@ -93,6 +93,8 @@ def show_done(app: App, report: GcReport) -> None:
         written = human_size(report.bytes_written)
         packs = counted(len(report.rewritten), "packs")
         app.out.note(f"rewrote {packs} without garbage, as {written}")
+    if report.tidied:
+        app.out.note(f"removed {counted(len(report.tidied), 'files')} that dead writers had left")
     note_pending(app, report)
 
 

@@ -6,6 +6,7 @@ is marked. What was measured stands in docs/reference/storage-api.md.
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from n4a_store.artifacts.serializers.boosting import (
 from n4a_store.artifacts.serializers.frames import ArrowSerializer, PolarsSerializer
 from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
 from n4a_store.artifacts.serializers.table import SerializerTable, default_table
+from n4a_store.artifacts.serializers.torch_archive import TorchStateSerializer
 from n4a_store.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
 from n4a_store.objects.codec import encode_value
 from n4a_store.testing.serializers import check_serializer
@@ -287,3 +289,14 @@ def test_what_can_run_code_is_known_of_every_format() -> None:
     assert safe == {
         "npy", "xgb_ubj", "lgb_text", "cbm", "polars_ipc", "arrow_ipc", "torch_state",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("version", "runs_code"),
+    [("2.5.1", True), ("2.6.0", False), ("2.10.0+cpu", False), ("1", True)],
+)
+def test_weights_run_code_where_torch_lets_them(
+    monkeypatch: pytest.MonkeyPatch, version: str, runs_code: bool
+) -> None:
+    monkeypatch.setattr(metadata, "version", lambda name: version)
+    assert TorchStateSerializer().runs_code is runs_code
