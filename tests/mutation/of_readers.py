@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutation.mutant import CATALOG, EXPLORER, FORK, GC, LEASES, RULES, one
+from tests.mutation.mutant import CATALOG, EXPLORER, FORK, GC, LEASES, RULES, Mutant, one
 
 READERS_AND_PROCESSES = (
     one(
@@ -98,6 +98,27 @@ READERS_AND_PROCESSES = (
         "        pass\n",
         FORK,
         "tests/storage/test_locks.py",
+    ),
+    one(
+        "read-around-a-journal",
+        "a commit that was cut short is read on a read-only disk",
+        "storage/catalog.py",
+        "rolled_back = self._rolled_back() if self._immutable and self._is_hot() else None",
+        "rolled_back = None",
+        "tests/repo/test_at_night.py",
+    ),
+    Mutant(
+        "a-child-ends-its-parents-run",
+        "a forked child marks the run of its parent as failed",
+        "artifacts/runs.py",
+        (
+            (
+                "        return not self._ended and self._pid == os.getpid()\n",
+                "        return not self._ended\n",
+            ),
+            ("        if self._pid != os.getpid():\n", "        if False:\n"),
+        ),
+        ("tests/artifacts/test_workers.py",),
     ),
     one(
         "rows-without-checksums",
