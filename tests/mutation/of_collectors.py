@@ -317,7 +317,9 @@ COLLECTORS = (
         "a pipeline goes although a run cannot be read that may hold it",
         "artifacts/removal.py",
         '            raise CorruptionError(\n                f"{ref.name} cannot be read,',
-        '            continue\n            raise CorruptionError(\n                f"{ref.name} cannot,',
+        "            continue\n"
+        "            raise CorruptionError(\n"
+        '                f"{ref.name} cannot,',
         "tests/artifacts/test_cleanup.py",
     ),
     one(
