@@ -215,7 +215,7 @@ class _Taker:
 
     def _refuse(self, where: str, error: Exception) -> None:
         self.refused.append(Refused(where, str(error), isinstance(error, CorruptionError)))
-        log.warning("not imported: %s: %s", where, error)
+        log.info("not imported: %s: %s", where, error)
 
     def _new(self, dataset: str, item: _Item) -> NewArtifact:
         fields = item.fields

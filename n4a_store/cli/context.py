@@ -130,7 +130,7 @@ class App:
         named = self.options.workspace or os.environ.get("N4A_WORKSPACE")
         if named:
             return Path(named)
-        here = Path.cwd()
+        here = _here()
         for folder in (here, *here.parents):
             if WorkspaceLayout(folder).binaries.is_dir():
                 return folder
@@ -175,7 +175,7 @@ class App:
                 )
             return self._standalone(Path(options.store))
         if options.workspace is None and options.dataset is None:
-            around = _store_around(Path.cwd())
+            around = _store_around(_here())
             if around is not None and not os.environ.get("N4A_WORKSPACE"):
                 return self._standalone(around)
         workspace = self.workspace()
@@ -224,11 +224,10 @@ class App:
 
     def _is_in_a_lone_store(self) -> bool:
         """Whether we stand in a store's own folder, with no workspace around or named."""
-        from pathlib import Path
 
         if self.options.workspace or os.environ.get("N4A_WORKSPACE"):
             return False
-        return not self.workspace_path().is_dir() and _store_around(Path.cwd()) is not None
+        return not self.workspace_path().is_dir() and _store_around(_here()) is not None
 
     @contextmanager
     def attempt(self, name: str, *, diagnose: bool = False) -> Iterator[None]:
@@ -306,6 +305,18 @@ class App:
         except errors.StoreNotFoundError as error:
             raise _no_store(path) from error
         return Dataset(path.resolve().name, store)
+
+
+def _here() -> Path:
+    """The folder we stand in."""
+    from pathlib import Path
+
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise errors.InvalidInputError(
+            "the folder that this was called in is gone", hint="cd to one that is there"
+        ) from None
 
 
 def _near_workspaces(path: Path) -> str | None:

@@ -140,3 +140,17 @@ def test_a_dataset_that_cannot_be_opened_stops_no_other(
     assert "fermentation" in told.out
     if spoil is mistaken:
         assert "corn/config: undo_window_days = -1" in told.err
+
+
+def test_a_folder_that_is_gone_is_said_to_be(executable: Cli, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    before = os.getcwd()
+    os.chdir(gone)
+    try:
+        gone.rmdir()
+        executable("artifacts", "log").failed(
+            2, "error: the folder that this was called in is gone"
+        )
+    finally:
+        os.chdir(before)
