@@ -150,7 +150,10 @@ def check_size(size: SupportsIndex) -> int:
     Raises:
         InvalidInputError: Not a number from 0.
     """
-    number = -1 if isinstance(size, bool) or not isinstance(size, SupportsIndex) else index(size)
+    try:
+        number = -1 if isinstance(size, bool) else index(size)
+    except TypeError:
+        number = -1
     if number < 0:
         raise InvalidInputError(f"a cache size is a number from 0, not {size!r:.80}")
     return number

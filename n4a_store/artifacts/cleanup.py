@@ -134,31 +134,31 @@ def _name(store: Store, orphan: Orphan) -> str:
     return export_name(blob.type, blob.class_name, content, extension_of(blob.format))
 
 
-def delete_pipeline(store: Store, pipeline_id: str, *, expire: str | None) -> int:
+def delete_pipeline(store: Store, pipeline_id: str, *, collects: bool = False) -> int:
     """Take a pipeline away, out of every run that holds it; the number of its artifacts.
 
     What other pipelines depend on or share stays.
 
+    Args:
+        collects: Whether a gc is to follow at once that gives up undo.
+
     Raises:
-        InvalidInputError: ``expire`` is not known.
         ArtifactNotFoundError: There is no such pipeline.
-        CorruptionError: It, or a run that may hold it, cannot be read; or, where the space is to
-            be freed now, any root. Nothing changed.
+        CorruptionError: It, or a run that may hold it, cannot be read; or, where gc is to follow,
+            any root. Nothing changed.
+        LockedError: Gc is to follow, and another is running; nothing changed.
         ConflictError: Another process changed a run meanwhile; nothing changed.
     """
-    now = check_expire(expire)
     manifest = current_manifest(store, pipeline_id)
     if manifest is None:
         raise ArtifactNotFoundError(
             f"there is no pipeline {pipeline_id!r}", hint="'n4a-store artifacts log' lists them"
         )
-    if now:
-        refuse_unreadable(store, expire_now=True)
+    if collects:
+        refuse_unreadable(store, collects=True, expire_now=True)
     remove_pipeline(store, store.ref(PIPELINES + pipeline_id))
     count = len(manifest.artifacts)
     log.info("%s: deleted pipeline %s with %d artifacts", store.path, pipeline_id, count)
-    if now:
-        delete_orphans(store, dry_run=False, expire=expire)
     return count
 
 
@@ -177,7 +177,7 @@ def purge(store: Store, *, expire: str | None) -> Purged:
         names += len(PipelineManifest.read(store, pipeline_id, ref.oid).artifacts)
     size = 0
     if store.refs():
-        size = remove_everything(store, dry_run=False, expire_now=now).freed_bytes
+        size = remove_everything(store, dry_run=False, collects=True, expire_now=now).freed_bytes
     elif not now:
         return Purged(0, 0)
     # What was taken away before may still wait for the undo window, which "now" gives up.

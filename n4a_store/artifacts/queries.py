@@ -6,6 +6,7 @@ object id, and never creates anything.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,12 +27,19 @@ from n4a_store.artifacts.run_handle import RunName, run_id_of
 from n4a_store.artifacts.runs import OpenRun
 from n4a_store.artifacts.subject import all_manifests
 from n4a_store.artifacts.types import HASH_PREFIX, ArtifactRecord
-from n4a_store.errors import ArtifactNotFoundError, RefNotFoundError
+from n4a_store.errors import (
+    ArtifactNotFoundError,
+    CorruptionError,
+    ObjectNotFoundError,
+    RefNotFoundError,
+)
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.packs.id_table import IdTable
 from n4a_store.repo.store import Store
 
 __all__ = ["Found", "StoredPipeline", "View", "unknown_artifact"]
+
+log = logging.getLogger(__name__)
 
 _MOST_KEYS = 32_768  # of manifests that are remembered: a key takes some 700 bytes
 _PER_MANIFEST = 4  # what a manifest takes beside its keys, in keys
@@ -353,7 +361,16 @@ class View:
             for record in self.records()
             if record.content_hash == content_hash
         }
-        payload = content_hash.removeprefix(HASH_PREFIX)
+        try:
+            self._find_in_runs(content_hash.removeprefix(HASH_PREFIX), found)
+        except (CorruptionError, ObjectNotFoundError) as error:
+            if not found:
+                raise
+            log.warning("not every run could be asked for %s: %s", content_hash, error)
+        return [found[name] for name in sorted(found, key=_order)]
+
+    def _find_in_runs(self, payload: str, found: dict[str, ArtifactRecord]) -> None:
+        """Add the artifacts with this payload that only runs still hold, newest run first."""
         has_it = IdTable()  # by artifact tree: most runs hold what another holds
         for pipeline_id, oid, ref in all_manifests(self._store()):
             if not ref.startswith(RUNS):
@@ -370,7 +387,6 @@ class View:
                     known = has_it[tree.raw] = int(stored.payload.oid.hex == payload)
                 if known:
                     found[name] = pipeline.record(path.key)
-        return [found[name] for name in sorted(found, key=_order)]
 
     def dependencies(self, found: Found) -> list[ArtifactRecord]:
         """The records of all that an artifact depends on, dependencies first.

@@ -79,7 +79,7 @@ class RegistryRuns(RegistryUpkeep):
         if not isinstance(details, Mapping | None):
             raise InvalidInputError(f"the details of a run are a map, not {details!r:.80}")
         with self._mutex:
-            if self._run is not None:
+            if self._run is not None and self._run.is_open:  # not in a child that was forked in it
                 raise InvalidInputError(
                     f"run {self._run.id} is open already",
                     hint="end_run() or cleanup_failed_run() first",

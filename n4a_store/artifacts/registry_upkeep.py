@@ -216,19 +216,22 @@ class RegistryUpkeep(RegistryQueries):
             CorruptionError: It, or a run that may hold it, cannot be read; or, with
                 ``expire="now"``, any root. Nothing changed.
         """
-        from n4a_store.artifacts.cleanup import delete_pipeline
+        from n4a_store.artifacts.cleanup import check_expire, delete_orphans, delete_pipeline
 
         name = check_pipeline_id(pipeline_id)
+        now = check_expire(expire)
         with self._mutex:
             if self._run is not None and self._run.open_draft(name) is not None:
                 raise InvalidInputError(
                     f"run {self._run.id} is training pipeline {name}",
                     hint="complete_pipeline() or discard_pipeline() first, or checkpoint()",
                 )
-            deleted = delete_pipeline(self.store, name, expire=expire)
+            deleted = delete_pipeline(self.store, name, collects=now)
             forget_pipeline(self.workspace.layout, self.dataset, name)
             if self._run is not None:
                 self._run.completed.pop(name, None)
+            if now:
+                delete_orphans(self.store, dry_run=False, expire=expire)
             return deleted
 
     def purge_dataset_artifacts(

@@ -21,12 +21,14 @@ from n4a_store.errors import (
 from n4a_store.objects.model import Run, TreeEntry
 from n4a_store.objects.oid import Kind
 from n4a_store.refs.refs import Ref
+from n4a_store.repo.catalog_age import check_catalog_age
 from n4a_store.repo.history import RUN_REFS
 from n4a_store.repo.reachability import preview
 from n4a_store.repo.revision import expand_ref
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import Transaction
 from n4a_store.repo.usage import usage
+from n4a_store.storage.locks import FileLock
 
 __all__ = [
     "RefMove",
@@ -87,27 +89,40 @@ def remove(store: Store, names: Iterable[str], *, dry_run: bool) -> Removal:
     return _apply(store, refs, f"remove {', '.join(refs)}", dry_run=dry_run)
 
 
-def remove_everything(store: Store, *, dry_run: bool, expire_now: bool = False) -> Removal:
+def remove_everything(
+    store: Store, *, dry_run: bool, collects: bool = False, expire_now: bool = False
+) -> Removal:
     """Take away every ref of the store.
 
     Args:
-        expire_now: Undo will be given up as well: what only that reaches need not be sound.
+        collects, expire_now: See `refuse_unreadable`.
 
     Raises:
         CorruptionError: Something that is kept until then cannot be read; nothing changed.
+        LockedError: ``collects``, and a gc is running; nothing changed.
         ConflictError: Somebody moved one of them meanwhile; nothing changed.
     """
-    refuse_unreadable(store, expire_now=expire_now)
+    refuse_unreadable(store, collects=collects, expire_now=expire_now)
     refs = {ref.name: ref for ref in store.refs()}
     return _apply(store, refs, "purge", dry_run=dry_run)
 
 
-def refuse_unreadable(store: Store, *, expire_now: bool) -> None:
+def refuse_unreadable(store: Store, *, collects: bool, expire_now: bool) -> None:
     """Stop before anything is taken away where gc would stop after it.
 
+    Args:
+        collects: Whether gc is to follow at once.
+        expire_now: Whether undo will be given up: what only that reaches need not be sound.
+
     Raises:
-        CorruptionError: Something that a ref or an undo reaches cannot be read.
+        CorruptionError: Something that a ref or an undo reaches cannot be read, or the catalog is
+            older than what was committed.
+        LockedError: Another gc or repack is running.
     """
+    if collects:
+        check_catalog_age(store)
+        with FileLock(store.layout.gc_lock, wait=False, shared_group=store.settings.shared_group):
+            pass
     with store.session():
         preview(store, expire_now=expire_now)
 

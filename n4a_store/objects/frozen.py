@@ -34,11 +34,11 @@ class FrozenMap(dict[_K, _V], Generic[_K, _V]):
     def __eq__(self, other: object) -> bool:
         # A NaN that was stored and read back is another object, and still the same parameter.
         if not isinstance(other, Mapping):
-            return False
+            return NotImplemented
         return dict.__eq__(self, other) is True or _same(self, other)
 
     def __ne__(self, other: object) -> bool:
-        return not self == other
+        return not self == other if isinstance(other, Mapping) else NotImplemented
 
     __hash__ = None
 

@@ -19,9 +19,8 @@ def check_catalog_age(store: Store) -> None:
     Raises:
         CorruptionError: It was put back from a backup, or the disk lost its newest commits.
     """
-    noted = store.catalog.noted_sequence()
+    noted, sequence = store.catalog.age()
     with store.catalog.read() as reader:
-        sequence = reader.sequence()
         reader.verify((RefRow, ReflogRow, PinRow, PackRow))  # what decides what is kept
     if noted is not None and noted > sequence:
         raise CorruptionError(

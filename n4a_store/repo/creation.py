@@ -7,8 +7,9 @@ name that begins with a dot and is nobody's store.
 from __future__ import annotations
 
 import errno
-import glob
 import os
+import re
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -75,11 +76,21 @@ def create_store(layout: StoreLayout, settings: Settings) -> None:
 
 
 def _remove_old_drafts(root: Path) -> None:
-    """Remove what was left of attempts that were killed, more than a day ago: nobody used it."""
-    for draft in root.parent.glob(f".{glob.escape(root.name)}.*.new"):
-        with suppress(OSError, BackendError):
-            if time.time() - draft.stat().st_mtime > _OLD_SECONDS:
-                remove_tree(draft)
+    """Remove what was left of attempts that were killed more than a day ago: nobody used it.
+
+    Only what looks like a draft in every way: whatever else somebody has called so is theirs.
+    """
+    name = re.compile(rf"\.{re.escape(root.name)}\.[0-9a-f]{{8}}\.new")
+    with suppress(OSError, BackendError):
+        for draft in map(StoreLayout, root.parent.iterdir()):
+            found = draft.root.lstat() if name.fullmatch(draft.root.name) else None
+            if found is None or not stat.S_ISDIR(found.st_mode):
+                continue
+            parts = {path.name for path in (*draft.folders(), draft.catalog, draft.format)}
+            parts.add(f"{draft.catalog.name}-journal")
+            is_old = time.time() - found.st_mtime > _OLD_SECONDS
+            if is_old and parts.issuperset(os.listdir(draft.root)):
+                remove_tree(draft.root)
 
 
 def _check_free(root: Path) -> None:

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from n4a_store.errors import CorruptionError, InvalidInputError, StoreError
+from n4a_store.errors import BackendError, CorruptionError, InvalidInputError, StoreError
 from n4a_store.objects.codec import decode_run
 from n4a_store.objects.oid import Kind
 from n4a_store.objects.trees import check_node
@@ -30,6 +30,7 @@ from n4a_store.repo.roots import Root, living_roots, undo_roots
 from n4a_store.storage.files import list_folder
 from n4a_store.storage.layout import PACK_SUFFIX
 from n4a_store.storage.rows import PackRow, PackState
+from n4a_store.storage.system import is_broken
 
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
@@ -186,7 +187,6 @@ def _check_catalog(store: Store, problems: list[Problem]) -> tuple[list[PackRow]
     """Verify the catalog; what of its packs and roots can be read at all."""
     rows: list[PackRow] = []
     roots: list[Root] = []
-    noted = store.catalog.noted_sequence()
     with ExitStack() as looks:
         try:
             reader = looks.enter_context(store.catalog.snapshot())
@@ -206,7 +206,7 @@ def _check_catalog(store: Store, problems: list[Problem]) -> tuple[list[PackRow]
                 into.extend(gather())  # type: ignore[arg-type]
             except CorruptionError as error:
                 problems.append(_catalog_problem(store, error))
-        sequence = reader.sequence()
+    noted, sequence = store.catalog.age()
     if noted is not None and noted > sequence:
         problems.append(
             Problem(
@@ -242,7 +242,9 @@ def _check_pack(store: Store, row: PackRow, problems: list[Problem]) -> PackRead
         found = (len(reader.data), len(reader), reader.footer.raw_bytes)
         if found != (row.stored_bytes, row.objects, row.raw_bytes):
             raise CorruptionError(f"pack {row.id} is not the one that the catalog lists")
-    except CorruptionError as error:
+    except StoreError as error:
+        if isinstance(error, BackendError) and not is_broken(error):
+            raise
         with store.catalog.read() as catalog:
             now = catalog.pack(row.id)
         if now is None or now.state not in _CHECKED:

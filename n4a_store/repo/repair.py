@@ -289,6 +289,9 @@ def adopt_unlisted_packs(store: Store) -> list[str]:
                     log.warning("pack %s is gone: no longer listed", listed_row.id)
                     writer.delete(listed_row)
                     gone.add(listed_row.id)
+            for back in writer.packs((PackState.CONDEMNED,)):
+                # What was committed after the backup may have brought it back, and relied on it.
+                writer.set_pack_state(back, PackState.LIVE, gc_gen=0)
             # Go on counting where the lost catalog had stopped: its numbers are not used twice.
             noted = store.catalog.noted_sequence() or 0
             writer.set_meta("sequence", max(noted, writer.sequence()))

@@ -212,6 +212,7 @@ class ReadSessions:
         except BackendError as error:
             if not system.is_full(error):
                 raise
+            lease.generation = generation  # from when on it pins, whatever others can read
             self._warn("%s: until this reader has ended, gc can drop nothing", error)
 
     def _warn(self, message: str, error: BackendError) -> None:

@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 CATALOG_VERSION = 1
 _BUSY_SECONDS = 30.0
+_LOOKS = 50
 _SYNCHRONOUS = {Durability.FULL: "FULL", Durability.RELAXED: "NORMAL", Durability.NONE: "OFF"}
 _catalogs: weakref.WeakSet[Catalog] = weakref.WeakSet()
 
@@ -205,8 +206,8 @@ class Catalog:
             BackendError: There is no room for a copy.
         """
         log.warning(
-            "the catalog %s: a writer died in the middle of a commit; what was before it is read, "
-            "from a copy",
+            "the catalog %s stands in the middle of a commit, whose writer died or is elsewhere; "
+            "what was before it is read, from a copy",
             self._path,
         )
         copying = backend_errors(f"copy {self._path}, to roll back a commit that was cut short")
@@ -290,13 +291,15 @@ class Catalog:
                         raise BackendError("a commit cannot be finished in a forked child")
                     writer.finish()
                     sequence = writer.sequence()
+                    is_older = not writer.caught_up and self._keep_ahead(lock, before, sequence)
                     system.step("catalog-commit", str(self._path))
                     with sqlite_errors(self._path):
                         connection.execute("COMMIT")
                     writer.committed()
                 finally:
                     self._end(connection)
-                self._note_sequence(lock, sequence, None if writer.caught_up else before)
+                if not is_older:
+                    self._note_sequence(lock, sequence)
 
     def _end(self, connection: sqlite3.Connection) -> None:
         """End whatever has begun on ``connection``, unless it has been committed."""
@@ -315,29 +318,54 @@ class Catalog:
             self._connection = None
             connection.close()
 
-    def _note_sequence(self, lock: FileLock, sequence: int, before: int | None) -> None:
+    def _keep_ahead(self, lock: FileLock, before: int, sequence: int) -> bool:
+        """Whether the catalog is older than the note beside it; then the note stays ahead of it.
+
+        However much is committed, such a catalog is seen to be older until one that has entered
+        what it did not list counts on from there (``CatalogWriter.caught_up``). So the note is
+        moved, durably, before the commit: whoever dies in between leaves it too far ahead.
+
+        Args:
+            before: The number of the last commit in the catalog.
+            sequence: The number of this one.
+        """
+        noted = _as_number(lock.read_note())
+        if noted is None or noted <= before:
+            return False
+        log.warning(
+            "the catalog %s is older than what was committed here: gc and repack delete nothing "
+            "until that is settled, see docs/howto/backup.md",
+            self._path,
+        )
+        lock.write_note(str(max(noted, sequence + 1)))
+        lock.sync_note()
+        return True
+
+    def _note_sequence(self, lock: FileLock, sequence: int) -> None:
         """Leave the number of this commit outside the catalog, so that an older one is noticed.
 
         It comes after the commit and is not synced: it may lag behind the catalog after a power
-        cut, but only a catalog that was put back from a backup can lag behind it. That stays to be
-        seen however much is committed: the note keeps ahead of such a catalog until one that has
-        entered what it did not list counts on from there (``CatalogWriter.caught_up``).
-
-        Args:
-            before: The number of the commit before this one; None when it does not matter.
+        cut, but only a catalog that was put back from a backup can lag behind it.
         """
         try:
-            noted = _as_number(lock.read_note())
-            if before is not None and noted is not None and noted > before:
-                log.warning(
-                    "the catalog %s is older than what was committed here: gc and repack delete "
-                    "nothing until that is settled, see docs/howto/backup.md",
-                    self._path,
-                )
-                sequence = max(noted, sequence + 1)
             lock.write_note(str(sequence))
         except (BackendError, OSError) as error:
             log.warning("the commit is done, but its number could not be noted: %s", error)
+
+    def age(self) -> tuple[int | None, int]:
+        """The noted number and the catalog's own, which is smaller only where the catalog is older.
+
+        The catalog is read first: of one that is older the note is ahead at any moment. Of the
+        newest one it is so only when somebody commits between the two looks: another look tells.
+        """
+        noted, sequence = None, 0
+        for _ in range(_LOOKS):
+            with self.read() as reader:
+                sequence = reader.sequence()
+            noted = self.noted_sequence()
+            if noted is None or noted <= sequence:
+                break
+        return noted, sequence
 
     def noted_sequence(self) -> int | None:
         """The number of the newest commit that was noted outside the catalog, None if unknown.

@@ -311,15 +311,18 @@ def _open_and(path: AnyPath, read: Callable[[int], Read]) -> Read:
 
     A mapped file counts as open, and gc maps every pack: where that is too many, more are allowed.
     """
-    while True:
+    for attempt in range(2):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
+                system.keep_some_files(fd)
                 return read(fd)
             finally:
                 os.close(fd)
         except FileNotFoundError:
             raise
         except OSError as error:
-            if error.errno != errno.EMFILE or not system.allow_more_files():
+            if error.errno != errno.EMFILE or attempt:
                 raise as_backend_error(f"read {path}", error) from error
+            system.allow_more_files()
+    raise AssertionError("unreachable")

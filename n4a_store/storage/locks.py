@@ -61,8 +61,11 @@ class FileLock:
                 elif not system.try_lock(self._fd, str(self._path)):
                     raise self._locked(self.read_note() or "another process")
             if self._note:
-                with suppress(BackendError):  # on a full disk it goes without
+                try:
                     self.write_note(self._note)
+                except BackendError:  # on a full disk it goes without, and without the last one's
+                    with suppress(OSError):
+                        os.ftruncate(self._fd, 0)
         except BaseException:
             self._close()
             raise
@@ -99,6 +102,11 @@ class FileLock:
         data = note.encode()[:_NOTE_BYTES].ljust(_NOTE_BYTES)
         with backend_errors(f"write {self._path}"):
             system.write_at(self._fd, data, 0, str(self._path))
+
+    def sync_note(self) -> None:
+        """Make the note survive a power cut."""
+        with backend_errors(f"write {self._path}"):
+            system.fsync(self._fd, str(self._path))
 
     def read_note(self) -> str:
         """The note in the file, empty when there is none."""

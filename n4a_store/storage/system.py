@@ -13,8 +13,10 @@ import fcntl
 import logging
 import os
 import resource
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from n4a_store.errors import BackendError, StoreError
@@ -25,8 +27,10 @@ __all__ = [
     "allow_more_files",
     "as_backend_error",
     "backend_errors",
+    "is_broken",
     "is_full",
     "is_refusal",
+    "keep_some_files",
     "observe",
     "step",
 ]
@@ -34,6 +38,8 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 5.0
+_SPARE_FILES = 32
+_plenty = 0
 _GROUP_WRITE = 0o020
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -120,21 +126,33 @@ def is_full(error: BackendError) -> bool:
     return _is_one_of(error, _FULL)
 
 
+def is_broken(error: BackendError) -> bool:
+    """Whether ``error`` says that the disk itself is."""
+    return _is_one_of(error, (errno.EIO,))
+
+
 def _is_one_of(error: BackendError, numbers: tuple[int, ...]) -> bool:
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in numbers
 
 
-def allow_more_files() -> bool:
-    """Let this process have as many files open as it may have; whether that is more than before."""
+def allow_more_files() -> None:
+    """Let this process have as many files open as it may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == hard:
-        return False
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):
-        return False
-    return True
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def keep_some_files(fd: int) -> None:
+    """See to it that some files can be opened after ``fd``: by SQLite too, which says not why."""
+    global _plenty  # noqa: PLW0603 - a limit of the process
+    if fd < _plenty:
+        return
+    if fd + _SPARE_FILES >= resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+        allow_more_files()
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    _plenty = soft - _SPARE_FILES if fd + _SPARE_FILES < soft else sys.maxsize
 
 
 def open_new(path: str, mode: int) -> int:
@@ -229,8 +247,9 @@ def lock(fd: int, path: str) -> None:
             PATIENCE_SECONDS, log.warning, ("waiting for %s, which another process holds", path)
         )
         said.daemon = True
-        said.start()
         try:
+            with suppress(RuntimeError):  # no thread to be had: it waits in silence
+                said.start()
             fcntl.flock(fd, fcntl.LOCK_EX)
         finally:
             said.cancel()

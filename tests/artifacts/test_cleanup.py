@@ -15,12 +15,15 @@ from n4a_store import (
     CorruptionError,
     InvalidInputError,
     InvalidNameError,
+    LockedError,
+    ObjectId,
     Workspace,
 )
 from n4a_store.artifacts.removal import remove
 from n4a_store.objects import trees
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.store import Store
+from n4a_store.storage.locks import FileLock
 
 Trainer = Callable[..., str]
 
@@ -267,7 +270,10 @@ def _complete_in_run(registry: ArtifactRegistry, what: str) -> None:
 
 
 def _damage_run(registry: ArtifactRegistry, run_id: str) -> None:
-    oid = registry.store.ref(f"refs/runs/{run_id}").oid
+    _damage(registry, registry.store.ref(f"refs/runs/{run_id}").oid)
+
+
+def _damage(registry: ArtifactRegistry, oid: ObjectId) -> None:
     path = registry.store.layout.pack(registry.store.info(oid).pack)
     registry.close()
     data = bytearray(path.read_bytes())
@@ -300,3 +306,34 @@ def test_what_cannot_be_read_stops_every_deletion_before_it_begins(
     registry.delete_pipeline_artifacts("a")
     registry.delete_orphaned_artifacts(dry_run=False, expire="now")
     assert [record.artifact_id for record in registry.get_all_records()] == ["b:0:all"]
+
+
+def test_a_gc_that_cannot_follow_keeps_what_it_was_to_follow_from_happening(
+    registry: ArtifactRegistry,
+) -> None:
+    with registry.run():
+        registry.register(1, "a:0:all", "model")
+        registry.register(2, "b:0:all", "model")
+    before = registry.store.refs()
+    with FileLock(registry.store.layout.gc_lock, note="another gc"):
+        for take_away in (
+            lambda: registry.delete_pipeline_artifacts("a", expire="now"),
+            lambda: registry.purge_dataset_artifacts(confirm=True),
+        ):
+            with pytest.raises(LockedError):
+                take_away()
+            assert registry.store.refs() == before
+        assert registry.delete_pipeline_artifacts("a") == 1  # undo has it; no gc follows
+
+
+def test_what_only_another_pipeline_holds_stops_a_deletion_that_frees_at_once(
+    registry: ArtifactRegistry,
+) -> None:
+    with registry.run():
+        registry.register(1, "a:0:all", "model")
+        registry.register("another", "b:0:all", "model")
+    _damage(registry, registry.store.resolve("refs/pipelines/b:artifacts/0:all"))
+    before = registry.store.refs()
+    with pytest.raises(CorruptionError, match="nothing was deleted"):
+        registry.delete_pipeline_artifacts("a", expire="now")
+    assert registry.store.refs() == before

@@ -16,6 +16,7 @@ from n4a_store import (
     ArtifactNotFoundError,
     ArtifactRegistry,
     ArtifactType,
+    CorruptionError,
     InvalidInputError,
     InvalidNameError,
     RunStatus,
@@ -423,3 +424,22 @@ def test_a_hash_finds_what_had_it_once(registry: ArtifactRegistry) -> None:
     assert [(at.artifact_id, at.version) for at in found] == [("a:0:all", 2), ("b:0:all", 3)]
     assert registry.load_artifact(found[0]) == [1]
     assert registry.resolve_by_hash(versions[2].content_hash) == [versions[2]]
+
+
+def test_a_damaged_old_run_hides_no_record_of_today(
+    registry: ArtifactRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    with registry.run() as old:
+        registry.register([1], "a:0:all", "model")
+    with registry.run():
+        record = registry.register([2], "a:0:all", "model")
+    oid = registry.store.ref(f"refs/runs/{old.id}").oid
+    path = registry.store.layout.pack(registry.store.info(oid).pack)
+    registry.close()
+    data = bytearray(path.read_bytes())
+    data[data.index(oid.raw) + 60] ^= 1
+    path.write_bytes(data)
+    assert registry.resolve_by_hash(record.content_hash) == [record]
+    assert "not every run could be asked" in caplog.text
+    with pytest.raises(CorruptionError):
+        registry.resolve_by_hash("0" * 64)

@@ -107,8 +107,8 @@ def test_a_child_that_was_forked_in_a_run_says_nothing_about_it(
                         registry.close()
                     else:
                         registry.end_run()
-            except (KeyError, TransactionClosedError):
-                code = 0
+            except (KeyError, TransactionClosedError) as error:
+                code = int(isinstance(error, KeyError) != (leaving == "raise"))
             finally:
                 os._exit(0 if leaving == "close" else code)
         assert os.waitpid(child, 0)[1] == 0

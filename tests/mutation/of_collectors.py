@@ -284,8 +284,38 @@ COLLECTORS = (
         "a-commit-makes-an-older-catalog-the-newest",
         "what is committed on a catalog from a backup hides that it is one",
         "storage/catalog.py",
-        "            if before is not None and noted is not None and noted > before:\n",
-        "            if False:\n",
+        "        if noted is None or noted <= before:\n",
+        "        if True:\n",
+        "tests/repo/test_backup.py",
+    ),
+    Mutant(
+        "an-older-catalog-is-noted-after-its-commit",
+        "who dies after a commit on a catalog from a backup hides that it is one",
+        "storage/catalog.py",
+        (
+            (
+                "                    is_older = not writer.caught_up and self._keep_ahead"
+                "(lock, before, sequence)\n",
+                "",
+            ),
+            (
+                "                if not is_older:\n",
+                "                if writer.caught_up or not self._keep_ahead"
+                "(lock, before, sequence):\n",
+            ),
+        ),
+        ("tests/repo/test_backup.py",),
+    ),
+    one(
+        "the-note-before-the-catalog",
+        "gc beside a writer takes a catalog from a backup for the newest",
+        "storage/catalog.py",
+        "            with self.read() as reader:\n"
+        "                sequence = reader.sequence()\n"
+        "            noted = self.noted_sequence()\n",
+        "            noted = self.noted_sequence()\n"
+        "            with self.read() as reader:\n"
+        "                sequence = reader.sequence()\n",
         "tests/repo/test_backup.py",
     ),
     one(
@@ -308,7 +338,7 @@ COLLECTORS = (
         "purge-before-looking",
         "a purge takes every ref away before it finds that something cannot be read",
         "artifacts/removal.py",
-        "    refuse_unreadable(store, expire_now=expire_now)\n",
+        "    refuse_unreadable(store, collects=collects, expire_now=expire_now)\n",
         "",
         "tests/artifacts/test_cleanup.py",
     ),

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 
@@ -54,3 +55,8 @@ def test_a_nan_equals_the_nan_that_was_read_back() -> None:
     assert value != {**value, "b": None}
     assert value != 3
     assert FrozenMap({"a": FrozenMap({})}) != {"a": 3}
+
+
+def test_what_is_no_map_decides_itself_whether_it_is_equal() -> None:
+    assert FrozenMap({"a": 1}) == mock.ANY
+    assert (FrozenMap({"a": 1}) != mock.ANY) is False

@@ -153,7 +153,7 @@ def test_a_commit_that_was_cut_short_is_not_read_on_a_read_only_disk(
         assert [ref.name for ref in reader.refs()] == ["refs/tags/a"]
         assert reader.get(reader.resolve("a:data")) == data
         assert fsck(reader, full=True).ok
-        assert "died in the middle of a commit" in caplog.text
+        assert "stands in the middle of a commit" in caplog.text
     after = [path.read_bytes() for path in sorted((tmp_path / "hot").glob("catalog.db*"))]
     assert after == before
     nowhere = str(tmp_path / "none")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from n4a_store import CorruptionError, InvalidInputError, Kind, Store
+from n4a_store import BackendError, CorruptionError, InvalidInputError, Kind, Store
 from n4a_store.repo.backup import backup
 from n4a_store.repo.fsck import Severity, fsck
 from n4a_store.repo.gc import collect
 from n4a_store.repo.repack import repack
 from n4a_store.repo.repair import adopt_unlisted_packs
+from n4a_store.storage import system
 from tests.repo.objects import tag, tag_blobs
 
 
@@ -181,3 +186,123 @@ def test_commits_on_an_older_catalog_do_not_make_it_the_newest(
         assert present.issuperset(late + new)
         collect(restored)
         assert restored.get(restored.resolve("new0:data")) == new[0]
+
+
+OVER_AN_OLDER_CATALOG = """
+import sys
+from n4a_store import Store
+from n4a_store.storage import system
+from tests.repo.objects import tag
+
+store = Store.open(sys.argv[1])
+if sys.argv[2] == "dies":  # right before anything is written to the note
+    import os, signal
+    system.observe(
+        lambda step, path: step == "write" and path.endswith("commit.lock")
+        and os.kill(os.getpid(), signal.SIGKILL)
+    )
+number = 0
+while True:
+    tag(store, f"new{number}", 10)
+    number += 1
+    print(flush=True)
+"""
+
+
+@pytest.fixture
+def older(store: Store, tmp_path: Path) -> tuple[Store, set[str]]:
+    """A store whose catalog was put back, and the packs that it does not list."""
+    tag(store, "before")
+    store.catalog.copy_to(tmp_path / "old.db")
+    listed = {path.name for path in store.layout.packs.iterdir()}
+    for number in range(3):
+        tag(store, f"late{number}")
+    store.close()
+    shutil.copy(tmp_path / "old.db", store.layout.catalog)
+    return store, {path.name for path in store.layout.packs.iterdir()} - listed
+
+
+def test_gc_beside_a_writer_on_an_older_catalog(older: tuple[Store, set[str]]) -> None:
+    """Between its looks at the note and at the catalog a commit made the two agree."""
+    store, late = older
+    asked = [sys.executable, "-c", OVER_AN_OLDER_CATALOG, str(store.path), "lives"]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as writer:
+        assert writer.stdout is not None
+        for _ in range(4):  # the catalog has come to where the note was
+            writer.stdout.readline()
+        with Store.open(store.path) as mine:
+            for _ in range(150):
+                with pytest.raises(CorruptionError, match="nothing was deleted"):
+                    collect(mine)
+        writer.kill()
+    assert late <= {path.name for path in store.layout.packs.iterdir()}
+
+
+@pytest.mark.parametrize("commits", [1, 3, 4, 5])
+def test_a_writer_that_dies_leaves_an_older_catalog_older(
+    older: tuple[Store, set[str]], commits: int
+) -> None:
+    store, late = older
+    with Store.open(store.path) as mine:
+        for number in range(commits - 1):
+            tag(mine, f"mine{number}", 10)
+    asked = [sys.executable, "-c", OVER_AN_OLDER_CATALOG, str(store.path), "dies"]
+    done = subprocess.run(asked, cwd=Path(__file__).parents[2], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    with Store.open(store.path) as mine:
+        tag(mine, "after", 10)
+        with pytest.raises(CorruptionError, match="nothing was deleted"):
+            collect(mine)
+    assert late <= {path.name for path in store.layout.packs.iterdir()}
+
+
+def test_what_cannot_be_noted_on_an_older_catalog_is_not_committed(
+    older: tuple[Store, set[str]],
+) -> None:
+    store, late = older
+
+    def refuse(step: str, path: str) -> None:
+        if step in ("write", "fsync") and path.endswith("commit.lock"):
+            raise OSError(errno.EIO, "Input/output error", path)
+
+    with Store.open(store.path) as mine:
+        before = system.observe(refuse)
+        try:
+            with pytest.raises(BackendError, match="Input/output"):
+                tag(mine, "new")
+        finally:
+            system.observe(before)
+        assert mine.find_ref("refs/tags/new") is None
+        with pytest.raises(CorruptionError, match="nothing was deleted"):
+            collect(mine)
+    assert late <= {path.name for path in store.layout.packs.iterdir()}
+
+
+def test_a_busy_store_is_not_taken_for_an_older_one(store: Store) -> None:
+    tag(store, "before")
+    asked = [sys.executable, "-c", OVER_AN_OLDER_CATALOG, str(store.path), "lives"]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        for _ in range(300):
+            noted, sequence = store.catalog.age()
+            assert noted is not None
+            assert noted <= sequence
+        writer.kill()
+
+
+def test_what_a_later_commit_had_brought_back_is_there_again(store: Store, tmp_path: Path) -> None:
+    data = tag(store, "a")
+    holding = store.transaction()  # its lease keeps what is condemned
+    untag(store, "a")
+    collect(store, expire_now=True)
+    store.catalog.copy_to(tmp_path / "old.db")
+    tag_blobs(store, "again", {"data": data})
+    with store.transaction() as txn:
+        txn.set_ref("refs/tags/b", txn.put_blob(data))
+    holding.abort()
+    store.close()
+    shutil.copy(tmp_path / "old.db", store.layout.catalog)
+    with Store.open(store.path) as restored:
+        adopt_unlisted_packs(restored)
+        assert data in {restored.get(at) for at, kind in restored.objects() if kind is Kind.BLOB}

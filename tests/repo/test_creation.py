@@ -154,12 +154,26 @@ def test_a_shared_store_belongs_to_the_group_whatever_the_umask(
 
 def test_what_was_left_of_an_old_attempt_goes_with_the_next(tmp_path: Path) -> None:
     """One that is young may be going on."""
-    old, young, other = (tmp_path / f".{name}.0000.new" for name in ("corn", "corn.1", "rye"))
-    for draft in (old, young.with_name(".corn.1111.new"), other):
-        (draft / "packs").mkdir(parents=True)
-        if draft != young.with_name(".corn.1111.new"):
-            os.utime(draft, (1, 1))
+    young, other = ".corn.1111aaaa.new", ".rye.0000aaaa.new"
+    for name in (".corn.0000aaaa.new", young, other):
+        (tmp_path / name / "packs").mkdir(parents=True)
+        if name != young:
+            os.utime(tmp_path / name, (1, 1))
     Store.init(tmp_path / "corn").close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        ".corn.1111.new", ".rye.0000.new", "corn",
-    ]  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == [young, other, "corn"]
+
+
+def test_what_is_only_called_like_an_attempt_stays(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "best.pkl").write_bytes(b"model")
+    (tmp_path / ".corn.0000aaaa.new").symlink_to(kept)
+    for name in (".corn.backup-of-may.new", ".corn.1111aaaa.new", ".xcorn.2222aaaa.new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "models").mkdir()
+    for path in tmp_path.iterdir():
+        os.utime(path, (1, 1), follow_symlinks=False)
+    before = sorted(tmp_path.rglob("*"))
+    Store.init(tmp_path / "corn").close()
+    assert set(before) <= set(tmp_path.rglob("*"))
+    assert (kept / "best.pkl").read_bytes() == b"model"

@@ -252,3 +252,21 @@ def test_a_long_wait_is_told_of(
     with FileLock(path):
         time.sleep(0.1)
     assert caplog.messages == []
+
+
+def test_who_waits_needs_no_thread_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    path = tmp_path / "commit.lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert holder.stdin is not None
+    holder.stdout.readline()
+    threading.Timer(0.2, holder.stdin.close).start()
+    monkeypatch.setattr(threading.Timer, "start", refuse)
+    with FileLock(path):
+        holder.wait(10)
+    holder.stdout.close()

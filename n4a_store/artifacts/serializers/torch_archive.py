@@ -21,7 +21,7 @@ come back on the CPU. Scripted and traced modules are refused, as torch refuses 
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import io
 import pickle
 import re
@@ -51,9 +51,9 @@ def _holds_to_weights() -> bool:
     try:
         version = metadata.version("torch")
     except metadata.PackageNotFoundError:
-        return True  # it reads nothing at all
-    numbers = re.findall(r"\d+", version)
-    return tuple(map(int, numbers[:2])) >= _SAFE
+        return importlib.util.find_spec("torch") is None  # a copy that says nothing may be old
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
+    return numbers > _SAFE or (numbers == _SAFE and "dev" not in version)
 
 
 class _Torch:

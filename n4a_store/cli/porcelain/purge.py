@@ -38,7 +38,9 @@ def command(app: App, force: bool, dry_run: bool, yes: bool, now: bool) -> None:
     if force and not yes:
         _ask(app, dataset.name)
     found = renditions(app, dataset)
-    removal = remove_everything(dataset.store, dry_run=not force, expire_now=now)
+    removal = remove_everything(
+        dataset.store, dry_run=not force, collects=force and now, expire_now=now
+    )
     if force:
         remove_found(app, found)
     report = collect(dataset.store, expire_now=True) if force and now else None
