@@ -150,6 +150,10 @@ class PipelineDraft:
         assert self.kept is not None
         return self.kept.record(self.txn, key)
 
+    def deps(self, key: str) -> tuple[str, ...]:
+        """The ids that the artifact under ``key``, which the draft holds, depends on."""
+        return tuple(self.record(key).depends_on)
+
     def records(self) -> list[ArtifactRecord]:
         """All records that it holds, in order of execution."""
         if self.kept is not None:

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from n4a_store.artifacts.manifest_tree import PipelineManifest
+from n4a_store.artifacts.measures import Measure, Measures
 from n4a_store.artifacts.subject import all_manifests
 from n4a_store.artifacts.types import ArtifactRecord
 from n4a_store.objects.oid import ObjectId
@@ -44,20 +45,22 @@ class Query:
     min_size: int | None = None
     max_size: int | None = None
 
+    def may_fit(self, created_at: str, measure: Measure) -> bool:
+        """Whether an artifact is what is asked for, by what its manifest says of it."""
+        if self.type is not None and measure.type != self.type:
+            return False
+        if self.since is not None and created_at < self.since:
+            return False
+        if self.until is not None and created_at > self.until:
+            return False
+        low = self.min_size is None or measure.size >= self.min_size
+        return low and (self.max_size is None or measure.size <= self.max_size)
+
     def fits(self, record: ArtifactRecord) -> bool:
-        """Whether a record is what is asked for, run and pipeline aside."""
+        """Whether a record that :meth:`may_fit` is what is asked for."""
         if self.class_name is not None and not fnmatchcase(record.class_name, self.class_name):
             return False
-        if self.type is not None and str(record.artifact_type) != self.type:
-            return False
-        if any(_text(record.params, name) != value for name, value in self.params.items()):
-            return False
-        if self.since is not None and record.created_at < self.since:
-            return False
-        if self.until is not None and record.created_at > self.until:
-            return False
-        low = self.min_size is None or record.size_bytes >= self.min_size
-        return low and (self.max_size is None or record.size_bytes <= self.max_size)
+        return all(_text(record.params, name) == value for name, value in self.params.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def find_artifacts(store: Store, query: Query) -> list[Match]:
     """
     with store.session():
         runs: dict[tuple[str, ObjectId], list[str]] = {}
-        newest: dict[tuple[str, ObjectId], ArtifactRecord] = {}
+        newest: dict[tuple[str, ObjectId], tuple[PipelineManifest, str]] = {}
         read: dict[ObjectId, PipelineManifest] = {}
         for pipeline, oid, ref in all_manifests(store):
             if query.pipeline is not None and not fnmatchcase(pipeline, query.pipeline):
@@ -96,15 +99,21 @@ def find_artifacts(store: Store, query: Query) -> list[Match]:
                 at = (f"{pipeline}:{key}", child.oid)
                 if run is not None:
                     runs.setdefault(at, []).append(run)
-                if at not in newest:
-                    newest[at] = manifest.record(store, key)
-        matches = [
-            Match(record, at[1], tuple(runs.get(at, ())))
-            for at, record in newest.items()
-            if query.fits(record)
-        ]
-    if query.run is not None:
-        matches = [match for match in matches if query.run in match.runs]
+                newest.setdefault(at, (manifest, key))
+        matches: list[Match] = []
+        measured: dict[ObjectId, Measures] = {}
+        for at, (manifest, key) in newest.items():
+            held = runs.get(at, ())
+            if query.run is not None and query.run not in held:
+                continue
+            # A record takes longer to read than all that a manifest says of it.
+            if manifest.oid not in measured:
+                measured[manifest.oid] = manifest.measures()
+            if not query.may_fit(manifest.created_at, measured[manifest.oid][key]):
+                continue
+            record = manifest.record(store, key)
+            if query.fits(record):
+                matches.append(Match(record, at[1], tuple(held)))
     return sorted(matches, key=_order)
 
 

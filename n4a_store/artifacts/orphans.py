@@ -7,7 +7,7 @@ for as long as that remembers; its tree says class and type. Payloads are not re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PAYLOAD, RECORD, StoredArtifact
 from n4a_store.errors import StoreError
@@ -37,7 +37,7 @@ class Orphan:
     size_bytes: int
     stored_bytes: int
     undoable: bool
-    last_name: str
+    last_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +78,19 @@ def find_orphans(
                 if kept:
                     undoable_trees.add(oid)
             sizes[oid] = stored
-        names = _names_in_reflog(store) if trees else {}
         orphans = [
             orphan
             for oid in split_ids(trees)
-            if (orphan := _orphan(store, ObjectId(oid), oid in undoable_trees, sizes, names))
-            is not None
+            if (orphan := _orphan(store, ObjectId(oid), oid in undoable_trees, sizes)) is not None
         ]
+        if orphans:  # what the reflog remembers takes as long to read as all the rest
+            names = _names_in_reflog(store)
+            orphans = [replace(one, last_name=names.get(one.tree, "")) for one in orphans]
     orphans.sort(key=lambda orphan: (-orphan.stored_bytes, orphan.tree))
     return OrphanReport(tuple(orphans), unreachable, undoable)
 
 
-def _orphan(
-    store: Store, tree: ObjectId, kept: bool, sizes: IdTable, names: dict[ObjectId, str]
-) -> Orphan | None:
+def _orphan(store: Store, tree: ObjectId, kept: bool, sizes: IdTable) -> Orphan | None:
     entries = store.node(tree).entries
     if RECORD not in entries or PAYLOAD not in entries:
         return None
@@ -108,8 +107,7 @@ def _orphan(
             own[entry.oid.raw] = sizes[entry.oid.raw]
             if entry.kind is Kind.TREE:
                 stack.extend(store.node(entry.oid).entries.values())
-    name = names.get(tree, "")
-    return Orphan(tree, blob.type, blob.class_name, blob.size, sum(own.values()), kept, name)
+    return Orphan(tree, blob.type, blob.class_name, blob.size, sum(own.values()), kept)
 
 
 def _names_in_reflog(store: Store) -> dict[ObjectId, str]:

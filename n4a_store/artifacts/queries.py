@@ -41,7 +41,7 @@ __all__ = ["Found", "StoredPipeline", "View", "unknown_artifact"]
 
 log = logging.getLogger(__name__)
 
-_MOST_KEYS = 32_768  # of manifests that are remembered: a key takes some 700 bytes
+_MOST_KEYS = 65_536  # of manifests that are remembered: a key takes some 700 bytes
 _PER_MANIFEST = 4  # what a manifest takes beside its keys, in keys
 
 
@@ -56,6 +56,10 @@ class StoredPipeline:
     def pipeline_id(self) -> str:
         """Its id."""
         return self.manifest.pipeline_id
+
+    def deps(self, key: str) -> tuple[str, ...]:
+        """The ids that the artifact under ``key`` depends on."""
+        return self.manifest.links.keys[key].deps
 
     @property
     def run_id(self) -> str:
@@ -356,37 +360,20 @@ class View:
 
     def records_of(self, content_hash: str) -> list[ArtifactRecord]:
         """The record of each id that has a content, or else of its newest version that had it."""
-        found = {
-            record.artifact_id: record
-            for record in self.records()
-            if record.content_hash == content_hash
-        }
+        payload = content_hash.removeprefix(HASH_PREFIX)
+        found: dict[str, ArtifactRecord] = {}
+        has_it = IdTable()  # by artifact tree: most runs hold what another holds
+        for pipeline in self.pipelines():
+            _add_with(payload, pipeline, has_it, found)
         try:
-            self._find_in_runs(content_hash.removeprefix(HASH_PREFIX), found)
+            for pipeline_id, oid, ref in all_manifests(self._store()):
+                if ref.startswith(RUNS):
+                    _add_with(payload, self._read(pipeline_id, oid), has_it, found)
         except (CorruptionError, ObjectNotFoundError) as error:
             if not found:
                 raise
             log.warning("not every run could be asked for %s: %s", content_hash, error)
         return [found[name] for name in sorted(found, key=_order)]
-
-    def _find_in_runs(self, payload: str, found: dict[str, ArtifactRecord]) -> None:
-        """Add the artifacts with this payload that only runs still hold, newest run first."""
-        has_it = IdTable()  # by artifact tree: most runs hold what another holds
-        for pipeline_id, oid, ref in all_manifests(self._store()):
-            if not ref.startswith(RUNS):
-                continue
-            pipeline = self._read(pipeline_id, oid)
-            for path in pipeline.paths():
-                name = path.artifact_id
-                if name in found:
-                    continue
-                tree = pipeline.tree(path.key)
-                known = has_it.get(tree.raw)
-                if known is None:
-                    stored = StoredArtifact.read(pipeline.reader, tree, name)
-                    known = has_it[tree.raw] = int(stored.payload.oid.hex == payload)
-                if known:
-                    found[name] = pipeline.record(path.key)
 
     def dependencies(self, found: Found) -> list[ArtifactRecord]:
         """The records of all that an artifact depends on, dependencies first.
@@ -417,6 +404,26 @@ class View:
             return [found.pipeline]
         other = self.pipeline(path.pipeline_id)
         return [] if other is None else [other]
+
+
+def _add_with(
+    payload: str,
+    pipeline: PipelineDraft | StoredPipeline,
+    has_it: IdTable,
+    found: dict[str, ArtifactRecord],
+) -> None:
+    """Add the artifacts of a pipeline that have this payload, unless their id is there already."""
+    for path in pipeline.paths():
+        name = path.artifact_id
+        if name in found:
+            continue
+        tree = pipeline.tree(path.key)
+        known = has_it.get(tree.raw)
+        if known is None:
+            stored = StoredArtifact.read(pipeline.reader, tree, name)
+            known = has_it[tree.raw] = int(stored.payload.oid.hex == payload)
+        if known:
+            found[name] = pipeline.record(path.key)
 
 
 def _size(pipeline: StoredPipeline) -> int:

@@ -235,7 +235,10 @@ class RegistryQueries:
         name = parse_artifact_id(artifact_id).artifact_id
         with self._mutex:
             return Ids(
-                record.artifact_id for record in self._view.records() if name in record.depends_on
+                path.artifact_id
+                for pipeline in self._view.pipelines()
+                for path in pipeline.paths()
+                if name in pipeline.deps(path.key)
             )
 
     def resolve_dependencies(self, artifact_id: str) -> list[ArtifactRecord]:

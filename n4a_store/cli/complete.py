@@ -6,6 +6,7 @@ wrong: an error in the middle of somebody's typing helps nobody.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
 Completer = Callable[[click.Context, click.Parameter, str], list[str]]
+_PATIENCE_SECONDS = 0.5  # what has been found by then is offered
 _MOST = 500  # a shell that asks before listing more is slower than one more letter
 
 
@@ -76,19 +78,19 @@ def folders(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 
 
 def _offered(found: Iterator[str], incomplete: str) -> list[str]:
-    offered: list[str] = []
     try:
-        for name in found:
-            if name in offered:
-                continue  # two datasets have it
-            # A name that needs escaping cannot be completed safely: it has to be typed.
-            if name.startswith(incomplete) and safe(name) == name:
-                offered.append(name)
-            if len(offered) >= _MOST:
-                break
+        # Two datasets may have one. One that needs escaping cannot be completed safely.
+        offered = dict.fromkeys(
+            name for name in found if name.startswith(incomplete) and safe(name) == name
+        )
     except (errors.StoreError, OSError):
         return []
-    return offered
+    if len(offered) <= _MOST:
+        return list(offered)
+    # The shell types what all that it is offered have in common: that must be true of those left
+    # out as well, so the first and the last of them are among those offered.
+    ordered = sorted(offered)
+    return [*ordered[:: len(ordered) // _MOST + 1], ordered[-1]]
 
 
 def _app(ctx: click.Context) -> App:
@@ -123,11 +125,19 @@ def _below(app: App, prefix: str) -> Iterator[str]:
 
 
 def _classes(app: App) -> Iterator[str]:
-    from n4a_store.artifacts.find import Query, find_artifacts
+    from n4a_store.artifacts.manifest_tree import PipelineManifest, StoredArtifact
+    from n4a_store.artifacts.subject import all_manifests
 
+    until = time.monotonic() + _PATIENCE_SECONDS
     for dataset in app.datasets():
         with app.attempt(dataset.name):
-            found = {match.record.class_name for match in find_artifacts(dataset.store, Query())}
+            store, found = dataset.store, set()
+            for pipeline, oid, _ in all_manifests(store):
+                held = PipelineManifest.read(store, pipeline, oid).artifacts.entries
+                for key, child in held.items():
+                    found.add(StoredArtifact.read(store, child.oid, key).blob.class_name)
+                if time.monotonic() > until:
+                    break
             yield from sorted(found)
 
 

@@ -56,19 +56,20 @@ class _Walk:
 
     def leads_to_damage(self, kind: int, oid: bytes) -> bool:
         """Whether anything damaged can be reached from here; iterative, so depth is no limit."""
-        stack = [(kind, oid, False)]
+        # A tree is looked at again when all below it has been: then with the ids of its children.
+        stack: list[tuple[int, bytes, list[bytes] | None]] = [(kind, oid, None)]
         while stack:
-            at_kind, at, done = stack.pop()
-            if done:
-                children = self._children(at_kind, at)
-                self._leads[at] = any(self._leads.get(child) for _, _, child in children)
+            at_kind, at, below = stack.pop()
+            if below is not None:
+                self._leads[at] = any(self._leads.get(child) for child in below)
                 continue
             if at_kind == Kind.BLOB or at in self._leads:
                 continue
-            stack.append((at_kind, at, True))
+            children = self._children(at_kind, at)
+            stack.append((at_kind, at, [child for _, _, child in children]))
             stack.extend(
-                (child_kind, child, False)
-                for _, child_kind, child in self._children(at_kind, at)
+                (child_kind, child, None)
+                for _, child_kind, child in children
                 if child_kind != Kind.BLOB and child not in self._leads
             )
         return bool(self._leads.get(oid))

@@ -30,6 +30,7 @@ __all__ = ["Marker", "Missing"]
 _BATCH_CHILDREN = 65_536
 _BATCH_TREES = 4_096
 _LARGE_PACK = 16_384
+_FEW_PACKS = 16  # so many are asked one by one sooner than by numpy
 _ENTRY_BYTES = 1 + OID_BYTES
 _BLOB = int(Kind.BLOB)
 
@@ -164,6 +165,8 @@ class Marker:
 
     def is_marked(self, oid: bytes) -> bool:
         """Whether an object is marked in any pack."""
+        if len(self._packs) > _FEW_PACKS:
+            return bool(self.marked_among((oid,)))
         for pack in self._packs:
             position = pack.reader.find(oid)
             if position >= 0 and self._marks[pack.start + position]:
@@ -180,7 +183,10 @@ class Marker:
         return set(there[self._marks[found[there]]].tolist())
 
     def locate(self, oid: bytes) -> tuple[PackReader, int] | None:
-        """The first pack that has an object, and its position there."""
+        """A pack that has an object, and its position there."""
+        if len(self._packs) > _FEW_PACKS:
+            place = int(self._find_many(np.frombuffer(oid, dtype=np.uint8).reshape(1, -1))[0])
+            return None if place < 0 else self._reader_at(place)
         for pack in self._packs:
             position = pack.reader.find(oid)
             if position >= 0:

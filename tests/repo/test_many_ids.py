@@ -12,10 +12,11 @@ from n4a_store.objects.codec import encode_value
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId, raw_hash
 from n4a_store.packs.id_table import IdTable
-from n4a_store.repo import commit
+from n4a_store.repo import commit, mark
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
 from n4a_store.repo.history import reach
+from n4a_store.repo.reachability import preview
 from n4a_store.repo.store import Store
 
 FEW = 5
@@ -111,3 +112,20 @@ def test_a_worker_whose_adoption_failed_commits_what_it_has_all_the_same(store: 
         txn.set_ref("refs/tags/mine", mine)
     run.release()
     assert store.get(store.resolve("mine")) == b"mine"
+
+
+def test_many_packs_are_asked_as_few_are(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one they took a walk from milliseconds to minutes, where a run was open."""
+    for number in range(6):
+        put_many(store, 3 * number, 3 * number + 8, f"refs/tags/t{number}")
+    with store.session():
+        marker = preview(store).kept
+        oids = [oid for oid, _ in store.objects()] + [ObjectId(b"\x07" * 32)]
+        answers = []
+        for few in (100, 0):
+            monkeypatch.setattr(mark, "_FEW_PACKS", few)
+            places = [marker.locate(oid.raw) for oid in oids]
+            here = [None if at is None else at[0].index.oid_at(at[1]) for at in places]
+            answers.append((here, [marker.is_marked(oid.raw) for oid in oids]))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == [*(oid.raw for oid in oids[:-1]), None]

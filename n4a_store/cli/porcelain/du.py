@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +17,9 @@ from n4a_store.cli.terminal import human_count, human_size
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
     from n4a_store.repo.usage import Usage
+
+
+_FEW = 2
 
 
 @porcelain("du")
@@ -66,23 +70,37 @@ def _listed(store: Store, *, by_run: bool) -> list[Usage]:
 
 
 def _named(store: Store, names: tuple[str, ...]) -> list[Usage]:
-    from n4a_store.artifacts.removal import remove
+    from n4a_store.artifacts.holdings import pipeline_usage, run_usage
+    from n4a_store.artifacts.manifest_tree import PIPELINES, RUNS
     from n4a_store.repo.revision import expand_ref
-    from n4a_store.repo.usage import Usage, usage_of
+    from n4a_store.repo.usage import usage_of
 
+    refs = {name: expand_ref(store, name) for name in names}
     found: list[Usage] = []
-    for name in names:
-        if expand_ref(store, name) is None:
+    listed: dict[str, Usage] = {}
+    for space, usage_by_name in ((PIPELINES, pipeline_usage), (RUNS, run_usage)):
+        # One walk tells of all of them, and takes as long as two or three looks at one.
+        if sum(ref is not None and ref.startswith(space) for ref in refs.values()) > _FEW:
+            listed |= {space + item.name: item for item in usage_by_name(store)}
+    for name, ref in refs.items():
+        if ref is None:
             found.append(usage_of(store, name, resolve_entry(store, name)))
-            continue
-        removal = remove(store, [name], dry_run=True)
-        found.append(
-            Usage(
-                name,
-                removal.reached_objects,
-                removal.reached_bytes,
-                removal.freed_objects,
-                removal.freed_bytes,
-            )
-        )
+        elif ref in listed:
+            found.append(replace(listed[ref], name=name))
+        else:
+            found.append(_alone(store, name))
     return found
+
+
+def _alone(store: Store, name: str) -> Usage:
+    from n4a_store.artifacts.removal import remove
+    from n4a_store.repo.usage import Usage
+
+    removal = remove(store, [name], dry_run=True)
+    return Usage(
+        name,
+        removal.reached_objects,
+        removal.reached_bytes,
+        removal.freed_objects,
+        removal.freed_bytes,
+    )

@@ -20,6 +20,7 @@ from n4a_store.cli.terminal import human_size
 
 if TYPE_CHECKING:
     from n4a_store.artifacts.find import Match, Query
+    from n4a_store.artifacts.types import ArtifactRecord
     from n4a_store.repo.store import Store
 
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -86,10 +87,12 @@ def command(
         _check_run(app, query.run)
     datasets = app.datasets()
     found: list[tuple[str, Match]] = []
+    classes: set[str] = set()
     for dataset in datasets:
         with app.attempt(dataset.name):
             matches = find_artifacts(dataset.store, query)
             if class_name is not None:
+                classes.update(match.record.class_name for match in matches)
                 matches = [m for m in matches if _is_class(dataset.store, m, class_name)]
             found += [(dataset.name, match) for match in matches]
     if app.json:
@@ -106,7 +109,7 @@ def command(
         return
     if not found:
         app.out.note("no artifact fits")
-        for line in _meant(app.datasets(), query, class_name):
+        for line in _meant(app.datasets(), query, class_name, classes):
             app.out.note(line)
         return
     several = len(datasets) > 1  # else the room is for the ids, which are what one wants
@@ -159,13 +162,21 @@ def _is_class(store: Store, match: Match, wanted: str) -> bool:
     return fnmatchcase(stored.blob.class_path.lower(), wanted.lower())
 
 
-def _meant(datasets: list[Dataset], query: Query, class_name: str | None) -> Iterator[str]:
-    """For every name in the query that nothing here has: what was probably meant."""
+def _meant(
+    datasets: list[Dataset], query: Query, class_name: str | None, classes: set[str]
+) -> Iterator[str]:
+    """For every name in the query that nothing here has: what was probably meant.
+
+    Args:
+        classes: Of all that the query finds, whatever their class.
+    """
     from n4a_store.artifacts.find import Query, find_artifacts
 
-    every = [m.record for d in datasets for m in find_artifacts(d.store, Query())]
+    every: list[ArtifactRecord] = []
+    if query.type is not None or query.pipeline is not None or query.params:
+        every = [m.record for d in datasets for m in find_artifacts(d.store, Query())]
     asked = [
-        ("class", class_name, {record.class_name for record in every}),
+        ("class", class_name, {record.class_name for record in every} or classes),
         ("type", query.type, {str(record.artifact_type) for record in every}),
         ("pipeline", query.pipeline, {record.pipeline_id for record in every}),
     ]

@@ -13,7 +13,7 @@ from n4a_store.cli.context import App, Dataset
 from n4a_store.cli.exit_codes import ExitCode
 from n4a_store.cli.porcelain.reclaim import NOTHING_CHANGED
 from n4a_store.cli.render import Span
-from n4a_store.cli.terminal import human_size
+from n4a_store.cli.terminal import counted, human_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ def show_removal(
         return
     if removal.reached_objects:
         app.out.line(
-            f"{'frees' if done else 'would free'} {removal.freed_objects} objects, "
+            f"{'frees' if done else 'would free'} {counted(removal.freed_objects, 'objects')}, "
             f"{human_size(removal.freed_bytes)}, with the first gc after the undo window"
         )
     if done:
