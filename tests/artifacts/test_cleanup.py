@@ -24,6 +24,7 @@ from n4a_store.objects import trees
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.store import Store
 from n4a_store.storage.locks import FileLock
+from tests.repo.objects import spoil
 
 Trainer = Callable[..., str]
 
@@ -274,11 +275,8 @@ def _damage_run(registry: ArtifactRegistry, run_id: str) -> None:
 
 
 def _damage(registry: ArtifactRegistry, oid: ObjectId) -> None:
-    path = registry.store.layout.pack(registry.store.info(oid).pack)
+    spoil(registry.store, oid)
     registry.close()
-    data = bytearray(path.read_bytes())
-    data[data.index(oid.raw) + 60] ^= 1
-    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("expire", [None, "now"])

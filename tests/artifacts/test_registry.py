@@ -26,6 +26,7 @@ from n4a_store import (
     Workspace,
 )
 from n4a_store.artifacts.stored_runs import shown_status
+from tests.repo.objects import spoil
 
 MODEL = ArtifactType.MODEL
 Trainer = Callable[..., str]
@@ -433,12 +434,8 @@ def test_a_damaged_old_run_hides_no_record_of_today(
         registry.register([1], "a:0:all", "model")
     with registry.run():
         record = registry.register([2], "a:0:all", "model")
-    oid = registry.store.ref(f"refs/runs/{old.id}").oid
-    path = registry.store.layout.pack(registry.store.info(oid).pack)
+    spoil(registry.store, registry.store.ref(f"refs/runs/{old.id}").oid)
     registry.close()
-    data = bytearray(path.read_bytes())
-    data[data.index(oid.raw) + 60] ^= 1
-    path.write_bytes(data)
     assert registry.resolve_by_hash(record.content_hash) == [record]
     assert "not every run could be asked" in caplog.text
     with pytest.raises(CorruptionError):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from n4a_store import ObjectId, Store
 
-__all__ = ["files", "tag", "tag_blobs"]
+__all__ = ["files", "spoil", "tag", "tag_blobs"]
 
 
 def tag_blobs(store: Store, name: str, blobs: Mapping[str, bytes]) -> ObjectId:
@@ -30,3 +30,11 @@ def files(store: Store) -> Iterator[str]:
     for folder in store.layout.folders():
         for path in sorted(folder.rglob("*")):
             yield str(path.relative_to(store.path))
+
+
+def spoil(store: Store, oid: ObjectId) -> None:
+    """Turn a bit in the stored bytes of an object; the store has to be opened again."""
+    path = store.layout.pack(store.info(oid).pack)
+    data = bytearray(path.read_bytes())
+    data[data.index(oid.raw) + 60] ^= 1
+    path.write_bytes(data)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,18 @@ fcntl.flock(file, fcntl.LOCK_EX)
 print(flush=True)
 sys.stdin.read()
 """
+
+
+@contextmanager
+def held_elsewhere(path: Path, *, seconds: float) -> Iterator[None]:
+    """Another process holds the lock on a file when the block begins, and for so long."""
+    asked = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(asked, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        holder.stdout.readline()
+        threading.Timer(seconds, holder.stdin.close).start()
+        yield
 
 
 @pytest.fixture
@@ -237,17 +250,8 @@ def test_a_long_wait_is_told_of(
     """Who is stopped in the middle of a commit holds up all others."""
     monkeypatch.setattr(system, "PATIENCE_SECONDS", 0.05)
     path = tmp_path / "commit.lock"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert holder.stdout is not None
-    assert holder.stdin is not None
-    holder.stdout.readline()
-    threading.Timer(0.5, holder.stdin.close).start()
-    with FileLock(path):
+    with held_elsewhere(path, seconds=0.5), FileLock(path):
         assert caplog.messages == [f"waiting for {path}, which another process holds"]
-    holder.wait(10)
-    holder.stdout.close()
     caplog.clear()
     with FileLock(path):
         time.sleep(0.1)
@@ -259,14 +263,7 @@ def test_who_waits_needs_no_thread_for_it(tmp_path: Path, monkeypatch: pytest.Mo
         raise RuntimeError("can't start new thread")
 
     path = tmp_path / "commit.lock"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert holder.stdout is not None
-    assert holder.stdin is not None
-    holder.stdout.readline()
-    threading.Timer(0.2, holder.stdin.close).start()
-    monkeypatch.setattr(threading.Timer, "start", refuse)
-    with FileLock(path):
-        holder.wait(10)
-    holder.stdout.close()
+    with held_elsewhere(path, seconds=0.2):
+        monkeypatch.setattr(threading.Timer, "start", refuse)
+        with FileLock(path):
+            pass
