@@ -56,6 +56,15 @@ def test_a_find_that_finds_nothing_says_why(
     assert (found.out, said in found.err) == ("", True), found.err
 
 
+def test_a_class_that_is_here_is_not_said_to_be_missing(cli: Cli, corn: tuple[str]) -> None:
+    """What leaves nothing is the date."""
+    for narrow in (["--until", "2020-01-01"], ["--min-size", "1G"]):
+        found = cli(*corn, "find", "--class", "PLSRegression", *narrow).ok()
+        assert found.err == "no artifact fits\n"
+        typo = cli(*corn, "find", "--class", "PLSRegresion", *narrow).ok()
+        assert "did you mean 'PLSRegression'?" in typo.err
+
+
 def test_find_in_a_run(cli: Cli, corn: tuple[str], trained: Trained) -> None:
     rows = cli(*corn, "find", "--run", trained.runs[1], "--type", "model", "--json").ok().json
     assert [row["runs"] for row in rows["artifacts"]] == [[trained.runs[1], trained.runs[0]]] * 2

@@ -173,7 +173,9 @@ def _meant(
     from n4a_store.artifacts.find import Query, find_artifacts
 
     every: list[ArtifactRecord] = []
-    if query.type is not None or query.pipeline is not None or query.params:
+    named = query.type is not None or query.pipeline is not None or query.params
+    # Of a query by class alone the classes are all that there are; of another they may be fewer.
+    if named or (class_name is not None and query != Query()):
         every = [m.record for d in datasets for m in find_artifacts(d.store, Query())]
     asked = [
         ("class", class_name, {record.class_name for record in every} or classes),
