@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -335,3 +337,22 @@ def test_what_only_another_pipeline_holds_stops_a_deletion_that_frees_at_once(
     with pytest.raises(CorruptionError, match="nothing was deleted"):
         registry.delete_pipeline_artifacts("a", expire="now")
     assert registry.store.refs() == before
+
+
+def test_nothing_is_taken_away_by_an_older_catalog_where_gc_is_to_follow(
+    registry: ArtifactRegistry, tmp_path: Path
+) -> None:
+    registry.register(1, "a:0:all", "model")
+    registry.store.catalog.copy_to(tmp_path / "old.db")
+    registry.register(2, "b:0:all", "model")
+    catalog = registry.store.layout.catalog
+    registry.close()
+    shutil.copy(tmp_path / "old.db", catalog)
+    before = registry.store.refs()
+    for take_away in (
+        lambda: registry.delete_pipeline_artifacts("a", expire="now"),
+        lambda: registry.purge_dataset_artifacts(confirm=True),
+    ):
+        with pytest.raises(CorruptionError, match="had come to operation"):
+            take_away()
+        assert registry.store.refs() == before

@@ -107,10 +107,12 @@ def test_a_child_that_was_forked_in_a_run_says_nothing_about_it(
                         registry.close()
                     else:
                         registry.end_run()
+                code = int(leaving != "close")
             except (KeyError, TransactionClosedError) as error:
-                code = int(isinstance(error, KeyError) != (leaving == "raise"))
+                expected = {"raise": KeyError, "end": TransactionClosedError}
+                code = int(type(error) is not expected.get(leaving))
             finally:
-                os._exit(0 if leaving == "close" else code)
+                os._exit(code)
         assert os.waitpid(child, 0)[1] == 0
         registry.register(2, "b:0:all", "model")
     kept = registry.store.get_run(registry.store.ref(f"refs/runs/{run.id}").oid)

@@ -165,15 +165,16 @@ def test_what_was_left_of_an_old_attempt_goes_with_the_next(tmp_path: Path) -> N
 
 def test_what_is_only_called_like_an_attempt_stays(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    kept.mkdir()
-    (kept / "best.pkl").write_bytes(b"model")
+    (kept / "packs").mkdir(parents=True)
+    (kept / "packs" / "best.pkl").write_bytes(b"model")
     (tmp_path / ".corn.0000aaaa.new").symlink_to(kept)
     for name in (".corn.backup-of-may.new", ".corn.1111aaaa.new", ".xcorn.2222aaaa.new"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "models").mkdir()
     for path in tmp_path.iterdir():
         os.utime(path, (1, 1), follow_symlinks=False)
+    os.utime(kept, (1, 1))
     before = sorted(tmp_path.rglob("*"))
     Store.init(tmp_path / "corn").close()
     assert set(before) <= set(tmp_path.rglob("*"))
-    assert (kept / "best.pkl").read_bytes() == b"model"
+    assert (kept / "packs" / "best.pkl").read_bytes() == b"model"

@@ -239,14 +239,14 @@ def test_a_full_disk_keeps_nobody_from_reading(
             txn.delete_ref("refs/tags/a")
         store.sessions.drop_idle()
         tag(store, "comes")  # and goes: named by a ref that this reader has seen
-        seen = reader.resolve("comes:data")
+        seen = reader.ref("refs/tags/comes").oid
         with store.transaction() as txn:
             txn.delete_ref("refs/tags/comes")
         store.sessions.drop_idle()
         held = [held.role for held in collect(store, expire_now=True).held_by]
         assert held == ([] if refused == "create" else ["unknown"])
         if refused == "write":
-            assert reader.get(seen)
+            assert list(reader.get_tree(seen)) == ["data"]
 
 
 def drop(store: Store, reader: Store | None = None) -> None:
