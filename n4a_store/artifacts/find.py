@@ -5,11 +5,12 @@ Only manifests and records are read, and a record once however many runs hold th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from n4a_store.artifacts.execution_path import ExecutionPath, parse_key
 from n4a_store.artifacts.manifest_tree import PipelineManifest
 from n4a_store.artifacts.measures import Measure, Measures
 from n4a_store.artifacts.subject import all_manifests
@@ -78,51 +79,61 @@ class Match:
     runs: tuple[str, ...]
 
 
-def find_artifacts(store: Store, query: Query) -> list[Match]:
+def find_artifacts(
+    store: Store, query: Query, progress: Callable[[int, int], None] | None = None
+) -> Iterator[Match]:
     """The artifacts that fit, in order of execution, each id and content once.
+
+    A record is read when its turn comes: whoever wants the first few reads no more than those.
+
+    Args:
+        store: The store; a session of it stays open until the last match, or until it is closed.
+        query: What is asked for.
+        progress: Called with how many artifacts have been looked at, and how many there are to be.
 
     Raises:
         CorruptionError: A manifest or record is damaged.
     """
     with store.session():
-        runs: dict[tuple[str, ObjectId], list[str]] = {}
-        newest: dict[tuple[str, ObjectId], tuple[PipelineManifest, str]] = {}
-        read: dict[ObjectId, PipelineManifest] = {}
-        for pipeline, oid, ref in all_manifests(store):
-            if query.pipeline is not None and not fnmatchcase(pipeline, query.pipeline):
-                continue
-            if oid not in read:
-                read[oid] = PipelineManifest.read(store, pipeline, oid)
-            manifest = read[oid]
-            run = ref.removeprefix(RUN_REFS) if ref.startswith(RUN_REFS) else None
-            for key, child in manifest.artifacts.entries.items():
-                at = (f"{pipeline}:{key}", child.oid)
-                if run is not None:
-                    runs.setdefault(at, []).append(run)
-                newest.setdefault(at, (manifest, key))
-        matches: list[Match] = []
-        measured: dict[ObjectId, Measures] = {}
-        for at, (manifest, key) in newest.items():
-            held = runs.get(at, ())
-            if query.run is not None and query.run not in held:
-                continue
-            # A record takes longer to read than all that a manifest says of it.
-            if manifest.oid not in measured:
-                measured[manifest.oid] = manifest.measures()
-            if not query.may_fit(manifest.created_at, measured[manifest.oid][key]):
-                continue
-            record = manifest.record(store, key)
+        wanted = _wanted(store, query)
+        for done, (path, tree, manifest, runs) in enumerate(wanted):
+            if progress is not None:
+                progress(done, len(wanted))
+            record = manifest.record(store, path.key)
             if query.fits(record):
-                matches.append(Match(record, at[1], tuple(held)))
-    return sorted(matches, key=_order)
+                yield Match(record, tree, runs)
 
 
-def _order(match: Match) -> tuple[Any, ...]:
-    record = match.record
-    fold = -1 if record.fold_id is None else record.fold_id
-    sub = -1 if record.sub_index is None else record.sub_index
-    place = (record.step_index, sub, tuple(record.branch_path), fold)
-    return (record.pipeline_id, *place, match.tree)
+def _wanted(
+    store: Store, query: Query
+) -> list[tuple[ExecutionPath, ObjectId, PipelineManifest, tuple[str, ...]]]:
+    """The artifacts that fit by what manifests say of them, with the newest one, and the runs."""
+    runs: dict[tuple[str, str, ObjectId], list[str]] = {}
+    newest: dict[tuple[str, str, ObjectId], PipelineManifest] = {}
+    read: dict[ObjectId, PipelineManifest] = {}
+    for pipeline, oid, ref in all_manifests(store):
+        if query.pipeline is not None and not fnmatchcase(pipeline, query.pipeline):
+            continue
+        if oid not in read:
+            read[oid] = PipelineManifest.read(store, pipeline, oid)
+        run = ref.removeprefix(RUN_REFS) if ref.startswith(RUN_REFS) else None
+        for key, child in read[oid].artifacts.entries.items():
+            at = (pipeline, key, child.oid)
+            if run is not None:
+                runs.setdefault(at, []).append(run)
+            newest.setdefault(at, read[oid])
+    # A record takes longer to read than all that a manifest says of it.
+    measured: dict[ObjectId, Measures] = {}
+    wanted = []
+    for (pipeline, key, tree), manifest in newest.items():
+        held = runs.get((pipeline, key, tree), ())
+        if query.run is not None and query.run not in held:
+            continue
+        if manifest.oid not in measured:
+            measured[manifest.oid] = manifest.measures()
+        if query.may_fit(manifest.created_at, measured[manifest.oid][key]):
+            wanted.append((parse_key(pipeline, key), tree, manifest, tuple(held)))
+    return sorted(wanted, key=lambda at: (at[0].order, at[1]))
 
 
 def _text(params: Mapping[str, Any], name: str) -> str | None:

@@ -390,7 +390,7 @@ class ArtifactLoader:
         ids: Iterable[str] | None = None,
         types: Iterable[ArtifactType | str] | None = None,
     ) -> int:
-        """Load artifacts into the cache ahead of time.
+        """Load artifacts into the cache ahead of time; of more than it holds, the last ones stay.
 
         Args:
             ids: Which; None for all.

@@ -28,7 +28,12 @@ from n4a_store.artifacts.types import (
     export_name,
     register_artifact_type,
 )
-from n4a_store.errors import CorruptionError, ObjectNotFoundError, UnsupportedFormatError
+from n4a_store.errors import (
+    CorruptionError,
+    InvalidInputError,
+    ObjectNotFoundError,
+    UnsupportedFormatError,
+)
 from n4a_store.objects.frozen import FrozenMap
 from n4a_store.objects.model import Tree, TreeEntry, Value
 from n4a_store.objects.oid import ObjectId
@@ -129,7 +134,7 @@ class PipelineManifest:
                 raise CorruptionError("its links are not those of its artifacts")
         except ObjectNotFoundError as error:
             raise CorruptionError(f"manifest of pipeline {pipeline_id}: {error}") from error
-        except CorruptionError as error:
+        except (CorruptionError, InvalidInputError) as error:  # the latter: of another kind
             raise CorruptionError(
                 f"manifest of pipeline {pipeline_id}: {error}", hint=error.hint
             ) from error

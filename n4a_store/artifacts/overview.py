@@ -18,7 +18,7 @@ from n4a_store.artifacts.manifest_tree import (
     StoredArtifact,
     measures_of,
 )
-from n4a_store.errors import CorruptionError
+from n4a_store.errors import CorruptionError, InvalidInputError
 from n4a_store.objects.html import size_text, table_html
 from n4a_store.objects.model import Tree
 from n4a_store.objects.oid import Kind, ObjectId
@@ -220,7 +220,10 @@ def _manifests(store: Store, runs: Iterable[RunEntry]) -> dict[ObjectId, str]:
 
 def _artifact_trees(store: Store, pipeline: str, manifest: ObjectId) -> Tree:
     """The artifacts of a manifest by key; its links are not needed for counting."""
-    entry = store.get_entry(manifest, ARTIFACTS)
+    try:
+        entry = store.get_entry(manifest, ARTIFACTS)
+    except InvalidInputError:
+        entry = None  # it is not even a tree
     if entry is None or entry.kind is not Kind.TREE:
         raise CorruptionError(
             f"pipeline {pipeline}: object {manifest.short(12)} is no manifest",

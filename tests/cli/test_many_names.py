@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from n4a_store import ArtifactRegistry, Durability, Settings, Workspace
+from n4a_store import ArtifactRecord, ArtifactRegistry, Durability, Settings, Workspace
+from n4a_store.artifacts.manifest_tree import PipelineManifest
 from n4a_store.cli import complete
+from n4a_store.cli.exit_codes import ExitCode
 from n4a_store.cli.porcelain import du
+from n4a_store.objects.model import TreeEntry
+from n4a_store.objects.oid import Kind
 from tests.cli.conftest import Cli
 
 
@@ -56,3 +61,41 @@ def test_the_shell_types_only_what_all_names_have_in_common() -> None:
     assert len(below) > 300
     assert set(below) <= {name for name in names if name.startswith("1")}
     assert complete._offered(iter(["b", "a", "b"]), "") == ["b", "a"]
+
+
+def test_the_first_few_are_found_without_reading_the_rest(
+    many: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    record = PipelineManifest.record
+
+    def noted(manifest: PipelineManifest, *args: Any) -> ArtifactRecord:
+        read.append(manifest.pipeline_id)
+        return record(manifest, *args)
+
+    monkeypatch.setattr(PipelineManifest, "record", noted)
+    find = ("-w", many, "--json", "artifacts", "find")
+
+    def found(*argv: str) -> list[str]:
+        read.clear()
+        rows = cli(*find, *argv).ok().json["artifacts"]
+        return [row["record"]["artifact_id"] for row in rows]
+
+    every = found()
+    assert every[:3] == ["0_p:0:all", "0_p:0:all", "0_p:1:all"]  # one held two values
+    assert len(read) == len(every) == 15
+    assert found("-n", "4") == every[:4]
+    assert len(read) == 4
+    assert found("-n", "3", "--class", "list") == every[:3]
+    assert len(read) == 3
+    assert found("-n", "0") == []
+    assert not read
+
+
+def test_a_ref_that_names_no_manifest_is_named(many: Path, cli: Cli) -> None:
+    """Plumbing can set one; whoever weighs or searches all of them is told which it is."""
+    store = Workspace(many).store("corn")
+    with store.transaction("by hand") as txn:
+        txn.set_ref("refs/pipelines/odd", TreeEntry(Kind.BLOB, txn.put_blob(b"no manifest")))
+    for argv in (("find",), ("stats",)):
+        cli("-w", many, "artifacts", *argv).failed(ExitCode.FINDINGS, "pipeline odd")

@@ -81,6 +81,7 @@ TYPOS: dict[str, dict[str, Typo]] = {
         "until": Typo("--until 2026-13-01", USAGE, "2026-13-01", "2026-"),
         "min_size": Typo("--min-size 10MX", USAGE, "10MX", "2M"),
         "max_size": Typo("--max-size many", USAGE, "many", "2M"),
+        "count": Typo("-n ten", USAGE, "ten", "-n"),
     },
     "artifacts graph": {
         "format_": Typo("--format svgg 0001_pls", USAGE, "svgg", "svg"),

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
 
 from n4a_store import errors
 from n4a_store.cli import complete
+from n4a_store.cli.choices import Number
 from n4a_store.cli.command import porcelain
 from n4a_store.cli.context import App, Dataset
+from n4a_store.cli.progress import progress
 from n4a_store.cli.render import Column
 from n4a_store.cli.suggest import closest
 from n4a_store.cli.terminal import human_size
@@ -53,6 +57,7 @@ _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 @click.option("--until", metavar="DATE", help="Made at or before this time (UTC).")
 @click.option("--min-size", metavar="SIZE", help="At least so large: 500, 10K, 2M.")
 @click.option("--max-size", metavar="SIZE", help="At most so large.")
+@click.option("-n", "count", type=Number(0), metavar="N", help="Show the first N.")
 def command(
     app: App,
     class_name: str | None,
@@ -64,6 +69,7 @@ def command(
     until: str | None,
     min_size: str | None,
     max_size: str | None,
+    count: int | None,
 ) -> None:
     """Find artifacts by what they are.
 
@@ -71,7 +77,7 @@ def command(
     different artifacts in different runs is listed once for each. Classes are found in any
     case; sizes are binary: 10K is 10KiB.
     """
-    from n4a_store.artifacts.find import Query, find_artifacts
+    from n4a_store.artifacts.find import Query
 
     query = Query(
         type=type_,
@@ -90,11 +96,9 @@ def command(
     classes: set[str] = set()
     for dataset in datasets:
         with app.attempt(dataset.name):
-            matches = find_artifacts(dataset.store, query)
-            if class_name is not None:
-                classes.update(match.record.class_name for match in matches)
-                matches = [m for m in matches if _is_class(dataset.store, m, class_name)]
-            found += [(dataset.name, match) for match in matches]
+            left = None if count is None else count - len(found)
+            with closing(_matches(app, dataset, query, class_name, classes)) as matches:
+                found += [(dataset.name, match) for match in islice(matches, left)]
     if app.json:
         rows = [
             {
@@ -107,7 +111,7 @@ def command(
         ]
         app.out.json("artifacts find", {"artifacts": rows})
         return
-    if not found:
+    if not found and count != 0:
         app.out.note("no artifact fits")
         for line in _meant(app.datasets(), query, class_name, classes):
             app.out.note(line)
@@ -135,6 +139,19 @@ def command(
             for name, match in found
         ],
     )
+
+
+def _matches(
+    app: App, dataset: Dataset, query: Query, class_name: str | None, classes: set[str]
+) -> Generator[Match]:
+    """The artifacts of a dataset that fit; ``classes`` gathers those of all that are looked at."""
+    from n4a_store.artifacts.find import find_artifacts
+
+    with progress(app, f"looking through {dataset.name}", counted="artifacts") as report:
+        for match in find_artifacts(dataset.store, query, report):
+            classes.add(match.record.class_name)
+            if class_name is None or _is_class(dataset.store, match, class_name):
+                yield match
 
 
 def _check_run(app: App, run: str) -> None:
