@@ -53,6 +53,8 @@ class StoreError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # a traceback shows it; the message stays as it is
 
     def __str__(self) -> str:
         # KeyError would show the repr of its argument: quotes and escapes.

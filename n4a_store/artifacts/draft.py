@@ -232,6 +232,7 @@ class PipelineDraft:
         record: ArtifactRecord,
         node: ArtifactNode,
         links: KeyLinks,
+        versions: int = 1,
     ) -> ArtifactRecord:
         """Name an artifact that stands already, adopted by the transaction.
 
@@ -240,6 +241,7 @@ class PipelineDraft:
             record: Its record in the place where it stands.
             node: It, with what it depends on.
             links: Its links in that place: sources, origin and notes come along.
+            versions: How many versions that is.
         """
         entries = self.txn.get_tree(node.tree).entries
         named = replace(
@@ -247,7 +249,7 @@ class PipelineDraft:
             artifact_id=path.artifact_id,
             **path._asdict(),
             created_at=self.created_at,
-            version=self._last_version(path.key) + 1,
+            version=self._last_version(path.key) + versions,
         )
         self.artifacts[path.key] = DraftArtifact(
             named,
@@ -255,7 +257,7 @@ class PipelineDraft:
             entries[PAYLOAD],
             entries[RECORD],
             links.sources,
-            1,
+            versions,
             links.origin,
             links.notes,
         )

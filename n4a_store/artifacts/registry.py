@@ -228,6 +228,8 @@ class ArtifactRegistry(RegistryRuns):
                 raise ArtifactNotFoundError(f"{artifact_id} is not in an open pipeline")
             draft.annotate(path.key, notes)
 
+    _LOST_DEPENDENCY = "register what it depends on first, in this run or in one that completed"
+
     def _dependency(self, artifact_id: str, dep: str) -> Found:
         try:
             found = self._view.find(dep)
@@ -235,8 +237,7 @@ class ArtifactRegistry(RegistryRuns):
             found = None
         if found is None:
             raise DependencyNotFoundError(
-                f"{artifact_id} depends on {dep}, which does not exist",
-                hint="register what it depends on first, in this run or in one that completed",
+                f"{artifact_id} depends on {dep}, which does not exist", hint=self._LOST_DEPENDENCY
             )
         return found
 

@@ -119,6 +119,9 @@ class RunHandle:
                 for made in Parallel(n_jobs=2)(delayed(train)(ticket, at) for at in range(20)):
                     run.adopt(made)
 
+        Workers may share a pipeline, a fold each: what they made of it comes together. They see
+        what is committed, so complete what they depend on before they begin.
+
         Raises:
             TransactionClosedError: The run has ended.
         """
@@ -130,7 +133,11 @@ class RunHandle:
     def adopt(self, handovers: Iterable[Handover]) -> None:
         """Complete, in one commit, the pipelines that workers of this run have handed over.
 
+        What several workers made of one pipeline comes together, as if it had been registered
+        here in that order; so does what the run has of it already.
+
         Raises:
+            InvalidInputError: That is not what workers of this run have handed over.
             ObjectNotFoundError: A manifest was not made by a worker of this run.
             TransactionClosedError: The run has ended.
         """

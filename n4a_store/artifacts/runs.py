@@ -97,6 +97,8 @@ class OpenRun:
         """Complete pipelines that the next commit will hold."""
         self.completed: dict[str, ObjectId] = {}
         self.before: dict[str, ObjectId | None] = {}
+        self.adopted: set[ObjectId] = set()
+        """Manifests that workers handed over."""
         self._open_store = open_store
         self._message = message
         self._details = canonical_map(details or {}, "details")
@@ -435,9 +437,7 @@ class OpenRun:
             return 0
         self._abort(draft.txn)
         dropped = len(draft.artifacts)
-        log.info(
-            "run %s: dropped %d artifacts of unfinished pipeline %s", self.id, dropped, pipeline_id
-        )
+        log.info("run %s: dropped %d artifacts of %s", self.id, dropped, pipeline_id)
         return dropped
 
     def release(self) -> None:

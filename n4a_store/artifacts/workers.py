@@ -2,10 +2,11 @@
 
 A worker gets a ticket, registers as usual and hands over manifests by id. What it commits is
 held for the run and visible to nobody; the run adopts it in one commit, and when the run dies
-first, all of it is garbage. Nothing is copied: a worker's packs become the store's.
+first, all of it is garbage. Nothing is copied: a worker's packs become the store's. Workers may
+share a pipeline, a fold each: what they hand over comes together in the run.
 
-A worker that makes only a part of a pipeline keeps a journal instead: it stores what it has
-fitted, and the process that trains the pipeline names all of it.
+Where what they made of a pipeline must not be seen before the rest of it is there, a worker keeps
+a journal instead: it stores what it has fitted, and the process that trains the pipeline names it.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from n4a_store.artifacts.draft import NewArtifact, PipelineDraft
 from n4a_store.artifacts.environment import now
 from n4a_store.artifacts.incoming import artifact_ids, prepare
 from n4a_store.artifacts.manifest_files import write_renditions
-from n4a_store.artifacts.manifest_tree import PIPELINES, PipelineManifest
+from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, PipelineManifest
 from n4a_store.artifacts.numbering import Numbering
 from n4a_store.artifacts.payload import payload_parts, put_payload
 from n4a_store.artifacts.registry import ArtifactRegistry
 from n4a_store.artifacts.runs import Committed, OpenRun, commit_planned
 from n4a_store.artifacts.serializers.base import BufferView, Payload
 from n4a_store.artifacts.serializers.table import SerializerTable, default_table
-from n4a_store.artifacts.stored_runs import current_manifest
+from n4a_store.artifacts.stored_runs import current_manifest, read_manifest
 from n4a_store.artifacts.types import ArtifactType, MetaModelConfig
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.model import RunStatus, TreeEntry
@@ -91,12 +92,19 @@ def _lock(run: OpenRun) -> str:
 def adopt_handovers(registry: ArtifactRegistry, handovers: Iterable[Handover]) -> None:
     """Complete, in one commit, pipelines that workers of the open run have finished.
 
+    What several workers made of one pipeline comes together, as if one process had registered it
+    in that order, and so does what the run has of it already. One that was adopted before brings
+    nothing new.
+
     Raises:
-        InvalidInputError: No run is open.
+        InvalidInputError: No run is open; or they are not what workers of this run handed over.
         ObjectNotFoundError: A manifest was not made by a worker of this run.
     """
     run = registry._need_run("adopt_handovers")
-    given = {handover.pipeline_id: handover for handover in handovers}
+    given: dict[str, list[Handover]] = {}
+    for handover in _checked_handovers(handovers):
+        if handover.manifest not in run.adopted:
+            given.setdefault(handover.pipeline_id, []).append(handover)
     if not given:
         return
     lock = _lock(run)
@@ -106,31 +114,84 @@ def adopt_handovers(registry: ArtifactRegistry, handovers: Iterable[Handover]) -
         txn.adopt_held(lock)
 
         def plan() -> None:
-            for name, handover in given.items():
-                made[name], before[name] = _plan_handover(run.store, txn, handover)
+            for name, parts in given.items():
+                made[name], before[name] = _plan_handovers(run, txn, name, parts)
             run.plan_run(txn, made, RunStatus.RUNNING)
 
         commit_planned(txn, plan)
     run.remember(made, before)
+    run.adopted.update(handover.manifest for parts in given.values() for handover in parts)
+    for name in made:
+        for draft in (run.drafts.get(name), run.waiting.get(name)):
+            if draft is not None:
+                _go_on(run, draft)
     write_renditions(registry.workspace.layout, registry.dataset, run.store, run.id, made)
 
 
-def _plan_handover(
-    store: Store, txn: Transaction, handover: Handover
+def _checked_handovers(handovers: Iterable[Handover]) -> list[Handover]:
+    hint = "adopt what one hand_over() has returned, for each worker"
+    try:
+        given = list(handovers)
+    except TypeError:
+        raise InvalidInputError(
+            f"a run adopts a list of handovers, not {handovers!r:.80}", hint=hint
+        ) from None
+    for handover in given:
+        if not isinstance(handover, Handover):
+            raise InvalidInputError(f"{handover!r:.80} is no handover", hint=hint)
+    return given
+
+
+def _plan_handovers(
+    run: OpenRun, txn: Transaction, name: str, handovers: list[Handover]
 ) -> tuple[ObjectId, ObjectId | None]:
     """Plan to move a pipeline's ref.
 
     Returns:
         The id of its manifest, which counts on from what is there now; and the id of that.
     """
-    name = handover.pipeline_id
-    current = current_manifest(store, name)
+    current = current_manifest(run.store, name)
     before = None if current is None else current.oid
-    txn.set_ref(PIPELINES + name, handover.manifest, before)
-    made = PipelineManifest.read(txn, name, handover.manifest)
-    manifest = Numbering(current).put_again(txn, made, handover.versions)
+    parts = []
+    for handover in handovers:
+        txn.set_ref(PIPELINES + name, handover.manifest, before)
+        part = PipelineManifest.read(txn, name, handover.manifest)
+        if part.run_id != run.id:
+            raise InvalidInputError(
+                f"pipeline {name} was handed over by a worker of run {part.run_id}, not of {run.id}"
+            )
+        parts.append((part, handover.versions))
+    kept = _kept(run, txn, name) if name in run.completed else None
+    if kept is None and len(parts) == 1:
+        manifest = Numbering(current).put_again(txn, *parts[0])
+    else:
+        first = parts[0][0] if kept is None or kept.run_id != run.id else kept
+        draft = PipelineDraft(txn, name, run.id, first.created_at, current=current, kept=kept)
+        for part, versions in parts:
+            for path in part.paths():
+                key, node = path.key, part.node(txn, path.key)
+                record, links = part.record(txn, key), part.links.keys[key]
+                draft.name_existing(path, record, node, links, versions.get(key, 1))
+            draft.branches.update(part.links.branches)
+        manifest = draft.finish(current)
     txn.set_ref(PIPELINES + name, manifest.oid, before)
     return manifest.oid, before
+
+
+def _kept(run: OpenRun, txn: Transaction, name: str) -> PipelineManifest | None:
+    """What the run holds of a pipeline, for ``txn`` to add to; None when others deleted it."""
+    kept = read_manifest(run.store, run.id, name)
+    if kept is not None:
+        txn.adopt_children(txn.adopt_path(run.ref, name, ARTIFACTS).oid)
+    return kept
+
+
+def _go_on(run: OpenRun, draft: PipelineDraft) -> None:
+    """Let an unfinished pipeline keep what workers have made of it meanwhile."""
+    kept = _kept(run, draft.txn, draft.pipeline_id)
+    if kept is not None:
+        draft.current = draft.kept = kept
+        draft.branches = {**kept.links.branches, **draft.branches}
 
 
 class WorkerRegistry(ArtifactRegistry):
@@ -139,9 +200,21 @@ class WorkerRegistry(ArtifactRegistry):
     Args:
         ticket: From :func:`worker_ticket`, in the process of the run.
         table: The serializers; None for those of this process.
+
+    Raises:
+        InvalidInputError: That is no ticket.
     """
 
+    _LOST_DEPENDENCY = (
+        "a worker sees what it made and what is committed: complete_pipeline() in the run's own "
+        "process first, and checkpoint() where it commits once"
+    )
+
     def __init__(self, ticket: WorkerTicket, *, table: SerializerTable | None = None) -> None:
+        if not isinstance(ticket, WorkerTicket):
+            raise InvalidInputError(
+                f"a worker is made with a ticket, not {ticket!r:.80}", hint="run.worker_ticket()"
+            )
         super().__init__(ticket.workspace, ticket.dataset, table=table)
         self._run = _WorkerRun(self._created_store, ticket)
 

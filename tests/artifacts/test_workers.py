@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ import pytest
 from n4a_store import (
     ArtifactLoader,
     ArtifactRegistry,
+    DependencyNotFoundError,
     InvalidInputError,
     TransactionClosedError,
 )
+from n4a_store.artifacts.manifest_tree import PipelineManifest
 from n4a_store.artifacts.workers import (
     Handover,
     WorkerRegistry,
@@ -22,10 +26,12 @@ from n4a_store.artifacts.workers import (
     worker_ticket,
 )
 from n4a_store.objects.oid import ObjectId
+from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
 
 _WORKER = """
 import sys
+from itertools import chain
 import numpy as np
 from n4a_store.artifacts.workers import WorkerRegistry, WorkerTicket
 registry = WorkerRegistry(WorkerTicket(*sys.argv[1:5]))
@@ -119,3 +125,111 @@ def test_a_child_that_was_forked_in_a_run_says_nothing_about_it(
     assert kept.status == "complete"
     assert [at.artifact_id for at in registry.get_all_records()] == ["a:0:all", "b:0:all"]
     registry.close()
+
+
+def fold(ticket: WorkerTicket, number: int, *deps: str) -> list[Handover]:
+    """What a worker hands over that makes one fold of a pipeline."""
+    with WorkerRegistry(ticket) as worker:
+        worker.register([number], f"p:1:{number}", "model", depends_on=deps)
+        worker.name_branch("p", [number], f"branch {number}")
+        return worker.hand_over()
+
+
+@pytest.mark.parametrize("commit_each", ["artifact", "pipeline", "run"])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_folds_of_several_workers_come_together(
+    tmp_path: Path, commit_each: str, at_once: bool
+) -> None:
+    """The last one took the place of the others, and of what the run had of the pipeline."""
+    registry = ArtifactRegistry(tmp_path, "corn")
+    with registry.run(commit_each=commit_each) as run:
+        registry.register("scaler", "p:0:all", "transformer")
+        registry.complete_pipeline("p")
+        registry.checkpoint()
+        registry.register("unfinished", "p:2:all", "encoder")  # while the folds are adopted
+        ticket = run.worker_ticket()
+        made = [fold(ticket, number, "p:0:all") for number in range(3)]
+        for handed in [list(chain(*made))] if at_once else made:
+            run.adopt(handed)
+        seen = ArtifactLoader(tmp_path, "corn").get_all_records()
+        expected = ["p:0:all", "p:1:0", "p:1:1", "p:1:2"]
+        assert [at.artifact_id for at in seen if at.step_index < 2] == expected
+        registry.register("late", "p:3:all", "model", depends_on=["p:1:2"])
+    records = registry.get_all_records("p")
+    assert [at.artifact_id for at in records] == [*expected, "p:2:all", "p:3:all"]
+    assert {at.version for at in records} == {1}
+    held = registry.export_to_manifest("p", run=run.id)
+    assert held == registry.export_to_manifest("p")
+    loader = ArtifactLoader(tmp_path, "corn")
+    assert loader.load_with_dependencies("p:3:all") == {
+        "p:0:all": "scaler",
+        "p:1:2": [2],
+        "p:3:all": "late",
+    }
+    manifest = PipelineManifest.read(
+        registry.store, "p", registry.store.ref("refs/pipelines/p").oid
+    )
+    assert manifest.links.branches == {str(number): f"branch {number}" for number in range(3)}
+    collect(registry.store, expire_now=True)
+    assert not fsck(registry.store, full=True).problems
+    assert ArtifactLoader(tmp_path, "corn").load_by_id("p:1:0") == [0]
+    registry.close()
+
+
+def test_a_worker_that_makes_a_fold_again_replaces_it(tmp_path: Path) -> None:
+    registry = ArtifactRegistry(tmp_path, "corn")
+    with registry.run() as run:
+        ticket = run.worker_ticket()
+        first = fold(ticket, 0)
+        run.adopt(first)
+        run.adopt(fold(ticket, 1, "p:1:0"))
+        op = registry.store.reflog()[0].op
+        run.adopt(first)  # once more: nothing new
+        assert registry.store.reflog()[0].op == op
+        with WorkerRegistry(ticket) as worker:
+            worker.register("twice", "p:1:0", "model")
+            worker.register("again", "p:1:0", "model")
+            run.adopt(worker.hand_over())
+    assert [(at.artifact_id, at.version) for at in registry.get_all_records()] == [
+        ("p:1:0", 3),
+        ("p:1:1", 1),
+    ]
+    loader = ArtifactLoader(tmp_path, "corn")
+    assert loader.load_by_id("p:1:0") == "again"
+    # What depends on a fold keeps the one it was made from.
+    assert list(loader.load_with_dependencies("p:1:1").values()) == [[0], [1]]
+    registry.close()
+
+
+def test_only_what_its_own_workers_made_is_adopted(tmp_path: Path) -> None:
+    registry, other = (ArtifactRegistry(tmp_path, "corn") for _ in range(2))
+    with registry.run() as run, other.run() as second:
+        made = fold(run.worker_ticket(), 0)
+        with pytest.raises(InvalidInputError, match="of run"):
+            second.adopt(made)
+        run.adopt(made)
+        with pytest.raises(InvalidInputError, match="of run"):
+            second.adopt(made)
+        assert second.completed == []
+    registry.close()
+    other.close()
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "text", [None], [[]]])
+def test_what_is_no_handover_is_refused(tmp_path: Path, wrong: Any) -> None:
+    with ArtifactRegistry(tmp_path, "corn") as registry, registry.run() as run:
+        with pytest.raises(InvalidInputError, match="handover"):
+            run.adopt(wrong)
+        with pytest.raises(InvalidInputError, match="ticket"):
+            WorkerRegistry(wrong)
+
+
+def test_a_worker_is_told_what_it_can_depend_on(tmp_path: Path) -> None:
+    with ArtifactRegistry(tmp_path, "corn") as registry, registry.run() as run:
+        registry.register("scaler", "p:0:all", "transformer")
+        with WorkerRegistry(run.worker_ticket()) as worker:
+            with pytest.raises(DependencyNotFoundError) as told:
+                worker.register(1, "p:1:0", "model", depends_on=["p:0:all"])
+            assert "complete_pipeline()" in str(told.value.hint)
+            registry.complete_pipeline("p")
+            worker.register(1, "p:1:0", "model", depends_on=["p:0:all"])

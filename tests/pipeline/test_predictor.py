@@ -311,7 +311,7 @@ def test_what_is_asked_of_an_artifact_must_fit_it(
 def test_a_run_without_a_model_says_so(workspace: Workspace, fermentation: Any) -> None:
     registry = ArtifactRegistry(workspace, DATASET)
     registry.register(StandardScaler().fit(fermentation.X), "p:0:all", "transformer")
-    with pytest.raises(ArtifactNotFoundError, match=r"the newest run has no model$"):
+    with pytest.raises(ArtifactNotFoundError, match="the newest run has no model\n"):
         Predictor(workspace, DATASET).predict(None, fermentation.X)
 
 
