@@ -6,7 +6,9 @@ again is lost, and only that one. Results come in the order of the tasks, and a 
 listening stops the processes.
 
 loky starts the processes; it comes with joblib, which is there wherever scikit-learn is. Its
-workers need no guard around the main module and get what was defined there.
+workers need no guard around the main module and get what was defined there. They stay for the next
+training. They are not those of ``joblib.Parallel``, which takes whatever stands in loky's own one
+place for its own, and cannot use it.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ Result = TypeVar("Result")
 # Enough that no process waits for this one, few enough that little is done twice after a death.
 _AHEAD = 2
 _IDLE_SECONDS = 300
-_last_size = 0  # how many processes were asked for last
+_kept: _Processes | None = None  # of the last use
 # Each process would else start a thread a core for its linear algebra.
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -99,8 +101,8 @@ class WorkerPool(Generic[Item, Result]):
             yield from self._in_order(iter(items))
             finished = True
         finally:
-            if not finished and _last_size:
-                self._executor(_last_size).shutdown(kill_workers=True)
+            if not finished:
+                _stop(kill=True)
 
     def _in_order(self, items: Iterator[Item]) -> Iterator[Result | Lost]:
         # A task without a future was in flight when a process died, and goes alone.
@@ -114,6 +116,7 @@ class WorkerPool(Generic[Item, Result]):
             try:
                 result: Result | Lost = (future or self._submit(item, alone=True)).result()
             except BrokenProcessPool:
+                _stop(kill=True)
                 if future is not None:
                     waiting.appendleft((item, future))
                     waiting = deque((one, _if_done(its)) for one, its in waiting)
@@ -134,6 +137,7 @@ class WorkerPool(Generic[Item, Result]):
             try:
                 waiting.append((item, self._submit(item)))
             except BrokenProcessPool:
+                _stop(kill=True)
                 waiting.append((item, None))
                 return
 
@@ -144,13 +148,33 @@ class WorkerPool(Generic[Item, Result]):
 
     def _executor(self, workers: int) -> Any:
         """The processes; those of the last use, unless one has died or there were others."""
-        global _last_size  # noqa: PLW0603 - loky keeps one executor a process
-        # Never resized: loky waits for ever where a process dies while it counts them.
-        reuse: bool | str = "auto" if workers == _last_size else False
-        _last_size = workers
-        return self._loky.get_reusable_executor(
-            max_workers=workers, timeout=_IDLE_SECONDS, env=self._environment, reuse=reuse
-        )
+        global _kept  # noqa: PLW0603 - they outlive the pool
+        # After a fork they are the parent's. Never resized: loky waits for ever where a process
+        # dies while it counts them.
+        wanted = (os.getpid(), workers, self._environment)
+        if _kept is None or _kept.wanted != wanted:
+            _stop()
+            executor = self._loky.ProcessPoolExecutor(
+                max_workers=workers, timeout=_IDLE_SECONDS, env=self._environment
+            )
+            _kept = _Processes(wanted, executor)
+        return _kept.executor
+
+
+@dataclass(frozen=True, slots=True)
+class _Processes:
+    """Processes that wait for work, and what was asked for."""
+
+    wanted: tuple[int, int, dict[str, str]]
+    executor: Any
+
+
+def _stop(*, kill: bool = False) -> None:
+    """Let go of the processes of the last use; ``kill`` does not wait for what they have begun."""
+    global _kept
+    kept, _kept = _kept, None
+    if kept is not None and kept.wanted[0] == os.getpid():
+        kept.executor.shutdown(wait=True, kill_workers=kill)
 
 
 def _if_done(future: Future[Result] | None) -> Future[Result] | None:

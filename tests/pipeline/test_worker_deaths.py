@@ -7,13 +7,16 @@ a death has to wait for new ones.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from joblib.externals.loky.reusable_executor import _ReusablePoolExecutor
+from joblib.externals import loky
 
+from n4a_store.pipeline import pool
 from n4a_store.pipeline.pool import WorkerPool
 from n4a_store.pipeline.run_result import Outcome
 from n4a_store.pipeline.runner import PipelineRunner
@@ -48,15 +51,15 @@ def test_a_branch_that_kills_its_worker_is_named(workspace: Any, fermentation: A
 def test_a_pipeline_that_kills_its_worker_is_lost_and_no_other(
     workspace: Any, fermentation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # loky waits for ever in a resize during which a process dies: none may be asked for.
-    sizes: list[tuple[int, int]] = []
-    real = _ReusablePoolExecutor._resize
+    started: list[int] = []
+    real = loky.ProcessPoolExecutor
 
-    def note(executor: Any, workers: int) -> None:
-        sizes.append((executor._max_workers, workers))
-        real(executor, workers)
+    def note(max_workers: int, **settings: Any) -> Any:
+        started.append(max_workers)
+        return real(max_workers=max_workers, **settings)
 
-    monkeypatch.setattr(_ReusablePoolExecutor, "_resize", note)
+    pool._stop()
+    monkeypatch.setattr(loky, "ProcessPoolExecutor", note)
     # The first of them kills its process once, and is trained when it is tried again.
     once, always = Deadly(os.getpid(), str(tmp_path / "killed")), Deadly(os.getpid())
     others = [Scaled(plus) for plus in range(6)]
@@ -68,8 +71,9 @@ def test_a_pipeline_that_kills_its_worker_is_lost_and_no_other(
     assert [int(one.pipeline_id[:4]) for one in run.outcomes] == list(range(1, 9))
     (why,) = run.failures.values()
     assert why == "its process died, by a signal or because memory ran out"
-    assert sizes, "processes are used again"
-    assert all(before == after for before, after in sizes)
+    # Those in flight go alone, one after the other in the same process until it dies; then on.
+    assert started[:2] == [2, 1]
+    assert len(started) < 6, "processes are used again"
     assert set(kept_in(workspace, run)) == set(run.pipelines)
     with workspace.store(DATASET) as store:
         assert fsck(store, full=True).ok
@@ -87,3 +91,31 @@ def test_a_caller_that_has_enough_stops_the_processes(tmp_path: Path) -> None:
     done = len(list(tmp_path.iterdir()))
     time.sleep(0.3)
     assert len(list(tmp_path.iterdir())) == done < 40
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def test_joblib_and_we_keep_out_of_each_others_processes() -> None:
+    """What came after us took ours for its own, and failed with an AttributeError."""
+    code = """
+from tests.pipeline.test_worker_deaths import double
+from n4a_store.pipeline import pool
+from n4a_store.pipeline.pool import WorkerPool
+from joblib import Parallel, delayed
+ours = WorkerPool(double, 2).map(range(6))
+print(next(ours))
+print(Parallel(2)(delayed(double)(number) for number in range(4)))
+print(list(ours))
+first = WorkerPool(double, 2).map(range(40))
+next(first)
+theirs = Parallel(2, return_as="generator")(delayed(double)(number) for number in range(40))
+print(next(theirs))
+first.close()
+print(sum(theirs))
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120
+    ).stdout
+    assert said.splitlines() == ["0", "[0, 2, 4, 6]", "[2, 4, 6, 8, 10]", "0", str(40 * 39)]
