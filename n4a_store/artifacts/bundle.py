@@ -50,7 +50,7 @@ from n4a_store.objects.codec import decode_value, encode_value, pack_entry, unpa
 from n4a_store.objects.model import TreeEntry, Value
 from n4a_store.objects.oid import Kind, ObjectId, hash_object
 from n4a_store.objects.trees import encode_tree
-from n4a_store.refs.names import check_ref_name
+from n4a_store.refs.names import check_ref_name, namesakes
 from n4a_store.repo.exchange import ASK_AGAIN, Received, read_whole, receive_pack, write_pack
 from n4a_store.repo.history import RUN_REFS, reach
 from n4a_store.repo.store import Store
@@ -327,12 +327,14 @@ def import_bundle(
     """Take a bundle into a store.
 
     Args:
-        replace_refs: Whether refs that stand elsewhere may be moved; undo brings them back.
+        replace_refs: Whether refs that stand elsewhere may be moved, and names may come to mean
+            something else; undo brings them back.
         trusted: Whether its artifacts may be loaded like one's own.
         progress: Called after each object with the bytes put so far and the bytes in all.
 
     Raises:
-        InvalidInputError: It is no bundle, or a ref stands elsewhere; no ref was set.
+        InvalidInputError: It is no bundle, a ref stands elsewhere, or a name that means something
+            here would mean something else; no ref was set.
         CorruptionError: It is damaged; no ref was set.
     """
     bundle = open_bundle(path)
@@ -354,11 +356,28 @@ def import_bundle(
                     f"{name} exists already, at another object; no ref was set",
                     hint="--force replaces it, and undo brings it back",
                 )
+            if now_at is None and not replace_refs:
+                _refuse_another_meaning(store, name)
             txn.set_ref(name, target, expect=None if now_at is None else now_at.oid)
             taken.append(name)
 
     received = receive_pack(store, bundle.pack, path.name, finish, progress)
     return Imported(tuple(bundle.refs), received, trusted or not taken)
+
+
+def _refuse_another_meaning(store: Store, new: str) -> None:
+    """Refuse a ref beside which a short name would not mean what it does.
+
+    Raises:
+        InvalidInputError: Something of another kind is called like it here.
+    """
+    for there in namesakes(new):
+        if store.find_ref(there) is not None:
+            raise InvalidInputError(
+                f"{new} would be called like {there}, and a name that means that now could mean "
+                "either; no ref was set",
+                hint="--force takes it all the same, and undo takes it back",
+            )
 
 
 def _check_manifests(txn: Transaction, ref: str, entry: TreeEntry) -> None:

@@ -15,12 +15,12 @@ from n4a_store.artifacts.manifest_tree import RUNS, StoredArtifact
 from n4a_store.artifacts.payload import ObjectReader
 from n4a_store.artifacts.queries import Found, View
 from n4a_store.artifacts.types import HASH_PREFIX, ArtifactRecord
+from n4a_store.artifacts.vouching import UNKNOWN
 from n4a_store.objects.oid import Kind
 from n4a_store.repo.store import Store
 
-__all__ = ["UNKNOWN", "whence"]
+__all__ = ["whence"]
 
-UNKNOWN = "a place that nothing here tells any more"
 
 
 def whence(view: View, store: Store, record: ArtifactRecord) -> tuple[ObjectReader, str]:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from n4a_store import errors
 from n4a_store.cli.suggest import closest
+from n4a_store.refs.names import NAMESPACES
 
 if TYPE_CHECKING:
     from n4a_store.objects.model import TreeEntry
     from n4a_store.objects.oid import ObjectId
     from n4a_store.repo.store import Store
 
-NAMESPACES = ("refs/tags/", "refs/pipelines/", "refs/runs/")
 _ARTIFACTS = "artifacts"  # the entry that tells a pipeline's manifest from other trees
 _MOST = 8  # names in a hint
 

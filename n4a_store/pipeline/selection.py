@@ -11,23 +11,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from n4a_store.artifacts.execution_path import ExecutionPath, parse_key
-from n4a_store.artifacts.manifest_tree import PIPELINES, PipelineManifest
-from n4a_store.artifacts.subject import pipeline_named
+from n4a_store.artifacts.manifest_tree import PipelineManifest
 from n4a_store.artifacts.types import ArtifactRecord, ArtifactType
+from n4a_store.artifacts.vouching import whence_manifest
 from n4a_store.errors import (
     AmbiguousNameError,
     ArtifactNotFoundError,
-    InvalidInputError,
     NotFoundError,
 )
-from n4a_store.objects.model import TreeEntry
-from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.objects.oid import ObjectId
+from n4a_store.pipeline.lookup import artifact_named, manifest_of_score, manifests_of, spelled
 from n4a_store.pipeline.model_facts import ModelFacts
 from n4a_store.pipeline.orchestrator import PREDICTIONS
 from n4a_store.pipeline.results import ModelScore, ResultRow, rank_models
 from n4a_store.pipeline.run_result import RunResult
-from n4a_store.repo.history import RUN_REFS, list_runs
-from n4a_store.repo.revision import expand_ref
 from n4a_store.repo.store import Store
 
 __all__ = [
@@ -38,7 +35,6 @@ __all__ = [
     "choose",
     "find_facts",
     "find_heads",
-    "manifests_of",
 ]
 
 Reference = str | RunResult | ModelScore | None
@@ -119,18 +115,22 @@ class Choice:
         keys: Their keys, in order of folds.
         head: The step they belong to; None for an artifact that was named itself.
         run_id: The run that was asked for, or that made the manifest.
+        origin: Where all of it came from, when the manifest cannot be believed; else empty.
     """
 
     manifest: PipelineManifest
     keys: tuple[str, ...]
     head: Head | None
     run_id: str
+    origin: str
 
     def origin_of(self, artifact_id: str, tree: ObjectId) -> str:
         """Where an artifact came from, known by id and tree; empty when it was made here."""
         links = self.manifest.links.keys
         pipeline_id, _, key = artifact_id.partition(":")
         own = pipeline_id == self.manifest.pipeline_id and key in links
+        if self.origin:
+            return self.origin
         if own and self.manifest.artifacts[key].oid == tree:
             return links[key].origin
         # A dependency from elsewhere is trusted no more than what depends on it.
@@ -149,8 +149,9 @@ def choose(store: Store, ref: Reference, wish: Wish) -> Choice:
     """The models that a name means.
 
     Args:
-        ref: A tag, a run, a pipeline, an artifact id, any name that the store resolves to a run
-            or a pipeline's manifest; what a training gave back; None for the newest run.
+        ref: A tag, a run, a pipeline, an artifact id, any name that the store resolves to a run,
+            a pipeline's manifest or an artifact; what a training gave back; None for the newest
+            run.
 
     Raises:
         NotFoundError: There is no such thing, or nothing in it that fits the wish.
@@ -158,16 +159,14 @@ def choose(store: Store, ref: Reference, wish: Wish) -> Choice:
         InvalidInputError: The name means something that cannot predict, or is no name.
     """
     if isinstance(ref, ModelScore):
-        found = [_of_score(store, ref)]
+        found = [manifest_of_score(store, ref)]
         wish = _narrowed(wish, ref)
         ref = f"{ref.run_id}:{ref.pipeline_id}"
     else:
-        ref = _spelled(ref)
-        if ref is not None and ":" in ref:
-            base, _, key = ref.partition(":")
-            named = _names_a_pipeline(store, base, key)
-            if not named and not key.startswith("artifacts/"):
-                return _artifact(store, base, key, wish)
+        ref = spelled(ref)
+        named = None if ref is None else artifact_named(store, ref)
+        if named is not None:
+            return _artifact(store, *named, wish)
         found = manifests_of(store, ref)
     manifests = [
         manifest
@@ -191,7 +190,8 @@ def choose(store: Store, ref: Reference, wish: Wish) -> Choice:
             else "'n4a-store artifacts show' lists what it holds: none is of type model",
         )
     manifest, head = _best(fitting)
-    return Choice(manifest, head.keys(wish.fold), head, manifest.run_id)
+    origin = whence_manifest(store, ref, manifest)
+    return Choice(manifest, head.keys(wish.fold), head, manifest.run_id, origin)
 
 
 def _narrowed(wish: Wish, score: ModelScore) -> Wish:
@@ -202,53 +202,7 @@ def _narrowed(wish: Wish, score: ModelScore) -> Wish:
     return replace(wish, branch=score.branch_path, model=score.model, step=score.step_index)
 
 
-def _of_score(store: Store, score: ModelScore) -> PipelineManifest:
-    """The manifest of the pipeline that was scored, never another training of it.
-
-    Raises:
-        NotFoundError: It is not in this store, or gone.
-    """
-    run = store.find_ref(RUN_REFS + score.run_id)
-    if run is not None and run.kind is Kind.RUN:
-        held = store.get_entry(store.get_run(run.oid).pipelines, score.pipeline_id)
-        if held is not None:
-            return PipelineManifest.read(store, score.pipeline_id, held.oid)
-    last = store.find_ref(PIPELINES + score.pipeline_id)
-    if last is not None:
-        manifest = PipelineManifest.read(store, score.pipeline_id, last.oid)
-        if manifest.run_id == score.run_id:
-            return manifest
-    raise NotFoundError(
-        f"{store.path.name} has no pipeline {score.pipeline_id} of run {score.run_id}",
-        hint="a score names the model that got it: was it deleted, or trained in another dataset?",
-    )
-
-
-def _spelled(ref: str | RunResult | None) -> str | None:
-    """What a training gave back, as the name that means the same."""
-    if isinstance(ref, RunResult):
-        return RUN_REFS + ref.run_id
-    if ref is None or isinstance(ref, str):
-        return ref
-    raise InvalidInputError(
-        f"a model is named by text, not {type(ref).__name__}",
-        hint="a tag, a run, a pipeline, an artifact id, or what PipelineRunner.run gave back",
-    )
-
-
-def _names_a_pipeline(store: Store, base: str, path: str) -> bool:
-    """Whether ``base:path`` leads from a run to one of its pipelines."""
-    full = expand_ref(store, base)
-    if full is None:
-        return False
-    entry = store.ref(full).entry
-    if entry.kind is not Kind.RUN:
-        return False
-    return store.get_entry(store.get_run(entry.oid).pipelines, path) is not None
-
-
-def _artifact(store: Store, base: str, key: str, wish: Wish) -> Choice:
-    manifest = _manifest(store, base, store.resolve_entry(base))
+def _artifact(store: Store, manifest: PipelineManifest, key: str, name: str, wish: Wish) -> Choice:
     path = parse_key(manifest.pipeline_id, key)
     if path.key not in manifest.artifacts:
         raise ArtifactNotFoundError(
@@ -260,7 +214,8 @@ def _artifact(store: Store, base: str, key: str, wish: Wish) -> Choice:
             f"{path} is one artifact, and it is not what was asked for: {_said(wish)}",
             hint="an artifact id says it all: leave the others out",
         )
-    return Choice(manifest, (path.key,), None, manifest.run_id)
+    origin = whence_manifest(store, name, manifest)
+    return Choice(manifest, (path.key,), None, manifest.run_id, origin)
 
 
 def _is_wished(store: Store, manifest: PipelineManifest, path: ExecutionPath, wish: Wish) -> bool:
@@ -274,48 +229,6 @@ def _is_wished(store: Store, manifest: PipelineManifest, path: ExecutionPath, wi
         for head in find_heads(store, manifest)
         if (head.branch_path, head.step_index) == place
     )
-
-
-def manifests_of(store: Store, ref: str | None) -> list[PipelineManifest]:
-    """The manifests of a run, sorted by id, or the one that a name means.
-
-    No name means the newest run and never an older one: who predicts would not be told that it
-    is not the training of last night.
-
-    Raises:
-        NotFoundError: There is no run at all, no pipeline in the newest, or nothing of this name.
-        InvalidInputError: The name means something else.
-    """
-    if ref is None:
-        runs = list_runs(store)
-        if not runs:
-            raise NotFoundError(f"{store.path.name} has no run", hint="train one first")
-        held = _of_run(store, runs[0].run.pipelines)
-        if not held:
-            raise NotFoundError(
-                f"{runs[0].run_id}, the newest run of {store.path.name}, has no complete pipeline",
-                hint=f"'n4a-store artifacts show {runs[0].run_id}' says why; to predict with "
-                "another run, name it",
-            )
-        return held
-    entry_of_ref = store.resolve_entry(ref)
-    if entry_of_ref.kind is Kind.RUN:
-        return _of_run(store, store.get_run(entry_of_ref.oid).pipelines)
-    return [_manifest(store, ref, entry_of_ref)]
-
-
-def _of_run(store: Store, pipelines: ObjectId) -> list[PipelineManifest]:
-    tree = store.get_tree(pipelines)
-    return [PipelineManifest.read(store, name, tree[name].oid) for name in tree]
-
-
-def _manifest(store: Store, ref: str, entry: TreeEntry) -> PipelineManifest:
-    if entry.kind is not Kind.TREE or "run" not in store.get_tree(entry.oid).attrs:
-        raise InvalidInputError(
-            f"{ref} is a {entry.kind.label} that cannot predict",
-            hint="name a run, a pipeline, a tag on either, or an artifact id",
-        )
-    return PipelineManifest.read(store, pipeline_named(store, entry.oid, ref), entry.oid)
 
 
 def find_heads(store: Store, manifest: PipelineManifest) -> list[Head]:

@@ -23,11 +23,19 @@ import unicodedata
 
 from n4a_store.errors import InvalidNameError
 
-__all__ = ["check_name_component", "check_ref_name", "is_stored_ref_name"]
+__all__ = [
+    "NAMESPACES",
+    "check_name_component",
+    "check_ref_name",
+    "is_stored_ref_name",
+    "namesakes",
+]
 
 MAX_COMPONENT_BYTES = 200
 MAX_REF_BYTES = 1_000
 REF_ROOT = "refs"
+NAMESPACES = ("refs/tags/", "refs/pipelines/", "refs/runs/")
+"""Where a name is looked for that is not a whole ref's, in this order."""
 
 _FORBIDDEN = frozenset("/\\:~^?*[]<>|\"'`$")
 # Look-alikes of "/", ":", "." and "-" that NFKC leaves alone.
@@ -117,6 +125,15 @@ def _checked_ref_name(name: str) -> str:
     if len(checked.encode("utf-8")) > MAX_REF_BYTES:
         raise InvalidNameError(f"{_shown(name)} is longer than {MAX_REF_BYTES} bytes")
     return checked
+
+
+def namesakes(ref: str) -> list[str]:
+    """The refs of other kinds that would be called like ``ref``, whether they exist or not."""
+    for space in NAMESPACES:
+        if ref.startswith(space):
+            short = ref[len(space) :]
+            return [other + short for other in NAMESPACES if other != space]
+    return []
 
 
 def is_stored_ref_name(name: object) -> bool:

@@ -18,6 +18,7 @@ digits. Then suffixes:
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -34,18 +35,20 @@ from n4a_store.errors import (
 )
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
-from n4a_store.refs.names import REF_ROOT, check_ref_name
+from n4a_store.refs.names import NAMESPACES, REF_ROOT, check_ref_name, namesakes
 
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
-__all__ = ["NAMESPACES", "expand_ref", "resolve"]
+__all__ = ["expand_ref", "resolve", "split_name"]
 
-NAMESPACES = ("refs/tags/", "refs/pipelines/", "refs/runs/")
+log = logging.getLogger(__name__)
+
 MIN_SHORT = 4
 _HASH_PREFIX = "blake3:"
 _FULL = re.compile(r"[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{4,63}")
+# The colon that begins a path is the first one outside of @{…}, where times have colons.
 _SPLIT = re.compile(r"((?:@\{[^}]*\}|[^:])*)(:?)(.*)", re.DOTALL)
 _AT = re.compile(r"(?P<base>.+)@\{(?P<when>[^{}]*)\}")
 _STEPS = re.compile(r"[0-9]{1,18}")
@@ -66,11 +69,16 @@ def resolve(store: Store, name: str) -> TreeEntry:
         )
     # Content hashes are shown with their algorithm, and should be good for pasting.
     name = name.removeprefix(_HASH_PREFIX)
-    # The colon that begins a path is the first one outside of @{…}, where times have colons.
     base, colon, path = _SPLIT.fullmatch(name).groups()  # type: ignore[union-attr]
     with store.session():
         entry = _resolve_base(store, base)
         return _walk(store, entry, path, name) if colon else entry
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """What a name begins with, and its path, which is empty where there is none."""
+    base, _, path = _SPLIT.fullmatch(name).groups()  # type: ignore[union-attr]
+    return base, path
 
 
 def _resolve_base(store: Store, base: str) -> TreeEntry:
@@ -82,6 +90,10 @@ def _resolve_base(store: Store, base: str) -> TreeEntry:
         return TreeEntry(store.kind(oid), oid)
     full = expand_ref(store, base)
     if full is not None:
+        if full not in (base, f"{REF_ROOT}/{base}"):
+            for other in namesakes(full):
+                if store.find_ref(other) is not None:
+                    log.warning("%r is ambiguous: %s is meant, and %s is there", base, full, other)
         return store.ref(full).entry
     if _SHORT.fullmatch(base):
         return _resolve_short(store, base)

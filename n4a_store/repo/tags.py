@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from n4a_store.errors import InvalidInputError, RefNotFoundError
 from n4a_store.objects.model import TreeEntry
-from n4a_store.refs.names import check_ref_name
+from n4a_store.refs.names import check_ref_name, namesakes
 from n4a_store.refs.refs import Ref, ReflogEntry
 from n4a_store.repo.revision import expand_ref
 from n4a_store.repo.store import Store
@@ -28,10 +28,10 @@ def set_tag(store: Store, tag: str, target: str, *, move: bool = False) -> Ref:
     """Point a tag at what `target` names.
 
     Args:
-        move: Whether the tag may exist already.
+        move: Whether the tag may exist already, or take the name of a pipeline or a run.
 
     Raises:
-        InvalidInputError: The tag exists and is not to be moved.
+        InvalidInputError: The tag exists and is not to be moved; or its name is another's.
         NotFoundError: `target` names nothing.
         ConflictError: Somebody else moved the tag meanwhile.
     """
@@ -42,6 +42,12 @@ def set_tag(store: Store, tag: str, target: str, *, move: bool = False) -> Ref:
             f"the tag '{tag}' exists already, at {now.oid.short()}",
             hint="--force moves it; its history keeps where it was",
         )
+    for other in namesakes(name):
+        if now is None and not move and store.find_ref(other) is not None:
+            raise InvalidInputError(
+                f"'{tag}' is the name of {other}: from then on it would mean the tag",
+                hint="choose another name; --force takes this one",
+            )
     with store.transaction(f"tag {tag} -> {target}", action="tag") as txn:
         entry = adopt_name(store, txn, target)
         txn.set_ref(name, entry, expect=None if now is None else now.oid)

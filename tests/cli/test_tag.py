@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from n4a_store import ArtifactRegistry
 from tests.cli.conftest import Cli, Trained
 
 
@@ -64,3 +65,28 @@ def test_listing_tags_by_its_option(cli: Cli, corn: tuple[str]) -> None:
     cli(*corn, "tag", "--list", "best").failed(2, "too much at once")
     cli(*corn, "tag", "best", "--steps", "2").failed(2, "--steps is for --rollback")
     cli(*corn, "tag", "best", "0002_stack", "--steps", "1").failed(2, "--steps")
+
+
+def test_a_name_in_use_is_taken_by_force_only(executable: Cli, cli: Cli, corn: tuple[str]) -> None:
+    cli(*corn, "tag", "0001_pls", "0002_stack").failed(2, "the name of refs/pipelines/0001_pls")
+    cli(*corn, "tag", "0001_pls", "0002_stack", "--force").ok()
+    assert "'0001_pls' is ambiguous" in executable(*corn, "show", "0001_pls").ok().err
+    cli(*corn, "tag", "0001_pls", "--delete").ok()
+    assert executable(*corn, "show", "0001_pls").ok().err == ""
+
+
+def test_a_tag_is_not_put_on_what_nothing_vouches_for(tmp_path: Path, cli: Cli) -> None:
+    """A bundle's manifest as it came says that all was made here, where it was made."""
+    theirs, mine = tmp_path / "theirs", tmp_path / "mine"
+    with ArtifactRegistry(theirs, "corn") as registry:
+        with registry.run() as run:
+            registry.register([1], "p:0:all", "model")
+        ids = [registry.store.ref(ref).oid.hex for ref in ("refs/pipelines/p", f"refs/runs/{run}")]
+    export = ("-w", theirs, "-d", "corn", "artifacts", "export", run.id)
+    cli(*export, "-o", tmp_path / "m.n4b").ok()
+    at = ("-w", mine, "-d", "corn", "artifacts")
+    cli(*at, "import", tmp_path / "m.n4b", "--create").ok()
+    for oid in ids:
+        cli(*at, "show", oid).ok()  # it is there
+        cli(*at, "tag", "x", oid).failed(12, "nothing tells where it came from", "hint: ")
+    cli(*at, "tag", "x", "p").ok()

@@ -47,9 +47,9 @@ def command(app: App, count: int | None, names: tuple[str, ...]) -> None:
 
 def full_name(store: Store, name: str) -> str:
     """The ref called `name`, which may be gone as long as its reflog is there."""
-    from n4a_store.cli.resolve import NAMESPACES, hint_for
+    from n4a_store.cli.resolve import hint_for
     from n4a_store.errors import RefNotFoundError
-    from n4a_store.refs.names import check_ref_name
+    from n4a_store.refs.names import NAMESPACES, check_ref_name
 
     full = [name] if name.startswith("refs/") else [prefix + name for prefix in NAMESPACES]
     present = {ref.name for ref in store.refs()}  # gc --now leaves a ref without its moves

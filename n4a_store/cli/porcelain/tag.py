@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @porcelain("tag")
-@click.option("-f", "--force", is_flag=True, help="Move a tag that exists.")
+@click.option("-f", "--force", is_flag=True, help="Move a tag that exists, or take a name in use.")
 @click.option("-l", "--list", "listing", is_flag=True, help="List tags, as without a TAG.")
 @click.option("--history", is_flag=True, help="List where TAG has pointed.")
 @click.option("--rollback", is_flag=True, help="Point TAG where it pointed before.")
@@ -44,6 +44,7 @@ def command(
     Without arguments, tags are listed. TARGET is a run, a pipeline, an artifact id or any other
     name; what a tag names is kept whole, whatever else is deleted.
     """
+    from n4a_store.artifacts.vouching import refuse_doubtful
     from n4a_store.repo import tags
 
     chosen = {"--history": history, "--rollback": rollback, "--delete": delete, "--list": listing}
@@ -68,6 +69,7 @@ def command(
         elif delete:
             done, ref = "deleted", tags.delete_tag(store, tag)
         elif target is not None:
+            refuse_doubtful(store, target, store.resolve_entry(target))
             done, ref = "set", tags.set_tag(store, tag, target, move=force)
         else:
             done, ref = "at", store.ref(tags.TAGS + tag)
