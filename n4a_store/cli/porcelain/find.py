@@ -111,7 +111,7 @@ def command(
         ]
         app.out.json("artifacts find", {"artifacts": rows})
         return
-    if not found and count != 0:
+    if not found and count != 0 and not app.failed:
         app.out.note("no artifact fits")
         for line in _meant(app.datasets(), query, class_name, classes):
             app.out.note(line)

@@ -57,7 +57,7 @@ def command(app: App, count: int | None, pipeline: str | None) -> None:
         app.out.json("artifacts log", {"runs": rows})
         return
     shown = [(dataset, held) for dataset, held in found if held]
-    if not shown:
+    if not shown and count != 0 and not app.failed:
         whole = [dataset for dataset, _ in found]
         app.out.note("no runs yet" if pipeline is None else _no_run(whole, pipeline))
     for number, (dataset, held) in enumerate(shown):
@@ -68,7 +68,7 @@ def command(app: App, count: int | None, pipeline: str | None) -> None:
         app.out.table(_COLUMNS, [_row(dataset, summary) for summary in held])
     gone = sum(bool(s.entry.missing_parents) for _, held in shown for s in held)
     if gone:
-        app.out.note(f"{gone} of these runs followed one that has been deleted")
+        app.out.note(f"{gone} of these runs followed one that is gone, or changed since")
 
 
 def _no_run(datasets: list[Dataset], pipeline: str) -> str:

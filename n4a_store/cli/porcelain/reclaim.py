@@ -83,7 +83,9 @@ def show_preview(app: App, dataset: Dataset, report: GcReport, orphans: OrphanRe
 
 
 def show_done(app: App, report: GcReport) -> None:
-    """What a gc did."""
+    """What a gc did; --quiet is for whom only an error concerns."""
+    if app.out.quiet:
+        return
     app.out.line(
         f"mark    {human_count(report.reachable)} objects from {report.roots} refs and undo entries"
     )

@@ -109,7 +109,7 @@ def _failures(run: Run) -> dict[str, str]:
 
 
 def _parent(short: str, gone: bool) -> str:
-    return f"{short} (deleted since)" if gone else short
+    return f"{short} (gone, or changed since)" if gone else short
 
 
 def _show_pipeline(app: App, dataset: Dataset, subject: PipelineSubject) -> None:

@@ -73,12 +73,14 @@ def _show(
     app: App, stats: ArtifactStats, garbage: GcReport | None, gain: CompactionGain | None
 ) -> None:
     total, store = stats.total, stats.store
-    names, unique = counted(total.references, "names"), counted(stats.unique, "artifacts")
+    names, artifacts = counted(total.references, "names"), counted(stats.unique, "artifacts")
     raw, stored = store.live.raw_bytes, store.live.stored_bytes
+    # Of tiny artifacts what describes them takes more than they do; of large ones parts are shared.
+    unique = min(raw, total.unique_bytes)
     facts = [
-        ("artifacts", f"{names} for {unique}"),
+        ("artifacts", f"{names} for {artifacts}"),
         ("as files", human_size(total.logical_bytes)),
-        ("unique objects", human_size(raw) + _times(total.logical_bytes, raw, "dedupe")),
+        ("unique objects", human_size(raw) + _times(total.logical_bytes, unique, "dedupe")),
         ("on disk", human_size(stored) + _times(raw, stored, "compression")),
         ("objects", f"{human_count(store.live.objects)} in {counted(store.live.packs, 'packs')}"),
         ("refs", ", ".join(counted(count, name) for name, count in store.refs.items())),
