@@ -214,8 +214,10 @@ def _bring_back(store: Store, writer: CatalogWriter, plan: CommitPlan) -> None:
                 hint="its run was taken for dead: run it again",
             )
         if held.state is not PackState.LIVE:
-            # Condemned: the run's lock was taken for a dead one's. Our lease kept the pack.
-            writer.set_pack_state(held, PackState.LIVE, gc_gen=0, owner="")
+            # Or condemned: the run's lock was taken for a dead one's, and our lease kept the pack.
+            # It stays its run's: another worker's handover may be in it, or in it alone, which no
+            # ref names yet.
+            writer.set_pack_state(held, PackState.LIVE, gc_gen=0)
 
 
 def _still_holds(writer: CatalogWriter, ref: str, root: bytes) -> bool:

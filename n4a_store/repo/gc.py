@@ -267,7 +267,7 @@ class _Collector:
         fresh = [row for row in rows if row.id not in found.kept]
         store.odb.add(fresh)
         found.kept.add_packs((row.id, store.odb.reader(row.id)) for row in fresh)
-        mark_held(found.kept, store, [row for row in fresh if row.state is PackState.HELD])
+        mark_held(found.kept, store, [row for row in fresh if row.owner])
 
     def _sweep(self, found: Reachability, sequence: int, own: Lease) -> None:
         """Condemn what is dead, then rewrite what is partly dead, batch by batch."""
@@ -323,7 +323,7 @@ class _Collector:
                 if row.state is not PackState.CONDEMNED and pack_id not in found.held:
                     dead.append(pack_id)
                 continue
-            if row.state is not PackState.LIVE or marks.all():
+            if row.state is not PackState.LIVE or marks.all() or pack_id in found.held:
                 continue
             lengths = entry_lengths(found.kept.reader(pack_id))
             share = float(lengths[~marks].sum()) / max(row.stored_bytes, 1)

@@ -6,7 +6,7 @@ it, and previews, orphan lists and statistics show the very same figures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -148,7 +148,7 @@ def mark_store(
         rows = packs_in(reader, states)
         living = [(root.kind, root.oid) for root in living_roots(reader)]
         undo = [(root.kind, root.oid) for root in undo_roots(reader, since_us)]
-        held = [row for row in rows.values() if row.state is PackState.HELD]
+        held = [row for row in rows.values() if row.owner]
     store.odb.add(rows.values())
     packs = [(pack_id, store.odb.reader(pack_id)) for pack_id in rows]
     most = sum(row.objects for row in rows.values())
@@ -179,18 +179,27 @@ def packs_in(reader: CatalogReader, states: tuple[PackState, ...]) -> dict[str, 
 def mark_held(marker: Marker, store: Store, held: list[PackRow]) -> set[str]:
     """What a worker of a living run has written is reachable, whoever will name it.
 
+    That goes for as long as the run lives: one handover is adopted after another, and a commit that
+    needs one of its packs makes them all live, while nothing names what the others hold.
+
     Returns:
         The packs of such workers. They must stay even where none of their objects is marked in
         them, because a living pack has all of these too: that one may go before the run adopts.
     """
-    if not held:
-        return set()
-    alive = {info.lease_id for info in list_leases(store.layout.leases) if info.alive}
-    waiting = {row.id for row in held if row.owner in alive}
+    waiting = of_living_runs(store, held)
     for pack_id in waiting:
         index = marker.reader(pack_id).index
         marker.mark((kind, oid) for oid, _, _, kind in index.records())
     return waiting
+
+
+def of_living_runs(store: Store, rows: Iterable[PackRow]) -> set[str]:
+    """The packs that workers of a run wrote which is still going on."""
+    owned = [row for row in rows if row.owner]
+    if not owned:
+        return set()
+    alive = {info.lease_id for info in list_leases(store.layout.leases) if info.alive}
+    return {row.id for row in owned if row.owner in alive}
 
 
 def refuse_missing(marker: Marker) -> None:

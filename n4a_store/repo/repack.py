@@ -24,6 +24,7 @@ from n4a_store.repo.copying import copy_objects
 from n4a_store.repo.geometry import batches, mergeable
 from n4a_store.repo.hot import Hot
 from n4a_store.repo.packing import PackBuilder
+from n4a_store.repo.reachability import of_living_runs
 from n4a_store.repo.session import drop_idle_sessions
 from n4a_store.repo.sweep import drop_condemned, finish_dropping
 from n4a_store.storage.locks import FileLock
@@ -103,8 +104,11 @@ def repack(
         check_catalog_age(store)
         finish_dropping(store)
         with store.catalog.read() as reader:
-            before = reader.packs((PackState.LIVE,))
+            live = reader.packs((PackState.LIVE,))
             epoch = reader.epoch().hex()
+        # A copy would be no run's: what its workers have written waits for it as it is.
+        waiting = of_living_runs(store, live)
+        before = [row for row in live if row.id not in waiting]
         settings = store.settings
         chosen = mergeable(before, settings) if mode is RepackMode.GEOMETRIC else before
         kept = None
@@ -135,7 +139,7 @@ def repack(
         with store.catalog.read() as reader:
             after = len(reader.packs((PackState.LIVE,)))
     return RepackReport(
-        len(before),
+        len(live),
         after,
         tuple(row.id for row in merged),
         tuple(row.id for row in dropped),
@@ -166,7 +170,7 @@ def _merge(
                 now = writer.pack(row.id)
                 if now is None or now.state is not PackState.LIVE:
                     raise CorruptionError(f"pack {row.id} was changed while gc.lock was held")
-                writer.set_pack_state(now, PackState.CONDEMNED, gc_gen=generation)
+                writer.set_pack_state(now, PackState.CONDEMNED, gc_gen=generation, owner="")
             for row in rows:
                 writer.put(row)
             writer.next_op("repack", f"merged {len(batch)} packs into {len(rows)}")

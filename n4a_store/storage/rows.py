@@ -197,7 +197,7 @@ class PackRow(Row):
 
     Args:
         gc_gen: The generation at which it was condemned, 0 before.
-        owner: The run lock that a held pack belongs to, else empty.
+        owner: The lock of the run whose worker wrote it, else empty.
         stored_bytes: The length of the file.
         raw_bytes: The length of its objects, uncompressed.
     """

@@ -10,6 +10,8 @@ import pytest
 from n4a_store import ConflictError, InvalidInputError, ObjectId, Store
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
+from n4a_store.repo.repack import RepackMode, repack
+from n4a_store.repo.session import drop_idle_sessions
 from n4a_store.storage.rows import PackState
 
 
@@ -62,6 +64,35 @@ def test_a_held_pack_stays_where_a_living_one_has_all_of_it_too(store: Store) ->
     collect(store, expire_now=True, thorough=True)
     assert store.get(store.resolve("r1:0/result")) == b"worker 1" * 50
     assert fsck(store, full=True).problems == ()
+
+
+def test_what_one_worker_made_waits_while_another_is_adopted(store: Store) -> None:
+    """All of the run's packs become live at once; those that nothing named yet were garbage."""
+    lock = store.lock_run()
+    trees = [ObjectId(_work(str(store.path), lock.lease_id, number)) for number in range(3)]
+    for number, tree in enumerate(trees):
+        with store.transaction("adopt") as txn:
+            txn.adopt_held(lock.lease_id)
+            txn.set_ref(f"refs/tags/{number}", tree)
+        with store.transaction("the same as the next, elsewhere") as txn:
+            txn.set_ref("refs/tags/same", txn.put_blob(f"worker {number + 1}".encode() * 50))
+        for mode in RepackMode:
+            repack(store, mode)
+            drop_idle_sessions()
+            collect(store, expire_now=True, thorough=True)
+    for number in range(3):
+        assert store.get(store.resolve(f"{number}:result")) == f"worker {number}".encode() * 50
+    assert fsck(store, full=True).problems == ()
+    # When the run has ended they are packs like all others.
+    with store.transaction("remove") as txn:
+        for ref in store.refs():
+            txn.delete_ref(ref.name)
+    assert store.has(trees[2])
+    lock.release()
+    collect(store, expire_now=True)
+    assert not any(store.has(tree) for tree in trees)
+    with store.catalog.read() as reader:
+        assert reader.packs() == []
 
 
 def test_a_dead_runs_packs_are_garbage(store: Store) -> None:
