@@ -15,6 +15,7 @@ constant bytes is stored raw rather than looking like a bomb.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import zstandard
 
@@ -105,7 +106,10 @@ def unshuffle(data: bytes, item_size: int) -> bytearray:
 
 
 def compress(
-    data: BytesLike, item_size: int = 1, level: int = DEFAULT_LEVEL
+    data: BytesLike,
+    item_size: int = 1,
+    level: int = DEFAULT_LEVEL,
+    settle: Callable[[BytesLike], BytesLike] | None = None,
 ) -> tuple[Codec, int, BytesLike]:
     """Encode a payload as whichever codec pays.
 
@@ -113,13 +117,17 @@ def compress(
         data: Contiguous unsigned bytes.
         item_size: Bytes per array item, as a hint for the shuffle; 1 for text and pickles.
         level: The zstd level; 0 stores everything raw.
+        settle: Gives a copy of ``data`` that nobody changes, before all of it is compressed.
 
     Returns:
-        The codec, the item size its undoing needs (0 without a shuffle), and the stored bytes.
+        The codec, the item size its undoing needs (0 without a shuffle), and the stored bytes:
+        ``data`` itself where it is raw.
     """
     size = len(data)
     if size < COMPRESS_FROM or not level:
         return Codec.RAW, 0, data
+    if settle is not None and size < _PROBE_FROM:
+        data = settle(data)
     can_shuffle = 1 < item_size <= _MAX_ITEM
     sample = data
     if size >= _PROBE_FROM:
@@ -136,6 +144,8 @@ def compress(
         if min(len(plain), len(stored)) > _KEEP * len(sample):
             return Codec.RAW, 0, data
         use_shuffle = len(stored) < len(plain)
+        if settle is not None:
+            data = settle(data)
         stored = pack(shuffle(data, item_size) if use_shuffle else data)
     if len(stored) > _KEEP * size or size > MAX_RATIO * len(stored):
         return Codec.RAW, 0, data

@@ -139,6 +139,20 @@ class IdTable:
         self[oid] = 0
         return True
 
+    def forget_from(self, value: int) -> bool:
+        """Forget the ids that were set last, each to more than the one before, from ``value`` on.
+
+        Returns:
+            Whether all of them could be forgotten: those that are sorted already stay.
+        """
+        recent = self.recent
+        while recent:
+            oid, number = recent.popitem()
+            if number < value:
+                recent[oid] = number
+                return True
+        return not any(len(run) and int(run.values.max()) >= value for run in self._runs)
+
     def absorb(self, other: IdTable) -> None:
         """Take over what ``other`` has, which has no id of those that stand here."""
         self._runs.extend(other._runs)

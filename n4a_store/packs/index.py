@@ -90,6 +90,11 @@ class Columns:
         self.lengths.append(length)
         self.kinds.append(kind)
 
+    def cut(self, count: int) -> None:
+        """Keep the first ``count`` entries; what was added half-way goes as well."""
+        del self.ids[count * OID_BYTES :], self.offsets[count:]
+        del self.lengths[count:], self.kinds[count:]
+
 
 def encode_index(columns: Columns) -> bytes:
     """The index of some entries, which hold no id twice."""

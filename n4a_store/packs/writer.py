@@ -1,7 +1,9 @@
 """Writing a pack: append entries to a sink, then seal it with index and footer.
 
 The sink gets bytes in order and is never asked to seek, so a pack can be written to a file, a
-pipe or memory. A payload is hashed by the caller before it comes here: a duplicate never does.
+pipe or memory. A payload is hashed by the caller before it comes here: a duplicate never does. An
+array of the caller's may have been written to since, by another thread: what has been written is
+hashed again, and what is not the object any more is not added.
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from collections.abc import Callable, Iterable
 
 from blake3 import blake3
 
-from n4a_store.objects.oid import BytesLike, split_ids
+from n4a_store.objects.oid import BytesLike, raw_hash, split_ids
 from n4a_store.packs.compression import COMPRESS_FROM, DEFAULT_LEVEL, compress
-from n4a_store.packs.entry import Codec, encode_header, encode_tiny
+from n4a_store.packs.entry import ENTRY_HEADER_BYTES, Codec, encode_header, encode_tiny
 from n4a_store.packs.format import ALIGNMENT, FOOTER_BYTES, HEADER, Footer
 from n4a_store.packs.id_table import IdTable
 from n4a_store.packs.index import Columns, encode_index, fanout_bits_for
@@ -20,10 +22,15 @@ from n4a_store.packs.index import Columns, encode_index, fanout_bits_for
 __all__ = ["PackWriter"]
 
 _BUFFER_BYTES = 1024 * 1024
+_MOST_HEADER = ENTRY_HEADER_BYTES + ALIGNMENT  # with what aligns a payload behind it
 _MOST_SPARE = 4
 _spare: list[bytearray] = []
 """Buffers of sealed packs: a new one costs a page fault for each 4 KiB. To take one and to put one
 back are single steps, so threads need no lock for it."""
+
+
+class _ChangedError(Exception):
+    """What is being written is not what its id says any more."""
 
 
 class PackWriter:
@@ -32,10 +39,17 @@ class PackWriter:
     Args:
         sink: Takes all the bytes it is given, in order.
         level: The zstd level for payloads that are worth compressing.
+        cut: Takes back what the sink was given beyond so many bytes; None where it cannot.
     """
 
-    def __init__(self, sink: Callable[[BytesLike], None], level: int = DEFAULT_LEVEL) -> None:
+    def __init__(
+        self,
+        sink: Callable[[BytesLike], None],
+        level: int = DEFAULT_LEVEL,
+        cut: Callable[[int], None] | None = None,
+    ) -> None:
         self._sink = sink
+        self._cut = cut
         self._level = level
         self._hasher = blake3()
         self._buffer = _take_buffer()
@@ -47,6 +61,7 @@ class PackWriter:
         self._places = IdTable()  # of each object among the columns
         self._sealed = False
         self.raw_bytes = 0
+        self.keep()
 
     def __len__(self) -> int:
         return len(self._columns)
@@ -68,21 +83,58 @@ class PackWriter:
         """Whether it holds so many objects, or has so many bytes."""
         return len(self._columns.kinds) >= objects or self._flushed + self._used >= size
 
-    def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
-        """Append an object whose id is ``oid``, unless the pack holds it already."""
-        if oid not in self._places:
-            self.add_new(oid, kind, data, item_size)
+    def keep(self) -> None:
+        """Let :meth:`rewind` come back to this moment."""
+        # One step: what interrupts it comes before or after.
+        self._kept: tuple[int, int, int, int, blake3 | None] = (
+            self._flushed,
+            self._used,
+            len(self._columns.kinds),
+            self.raw_bytes,
+            None,
+        )
+
+    def rewind(self) -> bool:
+        """Undo what has been added since :meth:`keep`, half-way or whole.
+
+        Returns:
+            Whether it could; else the pack must not be used any more.
+
+        Raises:
+            BackendError: What the sink was given cannot be taken back.
+        """
+        flushed, used, count, raw_bytes, hasher = self._kept
+        if self._sealed or not self._places.forget_from(count):
+            return False
+        if hasher is not None:
+            if self._cut is None:
+                return False
+            self._cut(flushed)
+            self._hasher, self._flushed = hasher.copy(), flushed
+        self._columns.cut(count)
+        self._used, self.raw_bytes = used, raw_bytes
+        return True
+
+    def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> bool:
+        """As :meth:`add_new`, unless the pack holds the object already."""
+        return oid in self._places or self.add_new(oid, kind, data, item_size)
 
     def lacking(self, oids: Iterable[bytes]) -> list[bytes]:
         """Those of ``oids`` that the pack does not hold."""
         return self._places.lacking(oids)
 
-    def add_new(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
-        """Append an object that the pack does not hold: :meth:`lacking` told the caller so."""
+    def add_new(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> bool:
+        """Append an object that the pack does not hold: :meth:`lacking` told the caller so.
+
+        Returns:
+            False where ``data`` has changed since its id was computed; then nothing is added.
+        """
+        if type(data) is not bytes:
+            return self._add_changeable(oid, kind, data, item_size)
         if len(data) >= COMPRESS_FROM:
             codec, stored_item_size, stored = compress(data, item_size, self._level)
             self.add_stored(oid, kind, codec, stored_item_size, stored, len(data))
-            return
+            return True
         # Where there are a million objects they are tiny, and the calls are what counts.
         entry = encode_tiny(kind, data, oid)
         begin, length = self._used, len(entry)
@@ -93,6 +145,43 @@ class PackWriter:
         else:
             self._append(entry)
         self._note(oid, self._flushed + self._used - length, length, kind, len(data))
+        return True
+
+    def _add_changeable(self, oid: bytes, kind: int, data: BytesLike, item_size: int) -> bool:
+        """:meth:`add_new` for what somebody else may be writing to."""
+
+        def settle(data: BytesLike) -> bytes:
+            copy = bytes(data)
+            if raw_hash(kind, copy) != oid:
+                raise _ChangedError
+            return copy
+
+        size = len(data)
+        try:
+            if size < COMPRESS_FROM or size > _BUFFER_BYTES - _MOST_HEADER:
+                return self.add_new(oid, kind, settle(data), item_size)
+            codec, stored_item_size, stored = compress(data, item_size, self._level, settle)
+        except _ChangedError:
+            return False
+        if stored is not data:
+            self.add_stored(oid, kind, codec, stored_item_size, stored, size)
+            return True
+        # As nearly always. The pack's buffer is where it is copied to anyway.
+        if self._used + _MOST_HEADER + size > _BUFFER_BYTES:
+            self.flush()
+        begin = self._used
+        offset = self._flushed + begin
+        header = encode_header(offset, kind, Codec.RAW, 0, size, size, oid)
+        middle = begin + len(header)
+        end = middle + size
+        self._view[begin:middle] = header
+        self._view[middle:end] = data
+        with self._view[middle:end] as written:
+            if raw_hash(kind, written) != oid:
+                return False
+        self._used = end
+        self._note(oid, offset, end - begin, kind, size)
+        return True
 
     def add_stored(
         self,
@@ -147,6 +236,8 @@ class PackWriter:
                 self._used = end
 
     def _emit(self, data: BytesLike) -> None:
+        if self._kept[4] is None:
+            self._kept = (*self._kept[:4], self._hasher.copy())
         self._sink(data)
         self._hasher.update(data)
         self._flushed += len(data)
@@ -157,6 +248,8 @@ class PackWriter:
             with self._view[: self._used] as written:
                 self._emit(written)
             self._used = 0
+            if not self._sealed:
+                self._kept = (self._flushed, 0, *self._kept[2:4], None)
 
     def unflushed(self, offset: int, length: int) -> bytes:
         """The entry of ``length`` bytes at ``offset``; empty when the sink has been given it.

@@ -100,7 +100,9 @@ class PackBuilder:
                 self._path(self._pack_id()),
                 shared_group=self._settings.shared_group,
             )
-            self._writer = PackWriter(self._file.write, self._settings.compression_level)
+            self._writer = PackWriter(
+                self._file.write, self._settings.compression_level, self._file.cut
+            )
         return self._writer
 
     @property
@@ -113,24 +115,35 @@ class PackBuilder:
         """Whether something of it stands under ``txn/``."""
         return self._abandoned or self._file is not None or len(self._published) < len(self._sealed)
 
-    def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> None:
-        """Append an object that is in none of these packs, or in the one that is being written."""
+    def add(self, oid: bytes, kind: int, data: BytesLike, item_size: int = 1) -> bool:
+        """Append an object that is in none of these packs, or in the one that is being written.
+
+        Returns:
+            False where ``data`` has changed since its id was computed; then nothing is added.
+        """
         # As `_whole` does, which would cost as much as a small object.
         if self._broken:
             self._refuse()
         try:
             writer = self._writer or self._begin()
-            writer.add(oid, kind, data, item_size)
+            writer.keep()
+            added = writer.add(oid, kind, data, item_size)
             if writer.reaches(self._most_objects, self._most_bytes):
                 self._seal()
         except BaseException:
-            self._broken = True
+            self._recover()
             raise
+        return added
 
-    def add_all(self, kind: int, objects: Sequence[tuple[bytes, BytesLike, int]]) -> None:
-        """As :meth:`add`, for several of one kind: id (each once), bytes and item size of each."""
+    def add_all(self, kind: int, objects: Sequence[tuple[bytes, BytesLike, int]]) -> list[bytes]:
+        """As :meth:`add`, for several of one kind: id (each once), bytes and item size of each.
+
+        Returns:
+            The ids of those whose bytes have changed, which were not added.
+        """
+        changed: list[bytes] = []
         if not objects:
-            return  # nor is a file begun
+            return changed  # nor is a file begun
         with self._whole():
             writer = self._writer or self._begin()
             new = writer.lacking([one[0] for one in objects])
@@ -139,9 +152,11 @@ class PackBuilder:
                 objects = [one for one in objects if one[0] in known]
             for oid, data, item_size in objects:
                 writer = self._writer or self._begin()
-                writer.add_new(oid, kind, data, item_size)
+                if not writer.add_new(oid, kind, data, item_size):
+                    changed.append(oid)
                 if writer.reaches(self._most_objects, self._most_bytes):
                     self._seal()
+        return changed
 
     def add_stored(self, entry: StoredObject) -> None:
         """Append an object as it is encoded in another pack."""
@@ -189,14 +204,28 @@ class PackBuilder:
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
-        """A write that failed half-way, or was interrupted, leaves a pack that must not be used."""
+        """Undo what fails half-way or is interrupted; a pack where that fails must not be used."""
         if self._broken:
             self._refuse()
         try:
+            if self._writer is not None:
+                self._writer.keep()
             yield
         except BaseException:
-            self._broken = True
+            self._recover()
             raise
+
+    def _recover(self) -> None:
+        """Undo what was added last; what others had put into the growing pack is whole."""
+        self._broken = True  # unless it can be undone
+        writer = self._writer
+        if writer is None:  # it could not even begin, or has been sealed
+            self._broken = self._file is not None
+        elif self._pid == os.getpid():
+            try:
+                self._broken = not writer.rewind()
+            except BackendError as error:
+                log.warning("a write cannot be undone: %s", error)
 
     def _refuse(self) -> NoReturn:
         raise BackendError(

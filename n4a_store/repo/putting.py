@@ -99,6 +99,7 @@ class PutsObjects(ObjectReader):
             ids.append(hasher.digest())
             views.append(view)
         new: list[tuple[bytes, BytesLike, int]] = []
+        changed: list[bytes] = []
         # Two may be equal: the place of either will do.
         places = {oid: at for at, oid in enumerate(ids)}
         unknown = known.lacking(places)
@@ -111,9 +112,14 @@ class PutsObjects(ObjectReader):
                     new.append((oid, views[at], blobs[at][1]))
                 else:
                     self._plan.rely(pack_id, oid)
-            self._packs.add_all(Kind.BLOB, new)
+            changed = self._packs.add_all(Kind.BLOB, new)
+            if changed:
+                unknown = [oid for oid in unknown if oid not in changed]
             known.set_all(unknown, Kind.BLOB)
         self._reused += len(ids) - len(new)
+        for at, oid in enumerate(ids) if changed else ():
+            if oid in changed:  # somebody writes to it: what it is at one moment is put
+                ids[at] = self._put(Kind.BLOB, bytes(views[at]), blobs[at][1]).raw
         return ids
 
     def put_packed(self, entries: Mapping[str, bytes]) -> ObjectId:
@@ -228,8 +234,9 @@ class PutsObjects(ObjectReader):
             return ObjectId(oid)
         if self._live and self._rely(oid):
             self._reused += 1
-        else:
-            self._packs.add(oid, kind, data, item_size)
+        elif not self._packs.add(oid, kind, data, item_size):
+            # Somebody writes to it: what it is at one moment is put.
+            return self._put(kind, bytes(data), item_size)
         self._known[oid] = kind
         return ObjectId(oid)
 

@@ -82,6 +82,15 @@ class AppendFile:
             raise BackendError(f"cannot read {self._name}: it is shorter than what was written")
         return data
 
+    def cut(self, length: int) -> None:
+        """Take back what was appended beyond ``length`` bytes.
+
+        Raises:
+            BackendError: The disk refused.
+        """
+        with backend_errors(f"cut {self._name}"):
+            system.truncate(self._fd, length, self._name)
+
     def sync(self) -> None:
         """Make the content survive a power cut."""
         with backend_errors(f"sync {self._name}"):

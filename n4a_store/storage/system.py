@@ -193,6 +193,13 @@ def write_at(fd: int, data: bytes, offset: int, path: str) -> None:
     os.pwrite(fd, data, offset)
 
 
+def truncate(fd: int, length: int, path: str) -> None:
+    """Cut a file of our own, and go on writing there."""
+    step("truncate", path)
+    os.ftruncate(fd, length)
+    os.lseek(fd, length, os.SEEK_SET)
+
+
 def fsync(fd: int, path: str) -> None:
     """Make the content of a file, or the names in a folder, survive a power cut."""
     step("fsync", path)
