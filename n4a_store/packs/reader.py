@@ -27,14 +27,20 @@ from n4a_store.packs.format import (
 from n4a_store.packs.index import PackIndex, fanout_bits_for, ids_of, index_bytes
 
 __all__ = [
+    "MOST_HOPS",
     "PackReader",
     "StoredObject",
+    "decode_chained",
     "decode_entry",
     "end_bytes",
     "ids_from_ends",
     "scan_entries",
 ]
 
+
+MOST_HOPS = 16
+"""How many deltas may stand on one another below the one that is read. Every writer keeps to none;
+before that was checked, merging compacted packs could make some."""
 
 _KEPT_BASES = 32
 _KEPT_BASE_BYTES = 8 * 1024 * 1024
@@ -78,6 +84,18 @@ def decode_entry(
             f"object {header.oid.hex()[:12]} is damaged: its bytes do not hash to its id"
         )
     return raw
+
+
+def decode_chained(header: EntryHeader, stored: BytesLike, base: DeltaBase) -> bytes:
+    """A delta that is a base itself, not verified: what stands on it is.
+
+    Raises:
+        CorruptionError: It is damaged, or larger than its base. Compaction takes the largest
+            object first, so none of ours is; and a chain inflates no further than one delta may.
+    """
+    if header.raw_length > base.size:
+        raise CorruptionError("its base is a delta of something smaller")
+    return base.decode(stored, header.raw_length)
 
 
 def scan_entries(data: memoryview, limit: int) -> Iterator[EntryHeader]:
@@ -282,7 +300,7 @@ class PackReader:
                 f"{error} (pack {self.name})", hint="run: n4a-store fsck --full"
             ) from error
 
-    def _base_of(self, header: EntryHeader) -> DeltaBase:
+    def _base_of(self, header: EntryHeader, hops: int = MOST_HOPS) -> DeltaBase:
         """What a delta was made against; those used last are kept.
 
         They need no check of their own: a wrong base gives bytes that fail the delta's own id.
@@ -293,7 +311,7 @@ class PackReader:
             self._bases[header.base] = kept  # at the end, as the one used last
             return kept
         try:
-            raw = self._read_base(header.base)
+            raw = self._read_base(header.base, hops)
         except CorruptionError as error:
             raise CorruptionError(
                 f"object {header.oid.hex()[:12]} is damaged, or the base of its delta is: {error}"
@@ -307,16 +325,16 @@ class PackReader:
                 self._bases.pop(oid, None)  # another thread may have been faster
         return base
 
-    def _read_base(self, oid: bytes) -> BytesLike:
+    def _read_base(self, oid: bytes, hops: int) -> BytesLike:
         position = self.find(oid)
         if position < 0:
             raise CorruptionError("its base is not in its pack")
-        base = self.stored_at(position)
-        if base.header.codec == _DELTA:
-            raise CorruptionError("its base is a delta itself")
-        return decompress(
-            base.header.codec, base.header.item_size, base.stored, base.header.raw_length
-        )
+        header, stored = self.stored_at(position)
+        if header.codec != _DELTA:
+            return decompress(header.codec, header.item_size, stored, header.raw_length)
+        if not hops:
+            raise CorruptionError("too many deltas stand on one another")
+        return decode_chained(header, stored, self._base_of(header, hops - 1))
 
     def is_raw(self, position: int) -> bool:
         """Whether the object at ``position`` can be mapped in place."""

@@ -59,6 +59,7 @@ class PackWriter:
         self._flushed = 0
         self._columns = Columns()
         self._places = IdTable()  # of each object among the columns
+        self._deltas: set[bytes] = set()
         self._sealed = False
         self.raw_bytes = 0
         self.keep()
@@ -196,12 +197,15 @@ class PackWriter:
         """Append an object that is already encoded, as it stands in another pack.
 
         Args:
-            base: Of a delta, the object that it was made against, which is in this pack.
+            base: Of a delta, the object that it was made against, which :meth:`can_be_base`.
         """
         if oid in self._places:
             return
-        if base is not None and base not in self._places:
-            raise ValueError(f"the base {base.hex()[:12]} of a delta must be in its pack")
+        if base is not None:
+            if not self.can_be_base(base):
+                at = base.hex()[:12]
+                raise ValueError(f"the base {at} of a delta must be in its pack, no delta itself")
+            self._deltas.add(oid)
         begin = self._used
         offset = self._flushed + begin
         length = len(stored)
@@ -215,6 +219,10 @@ class PackWriter:
         else:
             self._append(header, stored)
         self._note(oid, offset, end - begin, kind, raw_length)
+
+    def can_be_base(self, oid: bytes) -> bool:
+        """Whether a delta may be made against ``oid``: the pack holds it, and not as a delta."""
+        return oid in self._places and oid not in self._deltas
 
     def _note(self, oid: bytes, offset: int, length: int, kind: int, raw_length: int) -> None:
         columns = self._columns

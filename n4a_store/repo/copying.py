@@ -1,7 +1,8 @@
 """Copying objects from pack to pack, each verified on the way.
 
 What is copied keeps its encoding. A delta stays one only if its base has come into the same new
-pack before it; otherwise it is expanded, so that no pack ever needs another to be read.
+pack before it, and not as a delta, as which another pack may hold it; otherwise it is expanded. So
+no pack ever needs another to be read, and reading takes one hop.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def copy_objects(builder: PackBuilder, reader: PackReader, positions: Iterable[i
         entry = reader.stored_at(position)
         header = entry.header
         kind, raw = reader.read_at(position)
-        if header.base is not None and builder.holds(header.base):
+        if header.base is not None and builder.can_be_base(header.base):
             builder.add_delta(header, entry.stored, header.base)
         else:
             builder.add(header.oid, kind, raw, max(header.item_size, 1))

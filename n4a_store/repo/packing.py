@@ -174,8 +174,12 @@ class PackBuilder:
             self._seal_when_full(writer)
 
     def holds(self, oid: bytes) -> bool:
-        """Whether the pack that is being written holds an object, so that a delta may use it."""
+        """Whether the pack that is being written holds an object."""
         return self._writer is not None and oid in self._writer
+
+    def can_be_base(self, oid: bytes) -> bool:
+        """Whether that pack holds an object, and not as a delta: then a delta may use it."""
+        return self._writer is not None and self._writer.can_be_base(oid)
 
     @property
     def is_between_packs(self) -> bool:
@@ -183,7 +187,7 @@ class PackBuilder:
         return self._writer is None
 
     def add_delta(self, header: EntryHeader, stored: BytesLike, base: bytes) -> None:
-        """Append an object as a delta against ``base``, which :meth:`holds`.
+        """Append an object as a delta against ``base``, which :meth:`can_be_base`.
 
         Args:
             header: Of the object as it stands elsewhere, however encoded.

@@ -25,7 +25,13 @@ from n4a_store.errors import (
 from n4a_store.packs.delta import DeltaBase
 from n4a_store.packs.entry import ENTRY_HEADER_BYTES, Codec, EntryHeader, decode_header
 from n4a_store.packs.format import HEADER_BYTES
-from n4a_store.packs.reader import PackReader, StoredObject, decode_entry
+from n4a_store.packs.reader import (
+    MOST_HOPS,
+    PackReader,
+    StoredObject,
+    decode_chained,
+    decode_entry,
+)
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.repo.sweep import owner_of
 from n4a_store.storage.files import (
@@ -172,13 +178,21 @@ def _copy_sound(builder: PackBuilder, data: memoryview) -> tuple[set[bytes], set
         else:
             broken.add(found.oid)
     saved = set(sound)
+    as_delta = {header.oid: header for header in deltas}
+
+    def base_of(header: EntryHeader, hops: int = MOST_HOPS) -> DeltaBase:
+        whole = sound.get(header.base or b"")
+        if whole is not None:
+            return DeltaBase(decode_entry(whole.header, whole.stored))
+        below = as_delta.get(header.base or b"")
+        if below is None or not hops:
+            raise CorruptionError("its base is lost")
+        stored = data[below.payload : below.end]
+        return DeltaBase(decode_chained(below, stored, base_of(below, hops - 1)))
+
     for header in deltas:
-        base = sound.get(header.base or b"")
         try:
-            if base is None:
-                raise CorruptionError("its base is lost")
-            delta_base = DeltaBase(decode_entry(base.header, base.stored))
-            raw = decode_entry(header, data[header.payload : header.end], delta_base)
+            raw = decode_entry(header, data[header.payload : header.end], base_of(header))
         except CorruptionError:
             broken.add(header.oid)
             continue

@@ -384,6 +384,14 @@ COLLECTORS = (
         REPACK,
     ),
     one(
+        "a-delta-is-a-base",
+        "a delta stays one where its base came into the new pack as a delta itself",
+        "packs/writer.py",
+        "        return oid in self._places and oid not in self._deltas\n",
+        "        return oid in self._places\n",
+        "tests/repo/test_copying.py",
+    ),
+    one(
         "marked-and-condemned",
         "a condemned pack in which something reachable is found stays condemned",
         "repo/gc.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from n4a_store import CorruptionError, Kind
 from n4a_store.objects.oid import raw_hash
 from n4a_store.packs.delta import DeltaBase, encode_delta, sketch
 from n4a_store.packs.entry import Codec
-from n4a_store.packs.reader import PackReader
+from n4a_store.packs.reader import MOST_HOPS, PackReader
 from n4a_store.packs.writer import PackWriter
 
 RNG = np.random.default_rng(7)
 BASE = RNG.normal(size=(300, 10)).tobytes()
+CHAIN = (BASE, BASE[:15_000] + b"and more", BASE[:12_000] + b"and less")
 
 
 @given(st.binary(max_size=2_000), st.binary(max_size=2_000))
@@ -107,6 +109,54 @@ def test_a_base_must_be_in_the_pack() -> None:
     writer = PackWriter(bytearray().extend)
     with pytest.raises(ValueError, match="base"):
         writer.add_stored(b"1" * 32, Kind.BLOB, Codec.DELTA, 1, b"", 0, b"2" * 32)
+
+
+def test_a_base_must_not_be_a_delta_itself() -> None:
+    writer = PackWriter(bytearray().extend)
+    oids = [raw_hash(Kind.BLOB, data) for data in CHAIN]
+    writer.add(oids[0], Kind.BLOB, CHAIN[0])
+    put_delta(writer, CHAIN[1], CHAIN[0])
+    assert [writer.can_be_base(oid) for oid in oids] == [True, False, False]
+    writer.add(oids[1], Kind.BLOB, CHAIN[1])  # there already, as a delta
+    with pytest.raises(ValueError, match="no delta itself"):
+        put_delta(writer, CHAIN[2], CHAIN[1])
+    assert oids[2] not in writer
+
+
+def put_delta(writer: PackWriter, data: bytes, base: bytes) -> None:
+    oid, base_oid = raw_hash(Kind.BLOB, data), raw_hash(Kind.BLOB, base)
+    delta = encode_delta(data, base)
+    writer.add_stored(oid, Kind.BLOB, Codec.DELTA, 8, delta, len(data), base_oid)
+
+
+def chain(parts: list[bytes]) -> PackReader:
+    """A pack in which each part but the first is a delta of the one before it."""
+    sink = bytearray()
+    writer = PackWriter(sink.extend)
+    writer.add(raw_hash(Kind.BLOB, parts[0]), Kind.BLOB, parts[0], 8)
+    for base, data in pairwise(parts):
+        put_delta(writer, data, base)
+        writer._deltas.clear()  # as if it did not know
+    writer.seal()
+    return PackReader(memoryview(bytes(sink)), "chain")
+
+
+def test_what_was_written_as_a_chain_is_read_within_a_bound() -> None:
+    parts = [BASE[8 * cut :] for cut in range(MOST_HOPS + 3)]
+    reader = chain(parts)
+    found = [reader.find(raw_hash(Kind.BLOB, part)) for part in parts]
+    for part, position in zip(parts[:-1], found, strict=False):
+        assert bytes(PackReader(reader.data, "new").read_at(position)[1]) == part
+    with pytest.raises(CorruptionError, match="too many deltas"):
+        PackReader(reader.data, "new").read_at(found[-1])
+
+
+def test_a_chain_inflates_no_further_than_one_delta() -> None:
+    data = [BASE, BASE + bytes(8), BASE[:9_000]]
+    reader = chain(data)
+    assert bytes(reader.read_at(reader.find(raw_hash(Kind.BLOB, data[1])))[1]) == data[1]
+    with pytest.raises(CorruptionError, match="something smaller"):
+        reader.read_at(reader.find(raw_hash(Kind.BLOB, data[2])))
 
 
 def test_every_flipped_byte_of_a_delta_or_its_base_is_noticed() -> None:

@@ -1,0 +1,124 @@
+"""What is copied can be read where it comes to stand, whatever stood there before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from n4a_store import ObjectId, Settings, Store
+from n4a_store.packs.writer import PackWriter
+from n4a_store.repo.fsck import fsck
+from n4a_store.repo.gc import collect
+from n4a_store.repo.repack import RepackMode, repack
+from n4a_store.repo.repair import salvage_pack
+from n4a_store.repo.transaction import Transaction
+from n4a_store.settings import Durability
+from tests.repo.alike import CHAIN, chained, deltas
+
+FIRST, SECOND, THIRD = CHAIN
+FILLING = np.random.default_rng(1).bytes(6_000)
+SMALL = Settings(durability=Durability.NONE, pack_max_bytes=17_000)
+
+
+def put(txn: Transaction, name: str, blobs: Mapping[str, bytes]) -> None:
+    tree = txn.put_tree({key: txn.put_blob(blob) for key, blob in blobs.items()})
+    txn.set_ref(f"refs/tags/{name}", tree)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """One pack holds SECOND as a delta of FIRST, another THIRD as a delta of a plain SECOND."""
+    store = Store.init(tmp_path / "store", settings=SMALL)
+    one, other = store.transaction(), store.transaction()  # at once: neither sees the other's
+    put(one, "one", {"first": FIRST, "second": SECOND, "junk": b"j" * 90})
+    put(
+        other,
+        "other",
+        {"second": SECOND, "third": THIRD, "filling": FILLING, "junk": b"k" * 90},
+    )
+    one.commit()
+    other.commit()
+    repack(store, RepackMode.COMPACT)
+    assert len(store.odb.pack_ids) == 2
+    assert sorted(is_chained for *_, is_chained in deltas(store)) == [False, False]
+    return store
+
+
+def contents(store: Store) -> dict[ObjectId, bytes]:
+    return {oid: store.get(oid) for oid, _ in store.objects()}
+
+
+def drop_junk(store: Store) -> None:
+    """Both packs hold garbage afterwards, and something that lives."""
+    with store.transaction() as txn:
+        for name in ("one", "other"):
+            old = txn.adopt_children(txn.adopt_path(f"refs/tags/{name}").oid)
+            kept = {key: entry for key, entry in old.entries.items() if key != "junk"}
+            txn.set_ref(f"refs/tags/{name}", txn.put_tree(kept))
+
+
+@pytest.mark.parametrize("mode", [RepackMode.GEOMETRIC, RepackMode.ALL])
+def test_a_base_that_came_as_a_delta_is_none_for_what_comes_next(
+    store: Store, mode: RepackMode
+) -> None:
+    before = contents(store)
+    wide = Store.open(store.path)
+    report = repack(wide, mode)
+    assert (report.packs_after, len(report.dropped)) == (1, 2)
+    assert chained(wide) == []
+    assert len(list(deltas(wide))) == 1
+    assert contents(wide) == before
+    assert fsck(wide, full=True).problems == ()
+
+
+def test_nor_when_gc_rewrites_both_packs(store: Store) -> None:
+    drop_junk(store)
+    before = contents(store)
+    report = collect(store, expire_now=True)
+    assert len(report.rewritten) == 2
+    assert chained(store) == []
+    after = contents(store)
+    assert after.items() <= before.items()
+    assert {FIRST, SECOND, THIRD} <= set(after.values())
+    assert fsck(store, full=True).problems == ()
+
+
+@pytest.fixture
+def hurt(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store in which a delta stands on a delta, as versions before wrote it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(PackWriter, "can_be_base", PackWriter.__contains__)
+        wide = Store.open(store.path)
+        repack(wide, RepackMode.ALL)
+    assert len(chained(wide)) == 1
+    return Store.open(store.path)
+
+
+def test_a_delta_on_a_delta_is_read(hurt: Store) -> None:
+    assert {FIRST, SECOND, THIRD} <= set(contents(hurt).values())
+    assert fsck(hurt, full=True).problems == ()
+
+
+@pytest.mark.parametrize("mode", [RepackMode.ALL, RepackMode.COMPACT])
+def test_and_is_written_whole_when_it_is_copied(hurt: Store, mode: RepackMode) -> None:
+    before = contents(hurt)
+    repack(hurt, mode)
+    assert chained(hurt) == []
+    assert contents(hurt) == before
+    assert fsck(hurt, full=True).problems == ()
+
+
+def test_and_is_salvaged(hurt: Store) -> None:
+    before = contents(hurt)
+    (pack,) = hurt.layout.packs.iterdir()
+    data = bytearray(pack.read_bytes())
+    data[-200] ^= 0xFF  # in the index
+    pack.write_bytes(data)
+    again = Store.open(hurt.path)
+    report = salvage_pack(again, pack.stem)
+    assert (report.lost, report.objects) == ((), len(before))
+    assert contents(again) == before
+    assert fsck(again, full=True).problems == ()
