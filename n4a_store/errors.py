@@ -139,7 +139,7 @@ class SerializationError(StoreError):
 
 
 class UntrustedError(StoreError):
-    """Loading this would run code from a source that nobody has declared trusted."""
+    """Loading this could do harm, and nobody has declared its source trusted."""
 
 
 class BackendError(StoreError):

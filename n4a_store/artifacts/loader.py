@@ -46,7 +46,7 @@ class ArtifactLoader:
         cache_size: Objects that are kept at most.
         run: A run to load from; None loads what was completed last.
         mmap: Give read-only arrays over the store's own memory instead of writable copies.
-        trust: Load what was imported from elsewhere, although that may run code.
+        trust: Load what was imported from elsewhere, although that may do harm.
         table: The serializers; None for those of this process.
 
     Raises:

@@ -34,7 +34,7 @@ def load_record(
 
     Raises:
         CorruptionError: Stored bytes are missing or damaged; names the artifact.
-        UntrustedError: It came from elsewhere and loading it may run code.
+        UntrustedError: It came from elsewhere and its format needs trust.
         UnsupportedFormatError: No serializer here reads its format.
         SerializationError: Its library is not here or refuses it.
     """
@@ -85,8 +85,9 @@ def load_payload(
 
 
 def _check_trust(serializer: Serializer, name: str, origin: str, *, trust: bool) -> None:
-    if origin and serializer.runs_code and not trust:
+    if origin and serializer.needs_trust and not trust:
         raise UntrustedError(
-            f"artifact {name} was imported from {origin}, and loading it can run any code in it",
+            f"artifact {name} was imported from {origin}, and loading it can run code or damage "
+            "the process",
             hint="pass trust=True (--trust) when you know who made it",
         )

@@ -266,7 +266,7 @@ class RegistryQueries:
             InvalidInputError: That is no record.
             CorruptionError: Stored bytes are missing or damaged; names the artifact.
             UntrustedError: It was imported, or nothing tells any more where it came from, and
-                it may run code; see ``trust``.
+                loading it may do harm; see ``trust``.
             SerializationError: Its library is not here or refuses it.
         """
         if not isinstance(record, ArtifactRecord):

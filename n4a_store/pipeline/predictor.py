@@ -53,7 +53,7 @@ class Predictor:
     Args:
         workspace: The folder of the workspace.
         dataset: The dataset whose store holds the models.
-        trust: Load what was imported from elsewhere, although that may run code.
+        trust: Load what was imported from elsewhere, although that may do harm.
 
     Raises:
         StoreNotFoundError: There is no such dataset; nothing is created.

@@ -45,7 +45,7 @@ def transfer_model(
         ref, branch, model: Which model, as for :meth:`Predictor.predict`.
         target: Created when there is no such dataset.
         pipeline_id: Its name there; None keeps the one that it has.
-        trust: Take what was imported from elsewhere, although loading it may run code.
+        trust: Take what was imported from elsewhere, although loading it may do harm.
 
     Returns:
         The pipeline's id in the target.

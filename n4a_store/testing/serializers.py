@@ -47,7 +47,7 @@ def check_serializer(
     _require(isinstance(serializer, Serializer), "it lacks a member of Serializer")
     _require(bool(_NAME.fullmatch(serializer.format)), f"format {serializer.format!r} is no name")
     _require(serializer.extension.isalnum(), f"extension {serializer.extension!r} is no name")
-    _require(isinstance(serializer.runs_code, bool), "runs_code is not said")
+    _require(isinstance(serializer.needs_trust, bool), "needs_trust is not said")
     for stranger in (None, 3, "text", object()):
         handled = serializer.handles(stranger)
         _require(isinstance(handled, bool), "handles() gives no bool")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from blake3 import blake3
 
@@ -89,6 +90,27 @@ def test_nothing_below_an_imported_artifact_is_run(
     registry = ArtifactRegistry(workspace, "corn")
     registry.register("mine", "q:0:all", "model", depends_on=["p:1:all"])
     assert_not_run(workspace, fuse, "p:1:all", "q:0:all")
+
+
+def test_a_format_whose_library_believes_it_needs_trust_when_it_was_imported(
+    theirs: ArtifactRegistry, workspace: Workspace, tmp_path: Path
+) -> None:
+    """A booster of xgboost: loaded where it was made, and elsewhere when somebody says so."""
+    xgboost = pytest.importorskip("xgboost")
+    rows = np.arange(40.0).reshape(10, 4)
+    model = xgboost.XGBRegressor(n_estimators=2, max_depth=2).fit(rows, rows[:, 0])
+    record = theirs.register(model, "p:0:all", "model")
+    assert record.format == "xgb_ubj"
+    assert np.array_equal(theirs.load_artifact(record).predict(rows), model.predict(rows))
+    bundle = sent(theirs.store, tmp_path / "p.n4b", "refs/pipelines/p")
+    import_bundle(workspace.create("corn"), bundle)
+    with (
+        ArtifactLoader(workspace, "corn") as loader,
+        pytest.raises(UntrustedError, match="can run code or damage the process"),
+    ):
+        loader.load_by_id("p:0:all")
+    with ArtifactLoader(workspace, "corn", trust=True) as loader:
+        assert np.array_equal(loader.load_by_id("p:0:all").predict(rows), model.predict(rows))
 
 
 def test_what_the_sender_did_not_trust_says_nothing_of_the_rest(

@@ -39,7 +39,7 @@ class ArraySerializer:
 
     format = "npy"
     extension = EXTENSIONS["npy"]
-    runs_code = False
+    needs_trust = False
 
     def handles(self, obj: Any) -> bool:
         """Exact arrays of a plain dtype."""

@@ -62,13 +62,15 @@ class Serializer(Protocol):
     Attributes:
         format: The name in records, ``pickle5``. Never reused for other bytes.
         extension: What an exported file ends in, without a dot.
-        runs_code: Whether reading a payload can run code that the payload chooses. Such a
-            payload from an untrusted source is not loaded.
+        needs_trust: Whether a payload that was made to do harm can do it when it is read, or
+            when what came out of it is used: by naming code to run, or through a library that
+            believes what it reads and leaves its memory. Such a payload from an untrusted source
+            is not loaded. False only for what checks every count and offset before it uses it.
     """
 
     format: str
     extension: str
-    runs_code: bool
+    needs_trust: bool
 
     def handles(self, obj: Any) -> bool:
         """Whether this is the serializer for ``obj``, decided by its type and never by trying.

@@ -9,10 +9,13 @@ an ``XGBModel``, fitted     xgb_ubj   the same, with its class and its plain par
 a ``CatBoost``, fitted      cbm       ``save_model(format="cbm")``
 ==========================  ========  ===================================================
 
-None of them runs code when it is read: the class is looked up in a fixed list. An estimator
-whose parameters are not plain values, an unfitted one and lightgbm's scikit-learn estimators go
-to pickle, which carries these libraries' own formats inside. The libraries are never imported
-here unless they are already, or a payload asks for them.
+None of them names code to run, and the class is looked up in a fixed list. But the libraries
+believe what a model says of itself: one with an index out of range reads or writes beyond its
+memory, when it is loaded or when it predicts. So what was imported needs trust, as a pickle does.
+
+An estimator whose parameters are not plain values, an unfitted one and lightgbm's scikit-learn
+estimators go to pickle, which carries these libraries' own formats inside. The libraries are never
+imported here unless they are already, or a payload asks for them.
 
 A refit is identical for xgboost and lightgbm, never for catboost, which names each model by
 chance. An xgboost model that was loaded differs in one flag that the library sets.
@@ -51,7 +54,8 @@ class _Boosting:
     library = ""
     format = ""
     extension = "bin"
-    runs_code = False
+    needs_trust = True
+    model_type: type = bytes
 
     def loads(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> Any:
         """The model.
@@ -70,18 +74,27 @@ class _Boosting:
         Raises:
             CorruptionError: The payload is not of this format.
         """
-        model = self._parts(skeleton, buffers).get("model")
-        if isinstance(model, str):
-            return model.encode()
-        if not isinstance(model, bytes):
-            raise CorruptionError(f"a payload of format {self.format} without a model")
-        return model
+        model = self._model(self._parts(skeleton, buffers))
+        return model.encode() if isinstance(model, str) else model
 
     def _parts(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> dict[str, Any]:
         parts = decode_value(skeleton)
         if buffers or not isinstance(parts, dict):
             raise CorruptionError(f"not a payload of format {self.format}")
         return parts
+
+    def _model(self, parts: dict[str, Any]) -> Any:
+        """The model in the library's format: never empty, which aborts the process in some."""
+        model = parts.get("model")
+        if type(model) is not self.model_type or not model:
+            raise CorruptionError(f"a payload of format {self.format} without a model")
+        return model
+
+    def _part(self, parts: dict[str, Any], name: str, kind: type) -> Any:
+        part = parts.get(name)
+        if type(part) is not kind:
+            raise CorruptionError(f"a payload of format {self.format} with odd {name}")
+        return part
 
     def _build(self, library: Any, parts: dict[str, Any]) -> Any:
         raise NotImplementedError
@@ -134,15 +147,17 @@ class XgboostSerializer(_Boosting):
         return Payload(encode_value(parts))
 
     def _build(self, library: Any, parts: dict[str, Any]) -> Any:
-        raw = bytearray(parts["model"])
+        raw = bytearray(self._model(parts))
         if parts.get("class") == "Booster":
             return library.Booster(model_file=raw)
-        model = self._class(library, parts, _XGB_CLASSES)(**parts["params"])
+        made = self._class(library, parts, _XGB_CLASSES)
+        params, classes = self._part(parts, "params", dict), self._part(parts, "classes", int)
+        model = made(**params)
         model.load_model(raw)
         # Loading fills in parameters that nobody gave.
-        model.set_params(**{**type(model)().get_params(), **parts["params"]})
-        if parts["classes"]:
-            model.n_classes_ = parts["classes"]
+        model.set_params(**{**made().get_params(), **params})
+        if classes:
+            model.n_classes_ = classes
         return model
 
 
@@ -162,6 +177,7 @@ class LightGbmSerializer(_Boosting):
     library = "lightgbm"
     format = "lgb_text"
     extension = "txt"
+    model_type = str
 
     def handles(self, obj: Any) -> bool:
         """A booster."""
@@ -176,8 +192,9 @@ class LightGbmSerializer(_Boosting):
         return Payload(encode_value({"model": text, "best_iteration": best}))
 
     def _build(self, library: Any, parts: dict[str, Any]) -> Any:
-        booster = library.Booster(model_str=parts["model"])
-        booster.best_iteration = parts["best_iteration"]
+        best = self._part(parts, "best_iteration", int)
+        booster = library.Booster(model_str=self._model(parts))
+        booster.best_iteration = best
         return booster
 
 
@@ -212,5 +229,5 @@ class CatBoostSerializer(_Boosting):
 
     def _build(self, library: Any, parts: dict[str, Any]) -> Any:
         model = self._class(library, parts, _CAT_CLASSES)()
-        model.load_model(blob=parts["model"])
+        model.load_model(blob=self._model(parts))
         return model

@@ -26,7 +26,7 @@ class ForeignPickle:
     """
 
     extension = "pkl"
-    runs_code = True
+    needs_trust = True
 
     def __init__(self, name: str) -> None:
         self.format = name

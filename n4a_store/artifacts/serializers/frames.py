@@ -1,23 +1,42 @@
 """polars and arrow tables as Arrow IPC, uncompressed: the store compresses.
 
 Handled are ``polars.DataFrame`` and ``Series``, and pyarrow's ``Table`` and ``RecordBatch``.
-The payload is one IPC file or stream after a byte that says what it was; reading it runs no
-code. The libraries are never imported here unless they are already, or a payload asks for them.
+The payload is one IPC file or stream after a word that says what it was; nothing in it names code
+to run. The libraries are never imported here unless they are already, or a payload asks for them.
+
+arrow's tables are checked whole when they are read, every offset and every text, so one that was
+imported loads without trust: unless this pyarrow runs pickles that a schema holds
+(CVE-2023-47248). polars has no such check, and a damaged file can end the process: what was
+imported needs trust.
 """
 
 from __future__ import annotations
 
 import importlib
 import io
+import re
 from collections.abc import Sequence
+from importlib import metadata, util
 from typing import Any
 
 from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, BufferView, Payload
 from n4a_store.artifacts.serializers.soft_import import imported, reading
-from n4a_store.errors import CorruptionError
+from n4a_store.errors import CorruptionError, SerializationError
 from n4a_store.objects.oid import BytesLike
 
 __all__ = ["ArrowSerializer", "PolarsSerializer"]
+
+
+_SAFE = (14, 0, 1)
+
+
+def _runs_no_pickle() -> bool:
+    """Whether the pyarrow that is here leaves pickles in a schema alone (CVE-2023-47248)."""
+    try:
+        version = metadata.version("pyarrow")
+    except metadata.PackageNotFoundError:
+        return util.find_spec("pyarrow") is None  # a copy that says nothing may be old
+    return tuple(map(int, re.findall(r"\d+", version)[:3])) >= _SAFE
 
 
 class _Frames:
@@ -26,7 +45,6 @@ class _Frames:
     library = ""
     format = ""
     extension = "arrow"
-    runs_code = False
     words: tuple[bytes, ...] = ()
 
     def loads(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> Any:
@@ -69,6 +87,7 @@ class PolarsSerializer(_Frames):
 
     library = "polars"
     format = "polars_ipc"
+    needs_trust = True
     words = (b"frame", b"series")
 
     def handles(self, obj: Any) -> bool:
@@ -100,14 +119,29 @@ class ArrowSerializer(_Frames):
     format = "arrow_ipc"
     words = (b"table", b"batch")
 
+    def __init__(self) -> None:
+        self.needs_trust = not _runs_no_pickle()
+
     def handles(self, obj: Any) -> bool:
         """A table or a record batch."""
         pyarrow = imported("pyarrow")
         return pyarrow is not None and type(obj) in (pyarrow.Table, pyarrow.RecordBatch)
 
     def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:
-        """The payload of a table or batch, as one chunk."""
+        """The payload of a table or batch, as one chunk.
+
+        Raises:
+            SerializationError: It is not sound, and could not be read back: text that is no
+                UTF-8, offsets beyond its data.
+        """
         pyarrow = importlib.import_module("pyarrow")
+        try:
+            obj.validate(full=True)
+        except pyarrow.ArrowInvalid as error:
+            raise SerializationError(
+                f"a {type(obj).__name__} that is not sound: {error}",
+                hint="its validate(full=True) says so too; a column that is no text is binary",
+            ) from error
         sink = pyarrow.BufferOutputStream()
         with pyarrow.ipc.new_stream(sink, obj.schema) as writer:
             writer.write(obj.combine_chunks() if type(obj) is pyarrow.Table else obj)
@@ -116,6 +150,7 @@ class ArrowSerializer(_Frames):
 
     def _read(self, library: Any, word: bytes, data: BytesLike) -> Any:
         with library.ipc.open_stream(library.py_buffer(data)) as reader:
-            if word == b"table":
-                return reader.read_all()
-            return reader.read_next_batch()
+            read = reader.read_all() if word == b"table" else reader.read_next_batch()
+        # Reading takes offsets and lengths as they are: used unchecked, they lead out of memory.
+        read.validate(full=True)
+        return read

@@ -40,7 +40,7 @@ class KerasSerializer:
 
     format = "keras"
     extension = "keras"
-    runs_code = True
+    needs_trust = True
 
     def handles(self, obj: Any) -> bool:
         """A model of keras 3."""

@@ -108,7 +108,7 @@ class Pickle5Serializer:
 
     format = "pickle5"
     extension = EXTENSIONS["pickle5"]
-    runs_code = True
+    needs_trust = True
 
     def handles(self, obj: Any) -> bool:  # noqa: ARG002
         """Everything: it stands last in the table."""

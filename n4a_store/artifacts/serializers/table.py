@@ -135,6 +135,6 @@ def _loaded(point: metadata.EntryPoint) -> Serializer:
     if not isinstance(made, Serializer):
         raise InvalidInputError(
             f"entry point {point.name!r} ({point.value}) is not a serializer",
-            hint="a class with format, extension, runs_code, handles, dumps and loads",
+            hint="a class with format, extension, needs_trust, handles, dumps and loads",
         )
     return made

@@ -1,7 +1,7 @@
 """torch, in the archive that ``torch.save`` writes, cut at its large tensors.
 
 ==========================================  ============  =========  ========================
-object                                      format        runs code  what the archive holds
+object                                      format        trust      what the archive holds
 ==========================================  ============  =========  ========================
 a tensor, a parameter, or maps and lists    torch_state   no         tensors and plain values
 of tensors and plain values: a state dict,
@@ -125,7 +125,7 @@ class TorchStateSerializer(_Torch):
     format = "torch_state"
 
     def __init__(self) -> None:
-        self.runs_code = not _holds_to_weights()
+        self.needs_trust = not _holds_to_weights()
 
     def handles(self, obj: Any) -> bool:
         """A tensor or parameter, or maps and lists of them and of plain values."""
@@ -187,7 +187,7 @@ class TorchModuleSerializer(_Torch):
 
     format = "torch_module"
     weights_only = False
-    runs_code = True
+    needs_trust = True
 
     def handles(self, obj: Any) -> bool:
         """A whole module, its class included by reference."""

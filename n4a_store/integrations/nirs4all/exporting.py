@@ -74,7 +74,7 @@ def export_workspace(
         workspace: One that was trained into with the integration installed, or imported into.
         folder: Where to; must not exist or be empty.
         dataset: Of which dataset's import; needed when several were imported.
-        trust: Load what was imported and has to be written anew, although that may run code.
+        trust: Load what was imported and has to be written anew, although that may do harm.
 
     Raises:
         InvalidInputError: There is something in ``folder``, or a dataset has to be named.

@@ -6,7 +6,10 @@ is marked. What was measured stands in docs/reference/storage-api.md.
 
 from __future__ import annotations
 
-from importlib import metadata
+import struct
+import sys
+from importlib import metadata, util
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,12 @@ from n4a_store.artifacts.serializers.frames import ArrowSerializer, PolarsSerial
 from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
 from n4a_store.artifacts.serializers.table import SerializerTable, default_table
 from n4a_store.artifacts.serializers.torch_archive import TorchStateSerializer
-from n4a_store.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
+from n4a_store.errors import (
+    CorruptionError,
+    InvalidInputError,
+    SerializationError,
+    UnsupportedFormatError,
+)
 from n4a_store.objects.codec import encode_value
 from n4a_store.testing.serializers import check_serializer
 
@@ -97,7 +105,7 @@ def npy(header: str) -> bytes:
         npy("[" * 2000),
     ],
 )
-def test_an_array_never_runs_code_or_allocates_on_a_word(skeleton: bytes) -> None:
+def test_an_array_never_needs_trust_or_allocates_on_a_word(skeleton: bytes) -> None:
     """A "numpy" artifact that holds a pickle is damage, not an object array."""
     with pytest.raises(CorruptionError):
         ArraySerializer().loads(skeleton, [])
@@ -273,6 +281,30 @@ class TestArrow:
         )
         assert default_table().for_object(batch).format == "arrow_ipc"
 
+    @pytest.mark.parametrize("kind", ["table", "batch"])
+    @pytest.mark.parametrize("offsets", [(0, 1, 2, 3, 4_000), (0, 1, 3, 2, 4), (0, 1, -7, 3, 4)])
+    def test_an_offset_beyond_the_data_is_damage(self, kind: str, offsets: tuple[int]) -> None:
+        """arrow takes it as it is, and then shows memory that is none of the table's."""
+        pyarrow = pytest.importorskip("pyarrow")
+        column = pyarrow.array(["a", "b", "c", "d"])
+        sound = pyarrow.RecordBatch.from_arrays([column], ["x"])
+        if kind == "table":
+            sound = pyarrow.Table.from_batches([sound])
+        skeleton = ArrowSerializer().dumps(sound).skeleton
+        before = struct.pack("<5i", 0, 1, 2, 3, 4)
+        assert skeleton.count(before) == 1
+        with pytest.raises(SerializationError, match="cannot be read as arrow_ipc"):
+            ArrowSerializer().loads(skeleton.replace(before, struct.pack("<5i", *offsets)), ())
+
+    def test_text_that_is_none_is_refused_when_it_is_stored(self) -> None:
+        pyarrow = pytest.importorskip("pyarrow")
+        raw = [pyarrow.py_buffer(struct.pack("<2i", 0, 2)), pyarrow.py_buffer(b"\xff\xfe")]
+        odd = pyarrow.table({"x": pyarrow.Array.from_buffers(pyarrow.string(), 1, [None, *raw])})
+        with pytest.raises(SerializationError, match="a Table that is not sound"):
+            ArrowSerializer().dumps(odd)
+        binary = pyarrow.table({"x": odd["x"].cast(pyarrow.binary())})
+        assert ArrowSerializer().loads(ArrowSerializer().dumps(binary).skeleton, ()) == binary
+
 
 @pytest.mark.parametrize("name", ["train", "Booster2", "XGBRegressor.__init__", "core", 7, None])
 def test_a_class_that_is_not_in_the_list_is_never_called(name: object) -> None:
@@ -282,21 +314,87 @@ def test_a_class_that_is_not_in_the_list_is_never_called(name: object) -> None:
         XgboostSerializer().loads(forged, ())
 
 
-def test_what_can_run_code_is_known_of_every_format() -> None:
-    """Also of those whose libraries are not here: on this depends what loads without trust."""
+def test_what_needs_trust_is_known_of_every_format() -> None:
+    """Also of those whose libraries are not here: on this depends what loads without it.
+
+    The boosters and polars believe what a payload says of itself, and end the process.
+    """
     table = default_table()
-    safe = {name for name in table.formats if not table.for_format(name).runs_code}
-    assert safe == {
-        "npy", "xgb_ubj", "lgb_text", "cbm", "polars_ipc", "arrow_ipc", "torch_state",
-    }  # fmt: skip
+    safe = {name for name in table.formats if not table.for_format(name).needs_trust}
+    assert safe == {"npy", "arrow_ipc", "torch_state"}
 
 
 @pytest.mark.parametrize(
-    ("version", "runs_code"),
+    ("version", "needs_trust"),
     [("2.5.1", True), ("2.6.0", False), ("2.10.0+cpu", False), ("1", True)],
 )
-def test_weights_run_code_where_torch_lets_them(
-    monkeypatch: pytest.MonkeyPatch, version: str, runs_code: bool
+def test_weights_need_trust_where_torch_lets_them_run_code(
+    monkeypatch: pytest.MonkeyPatch, version: str, needs_trust: bool
 ) -> None:
     monkeypatch.setattr(metadata, "version", lambda name: version)
-    assert TorchStateSerializer().runs_code is runs_code
+    assert TorchStateSerializer().needs_trust is needs_trust
+
+
+@pytest.mark.parametrize(
+    ("version", "needs_trust"),
+    [("14.0.0", True), ("9.0.2", True), ("14.0.1", False), ("26.0.1", False), ("15", False)],
+)
+def test_a_table_needs_trust_where_arrow_runs_the_pickles_of_a_schema(
+    monkeypatch: pytest.MonkeyPatch, version: str, needs_trust: bool
+) -> None:
+    monkeypatch.setattr(metadata, "version", lambda name: version)
+    assert ArrowSerializer().needs_trust is needs_trust
+
+
+def test_a_pyarrow_that_does_not_say_its_version_needs_trust(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", unknown)
+    for found in (object(), None):
+        monkeypatch.setattr(util, "find_spec", lambda name, found=found: found)
+        assert ArrowSerializer().needs_trust is (found is not None)
+
+
+FORGED: list[tuple[Any, dict[str, object]]] = [
+    *(
+        (made, {"class": name, "params": {}, "classes": 0, "best_iteration": 1, "model": model})
+        for made, name in (
+            (XgboostSerializer, "Booster"),
+            (XgboostSerializer, "XGBRegressor"),
+            (LightGbmSerializer, ""),
+            (CatBoostSerializer, "CatBoost"),
+        )
+        for model in (None, b"", "", 4_000_000_000, [1], {"a": 1}, b"x" if not name else "x")
+    ),
+    (XgboostSerializer, {"class": "XGBRegressor", "params": [], "classes": 0, "model": b"x"}),
+    (XgboostSerializer, {"class": "XGBRegressor", "params": {}, "classes": "2", "model": b"x"}),
+    (XgboostSerializer, {"class": "XGBRegressor", "model": b"x"}),
+    (LightGbmSerializer, {"best_iteration": None, "model": "x"}),
+    (LightGbmSerializer, {"model": "x"}),
+]
+
+
+@pytest.mark.parametrize(("made", "parts"), FORGED)
+def test_a_model_that_is_none_never_reaches_its_library(
+    monkeypatch: pytest.MonkeyPatch, made: Any, parts: dict[str, object]
+) -> None:
+    """An empty one ends the process in xgboost; a number makes so many bytes."""
+
+    class Library(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            class Model:
+                def __init__(self, **given: Any) -> None:
+                    if given and "n_jobs" not in given:
+                        raise AssertionError("the library was asked")
+
+                def load_model(self, *_: Any, **given: Any) -> None:
+                    raise AssertionError("the library was asked")
+
+            return Model
+
+    monkeypatch.setitem(sys.modules, made.library, Library(made.library))
+    with pytest.raises(CorruptionError, match=r"without a model|with odd|of another class"):
+        made().loads(encode_value(parts), ())  # type: ignore[arg-type]

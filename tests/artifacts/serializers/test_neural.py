@@ -183,7 +183,7 @@ class TestTorch:
             TorchModuleSerializer().dumps(net)
         assert "state_dict" in str(caught.value.hint)
 
-    def test_a_state_never_runs_code(self, torch: Any, tmp_path: Path) -> None:
+    def test_a_state_never_needs_trust(self, torch: Any, tmp_path: Path) -> None:
         """A payload that says it is a state and holds a whole pickle is refused."""
         mark = tmp_path / "ran"
 
