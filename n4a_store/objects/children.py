@@ -1,7 +1,8 @@
 """What a tree or a run names, for walks over millions: no more is decoded than is asked for.
 
 The bytes are taken as verified against their id. That their encoding is canonical is not checked:
-that is fsck's work.
+that is fsck's work. But what holds more values than are ever stored is refused before any is built:
+whoever wrote it meant to fill the memory.
 """
 
 from __future__ import annotations
@@ -9,16 +10,24 @@ from __future__ import annotations
 import msgpack
 
 from n4a_store.errors import CorruptionError
-from n4a_store.objects.codec import ENTRY_BYTES
+from n4a_store.objects.codec import ENTRY_BYTES, MAX_BYTES
 from n4a_store.objects.oid import BytesLike, Kind
+from n4a_store.objects.weight import MAX_VALUES, holds_too_many
 
 __all__ = ["named_children", "packed_children", "raw_children"]
 
 _KINDS = frozenset(int(kind) for kind in Kind)
 
 
+def _refuse_too_many(kind: int, data: BytesLike) -> None:
+    if len(data) > MAX_BYTES or holds_too_many(data):
+        raise CorruptionError(f"not a {Kind(kind).label} object: too large, or too many values")
+
+
 def _decode_light(kind: int, data: BytesLike) -> tuple[list[tuple[str, bytes]], bool]:
     """The packed children by name, and whether the names are part of a path."""
+    if len(data) > MAX_VALUES:
+        _refuse_too_many(kind, data)
     try:
         value = msgpack.unpackb(data, raw=False, strict_map_key=True)
         if kind == Kind.RUN:
@@ -34,6 +43,8 @@ def packed_children(kind: int, data: BytesLike) -> bytes:
     Raises:
         CorruptionError: ``data`` is not the encoding of such an object.
     """
+    if len(data) > MAX_VALUES:
+        _refuse_too_many(kind, data)
     try:
         # Names as they are: nobody asks for them, and to decode them takes longest.
         value = msgpack.unpackb(data, raw=True, strict_map_key=True)

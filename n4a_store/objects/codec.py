@@ -2,7 +2,8 @@
 
 One value has one encoding: a subset of msgpack with string keys only, sorted by their UTF-8
 bytes and unique; the shortest integer form; every float as float64, one NaN pattern, −0.0 kept
-apart from 0.0; no extension types; at most :data:`MAX_DEPTH` levels and :data:`MAX_BYTES` bytes.
+apart from 0.0; no extension types; at most :data:`MAX_DEPTH` levels, :data:`MAX_BYTES` bytes and
+``MAX_VALUES`` values (see :mod:`n4a_store.objects.weight`).
 Decoding encodes again and compares, because msgpack itself accepts several spellings of one
 value. Whatever differs raises :class:`CorruptionError`, and nothing else is ever raised by
 ``decode_*``.
@@ -24,9 +25,10 @@ from typing import Any
 
 import msgpack
 
-from n4a_store.errors import CorruptionError, InvalidInputError
+from n4a_store.errors import CorruptionError, InvalidInputError, StoreError
 from n4a_store.objects.model import Blob, Object, Run, RunStatus, Tree, TreeEntry, Value
 from n4a_store.objects.oid import OID_BYTES, BytesLike, Kind, ObjectId
+from n4a_store.objects.weight import MAX_VALUES, holds_too_many
 
 __all__ = [
     "ENTRY_BYTES",
@@ -167,12 +169,22 @@ def pack_normal(value: object) -> bytes:
     """The bytes of a value that is in canonical form already: keys sorted, text valid.
 
     Raises:
-        InvalidInputError: It is too large.
+        InvalidInputError: It is too large, or holds too many values.
     """
     data: bytes = _packers.pack(value)
-    if len(data) > MAX_BYTES:
-        raise InvalidInputError(f"a value of {len(data)} bytes; at most {MAX_BYTES} are stored")
+    if len(data) > MAX_VALUES:  # the smaller of both bounds
+        _refuse_too_large(data, InvalidInputError, "are stored")
     return data
+
+
+def _refuse_too_large(data: bytes, error: type[StoreError], done: str) -> None:
+    if len(data) > MAX_BYTES:
+        raise error(f"a value of {len(data)} bytes; at most {MAX_BYTES} {done}")
+    if holds_too_many(data):
+        raise error(
+            f"a value that holds more than {MAX_VALUES} others; no more {done}",
+            hint="numbers by the million are an array's: store its bytes, or a blob of their own",
+        )
 
 
 def normal_value(value: Value | Mapping[str, Any]) -> Any:
@@ -188,7 +200,7 @@ def encode_value(value: Value | Mapping[str, Any]) -> bytes:
 
     Raises:
         InvalidInputError: It holds something without a canonical form: another type, a key that
-            is not text, an integer beyond 64 bits, too deep or too large.
+            is not text, an integer beyond 64 bits, too deep, too large or too many values.
     """
     if _is_normal(value, 0):
         try:
@@ -205,8 +217,8 @@ def decode_value(data: BytesLike) -> Any:
         CorruptionError: ``data`` is not the canonical encoding of anything.
     """
     data = bytes(data)
-    if len(data) > MAX_BYTES:
-        raise CorruptionError(f"an encoded value of {len(data)} bytes; at most {MAX_BYTES}")
+    if len(data) > MAX_VALUES:
+        _refuse_too_large(data, CorruptionError, "are read")
     try:
         value = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
     except Exception as error:

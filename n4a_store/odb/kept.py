@@ -2,8 +2,8 @@
 
 What is kept lies in this process's own memory and was checked against its id on the way there.
 Nothing that is mapped from a disk is kept, so a page that is read again is checked again. Blobs are
-bounded by bytes, and the least recently used goes first; trees by entries, and the oldest goes
-first. Both may be shared by threads.
+bounded by bytes, and the least recently used goes first; trees by entries and what their attributes
+hold, and the oldest goes first. Both may be shared by threads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from n4a_store.objects.oid import BytesLike
 from n4a_store.objects.trees import TreeNode
@@ -23,6 +23,8 @@ MOST_BYTES = 64 * 1024 * 1024
 MOST_ENTRIES = 65_536
 _SHARE = 4
 _PER_NODE = 4  # what a node takes beside its entries, in entries
+_PER_ENTRY = 250
+_FEW_ATTRS = 32  # as many as a manifest has count for nothing
 
 
 class KeptBlobs:
@@ -93,7 +95,8 @@ class KeptNodes:
     """Decoded trees; see the module.
 
     Args:
-        most_entries: How many entries they hold together: an entry takes some 250 bytes.
+        most_entries: How many entries they hold together: an entry takes some 250 bytes, and a
+            value among the attributes no more.
     """
 
     def __init__(self, most_entries: int = MOST_ENTRIES) -> None:
@@ -116,10 +119,9 @@ class KeptNodes:
             if oid in self._nodes:
                 return
             self._nodes[oid] = node
-            self._entries += _PER_NODE + len(node.entries)
+            self._entries += _weigh(node)
             while self._entries > self._most and len(self._nodes) > 1:
-                oldest = self._nodes.popitem(last=False)[1]
-                self._entries -= _PER_NODE + len(oldest.entries)
+                self._entries -= _weigh(self._nodes.popitem(last=False)[1])
 
     def take(self, other: KeptNodes) -> None:
         """Keep what ``other`` keeps."""
@@ -137,6 +139,22 @@ class KeptNodes:
         self._mutex = threading.Lock()
         self._nodes = OrderedDict()
         self._entries = 0
+
+
+def _weigh(node: TreeNode) -> int:
+    """What a node takes, in entries."""
+    own = _PER_NODE + len(node.entries)
+    return own + max(0, _weigh_value(node.attrs) - _FEW_ATTRS) if node.attrs else own
+
+
+def _weigh_value(value: object) -> int:
+    if isinstance(value, str | bytes):
+        return 1 + len(value) // _PER_ENTRY
+    if isinstance(value, list):
+        return 1 + sum(map(_weigh_value, value))
+    if isinstance(value, Mapping):
+        return 1 + sum(1 + _weigh_value(item) for item in value.values())
+    return 1
 
 
 _all: weakref.WeakSet[KeptBlobs | KeptNodes] = weakref.WeakSet()

@@ -27,6 +27,7 @@ from n4a_store.objects.codec import (
 )
 from n4a_store.objects.model import Blob, Run, RunStatus, Tree, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.objects.weight import MAX_VALUES
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SCALARS = st.one_of(
@@ -227,11 +228,32 @@ def test_depth_is_bounded_on_both_sides() -> None:
 
 def test_size_is_bounded_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "MAX_BYTES", 1000)
+    monkeypatch.setattr(codec, "MAX_VALUES", 1000)
     assert decode_value(encode_value(bytes(990))) == bytes(990)
     with pytest.raises(InvalidInputError, match="at most 1000"):
         encode_value(bytes(1001))
     with pytest.raises(CorruptionError, match="at most 1000"):
         decode_value(msgpack.packb(bytes(1001)))
+
+
+def test_the_number_of_values_is_bounded_on_both_sides(most_values: int) -> None:
+    most: list[None] = [None] * (most_values - 1)
+    assert len(decode_value(encode_value(most))) == len(most)
+    for value in ([*most, None], {"a": most}, [most]):
+        with pytest.raises(InvalidInputError, match=f"holds more than {most_values} others"):
+            encode_value(value)
+    assert MAX_VALUES == 4_194_304, "as the specification says"
+
+
+def test_what_swells_when_it_is_decoded_is_refused_before(swelling: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptionError, match=r"holds more than \d+ others"):
+            decode_value(swelling)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * len(swelling)
 
 
 def test_a_small_input_that_declares_much_takes_little_memory() -> None:

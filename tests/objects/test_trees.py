@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from n4a_store.errors import CorruptionError, InvalidInputError
 from n4a_store.objects import trees
-from n4a_store.objects.children import packed_children, raw_children
-from n4a_store.objects.codec import encode_value, pack_entry
+from n4a_store.objects.children import named_children, packed_children, raw_children
+from n4a_store.objects.codec import MAX_BYTES, encode_value, pack_child, pack_entry
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId, hash_object
 from n4a_store.objects.trees import (
@@ -228,6 +230,34 @@ def test_what_no_tree_encodes_to_is_damage(data: bytes) -> None:
     for check in (decode_node, check_node):
         with pytest.raises(CorruptionError):
             check(data)
+
+
+def test_what_swells_when_it_is_decoded_is_refused_before(swelling: bytes) -> None:
+    """Some hundred bytes of a pack are enough for one: a walk must not build it."""
+    tracemalloc.start()
+    try:
+        for read in (packed_children, raw_children, named_children):
+            for kind in (Kind.TREE, Kind.RUN):
+                with pytest.raises(CorruptionError, match="too many values"):
+                    read(kind, swelling)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * len(swelling)
+
+
+def test_a_walk_refuses_what_is_larger_than_anything_stored() -> None:
+    large = msgpack.packb({"entries": {}, "attrs": {"a": bytes(MAX_BYTES)}})
+    for read in (packed_children, raw_children):
+        with pytest.raises(CorruptionError, match="too large"):
+            read(Kind.TREE, large)
+
+
+def test_a_walk_reads_large_attributes() -> None:
+    """Measures of a manifest with very many artifacts: large, and few values."""
+    large = encode_value({"entries": {"a": pack_child(1, bytes(32))}, "attrs": {"m": bytes(2**23)}})
+    assert raw_children(Kind.TREE, large) == [(1, bytes(32))]
+    assert packed_children(Kind.TREE, large) == pack_child(1, bytes(32))
 
 
 @given(st.binary(max_size=120))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,6 +70,20 @@ def test_one_tree_that_is_too_large_is_kept_alone() -> None:
     kept.put(b"a", _node(2))
     kept.put(b"b", _node(500))
     assert (kept.get(b"a"), kept.get(b"b")) == (None, _node(500))
+
+
+def test_attributes_count_too() -> None:
+    """Else trees of two entries, with attributes by the million, would fill the memory."""
+    kept = KeptNodes(1_000)
+    for number in range(10):
+        node = replace(_node(2), attrs={"a": [[], {"b": [0] * 100}], "c": "x" * 5_000})
+        kept.put(b"%d" % number, node)
+    assert len(kept) == 1_000 // (6 + 127 - 32)
+    kept.clear()
+    usual = {"serial": 1, "measures": {"types": ["model", "transformer"], "each": bytes(1_000)}}
+    for number in range(100):
+        kept.put(b"usual %d" % number, replace(_node(2), attrs=usual))
+    assert len(kept) == 100
 
 
 def test_what_is_put_twice_counts_once() -> None:
