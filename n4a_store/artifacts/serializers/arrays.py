@@ -5,7 +5,9 @@ it: a payload of one blob is a file that ``np.load`` reads. A large array's data
 its own, so that a matrix stored alone and the same matrix inside a model are one object.
 
 Handled are exact ``ndarray`` objects (no subclasses) whose dtype a ``.npy`` header can spell:
-numbers, booleans, fixed-width text and bytes, dates. Object and structured dtypes, and dtypes
+numbers, booleans, fixed-width text and bytes, dates. Text or bytes of width 0, which numpy makes by
+accident only and widens as soon as it can, are written as wide as it makes them: else a header of
+some bytes would speak for any number of items. Object and structured dtypes, and dtypes
 with metadata, go to pickle.
 """
 
@@ -30,6 +32,7 @@ _MAGIC = b"\x93NUMPY\x01\x00"
 _PREFIX = len(_MAGIC) + 2
 _ALIGNMENT = 64
 _MAX_HEADER = 4096
+_MOST_WIDTHLESS = 65_536  # items of width 0, as development versions wrote them
 _KINDS = "biufcSUMm?"
 _DTYPE = re.compile(r"[<>|=][biufcSUMm?][0-9]*(\[[0-9]{0,10}[a-zA-Zμ]{1,8}\])?")
 
@@ -48,6 +51,8 @@ class ArraySerializer:
     def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:
         """The payload of an array, in C order unless it is Fortran-contiguous."""
         array: np.ndarray[Any, Any] = obj
+        if not array.itemsize:
+            array = array.astype(f"{array.dtype.kind}1")
         fortran = array.flags.fnc
         if not array.flags.forc:
             array = np.ascontiguousarray(array)
@@ -72,11 +77,16 @@ class ArraySerializer:
         count = 1
         for length in shape:
             count *= length
-        if memoryview(data).nbytes != count * dtype.itemsize:
+        if memoryview(data).nbytes != count * dtype.itemsize or (
+            count > _MOST_WIDTHLESS and not dtype.itemsize
+        ):
             raise CorruptionError(f"an array of shape {shape} and {dtype} with other data")
-        if not count or not dtype.itemsize:
-            return np.zeros(shape, dtype, order="F" if fortran else "C")
-        return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+        try:
+            if not count or not dtype.itemsize:
+                return np.zeros(shape, dtype, order="F" if fortran else "C")
+            return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+        except (ValueError, OverflowError) as error:  # more dimensions than numpy has, or larger
+            raise CorruptionError(f"an array of a shape that none has: {error}") from error
 
 
 def _head_of(skeleton: BytesLike) -> bytes:

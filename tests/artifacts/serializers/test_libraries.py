@@ -111,6 +111,42 @@ def test_an_array_never_needs_trust_or_allocates_on_a_word(skeleton: bytes) -> N
         ArraySerializer().loads(skeleton, [])
 
 
+@pytest.mark.parametrize(
+    ("descr", "shape", "data"),
+    [
+        ("<f8", (0, 10**28), b""),
+        ("<f8", (0, 2**62, 16), b""),
+        ("<f8", (0, 2**63), b""),
+        ("<f8", (1,) * 70, bytes(8)),
+        ("<f8", (0,) + (1,) * 70, b""),
+        ("|S0", (2 * 10**15,), b""),
+        ("|S0", (2 * 10**9,), b""),
+        ("<U0", (65_537,), b""),
+        ("<U0", (257, 256), b""),
+    ],
+)
+def test_a_shape_that_no_array_has_is_damage(
+    descr: str, shape: tuple[int, ...], data: bytes
+) -> None:
+    skeleton = npy(f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}}}")
+    with pytest.raises(CorruptionError, match="an array of"):
+        ArraySerializer().loads(skeleton + data, [])
+
+
+@pytest.mark.parametrize("kind", ["U", "S"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 0), (70_000,), (300, 300)])
+def test_text_of_no_width_comes_back_as_numpy_widens_it(kind: str, shape: tuple[int, ...]) -> None:
+    odd = np.ndarray(shape, f"{kind}0")
+    assert odd.itemsize == 0
+    payload = ArraySerializer().dumps(odd)
+    again = ArraySerializer().loads(payload.skeleton, [one.data for one in payload.buffers])
+    assert again.shape == shape
+    assert again.dtype == np.dtype(f"{kind}1")
+    assert not again.any()
+    before = npy(f"{{'descr': '<{kind}0', 'fortran_order': False, 'shape': (3,)}}")
+    assert ArraySerializer().loads(before, []).tolist() == [odd.dtype.type()] * 3
+
+
 @pytest.mark.parametrize("descr", ["'|O'", "[('a', '|O')]", "'|O8'", "[('a', '<f8')]"])
 def test_an_array_of_objects_is_refused_whatever_data_comes_with_it(descr: str) -> None:
     skeleton = npy(f"{{'descr': {descr}, 'fortran_order': False, 'shape': (1,)}}")
