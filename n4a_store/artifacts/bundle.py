@@ -47,7 +47,7 @@ from n4a_store.errors import (
     UnsupportedFormatError,
 )
 from n4a_store.objects.codec import decode_value, encode_value, pack_entry, unpack_entry
-from n4a_store.objects.model import TreeEntry, Value
+from n4a_store.objects.model import TreeEntry, Value, fits_in_utc
 from n4a_store.objects.oid import Kind, ObjectId, hash_object
 from n4a_store.objects.trees import encode_tree
 from n4a_store.refs.names import check_ref_name, namesakes
@@ -296,6 +296,7 @@ def _decode_header(path: Path, header: object, pack: memoryview) -> Bundle:
     dataset, created_at, packed = (header.get(key) for key in ("dataset", "created_at", "refs"))
     if not (isinstance(dataset, str) and isinstance(created_at, str) and isinstance(packed, dict)):
         raise CorruptionError(f"bundle {path}: its header has wrong fields")
+    _check_moment(f"bundle {path}", created_at)
     refs: dict[str, TreeEntry] = {}
     for name, entry in packed.items():
         if not check_ref_name(name).startswith(_SPACES):
@@ -390,7 +391,13 @@ def _check_manifests(txn: Transaction, ref: str, entry: TreeEntry) -> None:
         for name, child in txn.get_tree(txn.get_run(entry.oid).pipelines).entries.items():
             _check_manifests(txn, PIPELINES + name, child)
     elif ref.startswith(PIPELINES):
-        PipelineManifest.read(txn, ref.removeprefix(PIPELINES), entry.oid)
+        manifest = PipelineManifest.read(txn, ref.removeprefix(PIPELINES), entry.oid)
+        _check_moment(ref, manifest.created_at)
+
+
+def _check_moment(what: str, stamp: str) -> None:
+    if not fits_in_utc(stamp):
+        raise CorruptionError(f"{what} is of {stamp}, which UTC does not have", hint=ASK_AGAIN)
 
 
 def _mark(txn: Transaction, ref: str, entry: TreeEntry, origin: str) -> TreeEntry:
@@ -411,7 +418,8 @@ def _mark(txn: Transaction, ref: str, entry: TreeEntry, origin: str) -> TreeEntr
         raise InvalidInputError(
             f"{ref} names no run or pipeline", hint="--trust takes it, if you trust the sender"
         )
-    PipelineManifest.read(txn, ref.removeprefix(PIPELINES), entry.oid)
+    manifest = PipelineManifest.read(txn, ref.removeprefix(PIPELINES), entry.oid)
+    _check_moment(ref, manifest.created_at)
     links = decode_links(txn.view(tree[LINKS].oid))
     keys = {key: replace(value, origin=value.origin or origin) for key, value in links.keys.items()}
     blob = TreeEntry(Kind.BLOB, txn.put_blob(encode_links(replace(links, keys=keys))))

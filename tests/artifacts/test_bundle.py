@@ -24,7 +24,8 @@ from n4a_store.artifacts.links import Links, encode_links
 from n4a_store.artifacts.subject import identify
 from n4a_store.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
 from n4a_store.objects.codec import decode_value, encode_value
-from n4a_store.objects.model import Run, RunStatus
+from n4a_store.objects.model import Run, RunStatus, TreeEntry
+from n4a_store.objects.oid import Kind
 from n4a_store.repo.store import Store
 from n4a_store.storage import system
 
@@ -290,6 +291,38 @@ def test_a_manifest_whose_links_are_not_those_of_its_artifacts_is_not_taken(
     with pytest.raises(CorruptionError, match="its links are not those of its artifacts"):
         import_bundle(mine, bundle)
     assert mine.refs() == []
+
+
+BEYOND = ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"]
+
+
+@pytest.mark.parametrize("stamp", BEYOND)
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_manifest_of_a_day_that_utc_does_not_have_is_not_taken(
+    theirs: ArtifactRegistry, workspace: Workspace, tmp_path: Path, stamp: str, trusted: bool
+) -> None:
+    """Whoever shows it, or sorts by it, would stumble over it."""
+    theirs.register("x", "p:0:all", "model")
+    store = theirs.store
+    with store.transaction() as txn:
+        manifest = txn.get_tree(txn.adopt_path("refs/pipelines/p").oid)
+        odd = txn.put_tree(manifest.entries, {**manifest.attrs, "created_at": stamp})
+        txn.set_ref("refs/pipelines/q", TreeEntry(Kind.TREE, odd))
+    bundle = sent(store, tmp_path / "q.n4b", "refs/pipelines/q")
+    mine = workspace.create("corn")
+    with pytest.raises(CorruptionError, match="which UTC does not have"):
+        import_bundle(mine, bundle, trusted=trusted)
+    assert mine.refs() == []
+
+
+@pytest.mark.parametrize("stamp", BEYOND)
+def test_a_bundle_of_a_day_that_utc_does_not_have_is_damaged(
+    theirs: ArtifactRegistry, tmp_path: Path, stamp: str
+) -> None:
+    theirs.register("x", "p:0:all", "model")
+    bundle = sent(theirs.store, tmp_path / "p.n4b", "refs/pipelines/p")
+    with pytest.raises(CorruptionError, match="which UTC does not have"):
+        check_bundle(reheaded(bundle, lambda header: header.update(created_at=stamp)))
 
 
 def test_every_byte_of_a_bundle_is_checked_before_anything_is_made(

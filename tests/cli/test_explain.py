@@ -262,4 +262,5 @@ def test_days_and_sizes_as_people_write_them(cli: Cli, corn: tuple[str]) -> None
     assert ids(cli(*corn, "find", "--until", "yesterday", "--json").ok()) == []
     cli(*corn, "find", "--min-size", "2MB").failed(2, "did you mean '2MiB'?")
     cli(*corn, "find", "--max-size", "1.5 gb").failed(2, "did you mean '1.5GiB'?")
+    cli(*corn, "find", "--since", "9999-12-31T23:59-14:00").failed(2, "is no date")
     cli(*corn, "find", "--date", "today").failed(2, "did you mean '--since' or '--until'?")

@@ -97,6 +97,8 @@ def test_commit_run_records_what_it_is_told(cli: Cli, own: SmallStore) -> None:
     assert made["run"]["created_at"] == "2026-11-23T08:00:00+00:00"
     assert made["run"]["status"] == "failed"
     cli(*at, "commit-run", own.greeting).failed(2, "is a blob, not a tree")
+    beyond = ("--created-at", "0001-01-01T00:00:00+14:00")
+    cli(*at, "commit-run", own.pipelines, *beyond).failed(2, "is no time")
     cli(*at, "commit-run", own.pipelines, "--created-at", "soon").failed(2, "'soon' is no time")
     cli(*at, "commit-run", "prodction").failed(13, "did you mean 'production'?")
 

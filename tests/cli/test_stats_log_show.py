@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from n4a_store import ArtifactRegistry
+from n4a_store.cli.porcelain.look import shown_time
 from tests.cli.conftest import Cli, Trained
 
 
@@ -199,3 +200,10 @@ def test_show_says_which_pipelines_failed_and_why(cli: Cli, tmp_path: Path) -> N
     assert "failed   q: step 2, fold 0: RuntimeError: the lamp is out\n" in shown.out
     answer = cli("-w", tmp_path, "artifacts", "show", run.id, "--json").ok().json
     assert answer["failures"] == {"q": "step 2, fold 0: RuntimeError: the lamp is out"}
+
+
+@pytest.mark.parametrize("stamp", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "x"])
+def test_a_time_that_cannot_be_shown_is_shown_as_it_is(stamp: str) -> None:
+    """A manifest that was imported before such dates were refused has one."""
+    assert shown_time(stamp) == stamp
+    assert shown_time("2026-11-23T08:30:10+02:00") == "2026-11-23 06:30"

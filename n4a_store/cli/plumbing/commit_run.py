@@ -66,10 +66,10 @@ def _time(text: str | None) -> str:
         return datetime.now(UTC).isoformat(timespec="seconds")
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
         raise errors.InvalidInputError(
             f"'{text}' is no time", hint="such as 2026-11-23T08:30:00+00:00"
         ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC).isoformat()

@@ -225,14 +225,13 @@ def _time(text: str | None, *, end: bool) -> str | None:
         text = (datetime.now(UTC) - timedelta(days)).date().isoformat()
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if end and len(text) <= len("2026-11-23"):  # a whole day
+            moment = moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
         raise errors.InvalidInputError(
             f"'{text}' is no date", hint="such as yesterday, 2026-11-23 or 2026-11-23T14:00"
         ) from None
-    whole_day = len(text) <= len("2026-11-23")
-    if whole_day and end:
-        moment = moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 
 def _size(text: str | None) -> int | None:

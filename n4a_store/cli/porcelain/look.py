@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 def shown_time(text: str) -> str:
     """A stored time as people read it: UTC, to the minute."""
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError):  # no date, or one beyond the years that UTC has
         return text
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def shown_fields(out: Output, fields: Iterable[tuple[str, str]]) -> None:
