@@ -44,6 +44,7 @@ from n4a_store.artifacts.subject import (
 from n4a_store.errors import (
     CorruptionError,
     InvalidInputError,
+    NotFoundError,
     UnsupportedFormatError,
 )
 from n4a_store.objects.codec import decode_value, encode_value, pack_entry, unpack_entry
@@ -270,11 +271,15 @@ def open_bundle(path: Path) -> Bundle:
     """Open a bundle and check its header.
 
     Raises:
+        NotFoundError: There is no such file.
         InvalidInputError: The file is no bundle.
         CorruptionError: It is one, and damaged.
         UnsupportedFormatError: It is of a later version.
     """
-    data = map_file(path) if path.stat().st_size else memoryview(b"")
+    try:
+        data = map_file(path)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no bundle {path}") from error
     if bytes(data[: len(MAGIC)]) != MAGIC or len(data) < _HEAD.size:
         raise InvalidInputError(
             f"{path} is not a bundle", hint="'n4a-store artifacts export' writes one"

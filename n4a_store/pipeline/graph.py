@@ -97,9 +97,10 @@ class ModelGraph:
             if kind == ArtifactType.TRANSFORMER:
                 chain.append(child)
             elif kind == ArtifactType.ENCODER:
-                encoders.append(self._load(child, self._read(child)))
+                encoder = self._load(child, self._read(child))
+                encoders.append(_able(child, encoder, "inverse_transform"))
         table = self._transformed(chain, call)
-        model = self._load(node, stored)
+        model = _able(node, self._load(node, stored), "predict")
         _check_width(node, model, table)
         with named_bad_numbers(call.X, table, _called(node, model)):
             return predict(model, frozen(table), encoders)
@@ -114,7 +115,7 @@ class ModelGraph:
             as_columns(average([self._one(child, call) for child in folds]), node.artifact_id)
             for folds in sources.values()
         ]
-        model = self._load(node, stored)
+        model = _able(node, self._load(node, stored), "predict")
         columns = np.hstack(blocks)
         _check_width(node, model, columns)
         with named_bad_numbers(call.X, columns, _called(node, model)):
@@ -126,6 +127,7 @@ class ModelGraph:
         if key not in call.tables:
             before = self._transformed(chain[:-1], call)
             transformer = self._load(chain[-1], self._read(chain[-1]))
+            _able(chain[-1], transformer, "transform")
             _check_width(chain[-1], transformer, before)
             with named_bad_numbers(call.X, before, _called(chain[-1], transformer)):
                 call.tables[key] = frozen(transformer.transform(frozen(before)))
@@ -150,6 +152,16 @@ class ModelGraph:
 
 def _called(node: ArtifactNode, fitted: Any) -> str:
     return f"{node.artifact_id} ({type(fitted).__name__})"
+
+
+def _able(node: ArtifactNode, fitted: Any, verb: str) -> Any:
+    """The object, which can do what its type says: anything can be stored as a model."""
+    if not callable(getattr(fitted, verb, None)):
+        raise InvalidInputError(
+            f"{_called(node, fitted)} has no {verb}()",
+            hint="it was stored as one that has; ask for another artifact",
+        )
+    return fitted
 
 
 def _check_width(node: ArtifactNode, fitted: Any, table: Any) -> None:

@@ -19,10 +19,15 @@ from n4a_store import (
     UntrustedError,
     Workspace,
 )
-from n4a_store.artifacts.bundle import check_bundle, export_bundle, import_bundle
+from n4a_store.artifacts.bundle import check_bundle, export_bundle, import_bundle, open_bundle
 from n4a_store.artifacts.links import Links, encode_links
 from n4a_store.artifacts.subject import identify
-from n4a_store.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
+from n4a_store.errors import (
+    CorruptionError,
+    InvalidInputError,
+    NotFoundError,
+    UnsupportedFormatError,
+)
 from n4a_store.objects.codec import decode_value, encode_value
 from n4a_store.objects.model import Run, RunStatus, TreeEntry
 from n4a_store.objects.oid import Kind
@@ -323,6 +328,14 @@ def test_a_bundle_of_a_day_that_utc_does_not_have_is_damaged(
     bundle = sent(theirs.store, tmp_path / "p.n4b", "refs/pipelines/p")
     with pytest.raises(CorruptionError, match="which UTC does not have"):
         check_bundle(reheaded(bundle, lambda header: header.update(created_at=stamp)))
+
+
+def test_a_bundle_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"there is no bundle .*b\.n4b"):
+        open_bundle(tmp_path / "b.n4b")
+    (tmp_path / "b.n4b").touch()
+    with pytest.raises(InvalidInputError, match="is not a bundle"):
+        open_bundle(tmp_path / "b.n4b")
 
 
 def test_every_byte_of_a_bundle_is_checked_before_anything_is_made(

@@ -23,7 +23,7 @@ from n4a_store import (
 from n4a_store.integrations.nirs4all import catalog as catalog_module
 from n4a_store.integrations.nirs4all.catalog import read_catalog
 from n4a_store.integrations.nirs4all.exporting import export_workspace
-from n4a_store.integrations.nirs4all.importing import import_workspace
+from n4a_store.integrations.nirs4all.importing import KEPT, import_workspace
 from n4a_store.integrations.nirs4all.lookup import find_foreign
 from tests.integrations.workspaces import add_artifact, add_run, make_workspace
 
@@ -266,3 +266,11 @@ def test_a_workspace_on_a_read_only_disk(
         before = tree(source)
         assert import_workspace(source, tmp_path / "ws").artifacts == (7 if with_log else 6)
         assert tree(source) == before
+
+
+def test_a_kept_workspace_that_names_no_files_is_damage(tmp_path: Path) -> None:
+    """As a bundle can bring one: its pipeline bears the name, and its artifacts no notes."""
+    with ArtifactRegistry(tmp_path / "ws", "corn") as registry:
+        registry.register(b"x", f"{KEPT}:0:all", "model")
+    with pytest.raises(CorruptionError, match="does not say which file of the workspace it was"):
+        export_workspace(tmp_path / "ws", tmp_path / "out")

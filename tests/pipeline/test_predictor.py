@@ -209,6 +209,27 @@ def test_spectra_of_another_length_are_refused(
             predictor.predict(None, fermentation.X[0])
 
 
+def test_what_is_no_model_says_so(workspace: Workspace, fermentation: Any) -> None:
+    """Anything can be stored, or come in a bundle, as a model."""
+    registry = ArtifactRegistry(workspace, DATASET)
+    wrong = {"model": "predict", "transformer": "transform", "encoder": "inverse_transform"}
+    fitted = Ridge().fit(fermentation.X, fermentation.y)
+    for kind in wrong:
+        model = f"{kind}:1:all"
+        registry.register(np.arange(3.0), f"{kind}:0:all", kind)
+        registry.register(fitted, model, "model", depends_on=[f"{kind}:0:all"])
+    registry.register_meta_model([1], "meta:2:all", ["model:1:all"], ["a"])
+    registry.close()
+    asked = {"model:0:all": "model", "transformer:1:all": "transformer", "encoder:1:all": "encoder"}
+    with Predictor(workspace, DATASET) as predictor:
+        for name, kind in asked.items():
+            said = rf"{kind}:0:all \(ndarray\) has no {wrong[kind]}\(\)"
+            with pytest.raises(InvalidInputError, match=said):
+                predictor.predict(name, fermentation.X)
+        with pytest.raises(InvalidInputError, match=r"meta:2:all \(list\) has no predict"):
+            predictor.predict("meta:2:all", fermentation.X)
+
+
 def test_a_dataset_that_does_not_exist_is_not_created(
     workspace: Any, train: Any, fermentation: Any
 ) -> None:

@@ -156,7 +156,12 @@ class _Export:
         with store.session():
             manifest = PipelineManifest.read(store, KEPT, ref.oid)
             for path in manifest.paths():
-                name = manifest.links.keys[path.key].notes[FILE]
+                name = manifest.links.keys[path.key].notes.get(FILE)
+                if name is None:
+                    raise CorruptionError(
+                        f"{path.artifact_id} does not say which file of the workspace it was",
+                        hint="it was not made by import-workspace; import the workspace again",
+                    )
                 self._write(name, _original(store, manifest, path.key))
         catalog = read_catalog(self.target)
         self._rows(list(catalog.artifacts.values()), self._originals([dataset]), lambda _: None)
