@@ -9,6 +9,7 @@ the way out. Nothing in a manifest is ever used as a path.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,8 @@ MAX_PARTS = 1_000_000
 MAX_SEPARATORS = 500_000
 MAX_DEPTH = 64
 MAX_ITEMS = 100_000
+MAX_LARGE_KEYS = 1_000
+_LARGE = re.compile(r"[-+]?(0x[0-9a-fA-F_]{16,}|[0-9][0-9_:]{17,}|0b[01_]{61,})")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WAY_OUT = (
     "write it again with schema 2.0: retrain, or convert it with the program that wrote it; then "
@@ -104,8 +107,11 @@ def _check_events(text: str, what: str) -> None:
     total = 0  # parts, aliases written out
     open_since: list[tuple[str | None, int]] = []
     sizes: dict[str, int] = {}
+    keys = _Keys()
     for event in yaml.parse(text, Loader=_LOADER):
         total += 1
+        if keys.count(event) > MAX_LARGE_KEYS:
+            raise InvalidInputError(f"{what} has more than {MAX_LARGE_KEYS} keys of many digits")
         anchor: str | None = getattr(event, "anchor", None)
         tag = getattr(event, "tag", None)
         if tag is not None:
@@ -126,6 +132,32 @@ def _check_events(text: str, what: str) -> None:
             raise InvalidInputError(f"{what} has more than {MAX_PARTS} parts")
         if len(open_since) > MAX_DEPTH:
             raise InvalidInputError(f"{what} is nested deeper than {MAX_DEPTH} levels")
+
+
+class _Keys:
+    """Counts the keys of maps that are integers of many digits.
+
+    Their hashes can be made to collide, so that each is compared with all before it. No manifest
+    has any: its keys are names.
+    """
+
+    def __init__(self) -> None:
+        self._turns: list[int | None] = []  # of each open collection; None in a list
+        self._large = 0
+
+    def count(self, event: Any) -> int:
+        """How many there were, this event included."""
+        if isinstance(event, yaml.CollectionEndEvent):
+            self._turns.pop()
+        elif isinstance(event, yaml.NodeEvent):
+            turn = self._turns[-1] if self._turns else None
+            if turn is not None:
+                self._turns[-1] = turn + 1
+                if turn % 2 == 0 and isinstance(event, yaml.ScalarEvent):
+                    self._large += event.implicit[0] and bool(_LARGE.fullmatch(event.value))
+            if isinstance(event, yaml.CollectionStartEvent):
+                self._turns.append(0 if isinstance(event, yaml.MappingStartEvent) else None)
+        return self._large
 
 
 def _place(event: Any) -> str:

@@ -54,13 +54,17 @@ def _branch(lineage: Lineage, root: ObjectId, drawn: set[ObjectId]) -> Iterator[
             stack.append((source, below + fork, below + line))
 
 
+_MERMAID = str.maketrans(
+    {"#": "#35;", "&": "#amp;", "<": "#lt;", ">": "#gt;", '"': "#quot;", "`": "#96;"}
+)
+
+
 def as_mermaid(lineage: Lineage) -> Iterator[str]:
     """A Mermaid flowchart."""
     ids = _short_ids(lineage)
     yield "flowchart LR"
     for tree, node in lineage.nodes.items():
-        label = f"{_names(node)}<br/>{node.class_name}".replace('"', "#quot;")
-        yield f'  {ids[tree]}["{safe(label)}"]'
+        yield f'  {ids[tree]}["{_mermaid(_names(node))}<br/>{_mermaid(node.class_name)}"]'
     for source, target in lineage.edges():
         yield f"  {ids[source]} --> {ids[target]}"
 
@@ -128,6 +132,11 @@ def _short_ids(lineage: Lineage) -> dict[ObjectId, str]:
 
 def _quoted(text: str) -> str:
     return safe(text).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _mermaid(text: str) -> str:
+    # Mermaid takes labels for HTML, and writes entities its own way.
+    return safe(text).translate(_MERMAID)
 
 
 def _xml(text: str) -> str:

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
+from n4a_store.artifacts.lineage import Lineage, LineageNode
+from n4a_store.cli.drawing import as_mermaid
+from n4a_store.objects.oid import ObjectId
 from tests.cli.conftest import Cli, Trained
 from tests.cli.test_fsck import flip
 
@@ -264,3 +267,14 @@ def test_days_and_sizes_as_people_write_them(cli: Cli, corn: tuple[str]) -> None
     cli(*corn, "find", "--max-size", "1.5 gb").failed(2, "did you mean '1.5GiB'?")
     cli(*corn, "find", "--since", "9999-12-31T23:59-14:00").failed(2, "is no date")
     cli(*corn, "find", "--date", "today").failed(2, "did you mean '--since' or '--until'?")
+
+
+def test_a_flowchart_shows_names_and_runs_nothing() -> None:
+    """What a class is called stands in a record, which may come from anywhere."""
+    tree = ObjectId(bytes(32))
+    name = '<img src=x onerror=alert(1)> "&#lt;`\x1b'
+    node = LineageNode(tree, ("p:0:all",), "model", name, 3, ())
+    (_, line) = as_mermaid(Lineage({tree: node}, (tree,)))
+    label = line.removeprefix('  n0["p:0:all<br/>').removesuffix('"]')
+    assert not set(label) & set('<>"&`\x1b')
+    assert label.startswith("#lt;img src=x onerror=alert(1)#gt; #quot;#amp;#35;lt;#96;")
