@@ -59,7 +59,7 @@ class PackWriter:
         self._flushed = 0
         self._columns = Columns()
         self._places = IdTable()  # of each object among the columns
-        self._deltas: set[bytes] = set()
+        self._deltas = IdTable()
         self._sealed = False
         self.raw_bytes = 0
         self.keep()

@@ -136,7 +136,7 @@ def chain(parts: list[bytes]) -> PackReader:
     writer.add(raw_hash(Kind.BLOB, parts[0]), Kind.BLOB, parts[0], 8)
     for base, data in pairwise(parts):
         put_delta(writer, data, base)
-        writer._deltas.clear()  # as if it did not know
+        writer._deltas.recent.clear()  # as if it did not know
     writer.seal()
     return PackReader(memoryview(bytes(sink)), "chain")
 
