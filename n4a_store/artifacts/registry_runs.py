@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from n4a_store.artifacts.registry import ArtifactRegistry
 
 __all__ = ["RegistryRuns"]
+
+log = logging.getLogger(__name__)
 
 
 class RegistryRuns(RegistryUpkeep):
@@ -56,9 +59,9 @@ class RegistryRuns(RegistryUpkeep):
         handle = self.start_run(message, details, commit_each)
         try:
             yield handle
-        except BaseException:
+        except BaseException as error:
             if handle.is_open:
-                self.cleanup_failed_run()
+                self._fail_run(error)
             raise
         if handle.is_open:
             self.end_run()
@@ -153,8 +156,8 @@ class RegistryRuns(RegistryUpkeep):
             try:
                 for pipeline_id in list(run.drafts):
                     self._keep(run.complete(pipeline_id))
-            except BaseException:
-                self.cleanup_failed_run()
+            except BaseException as error:
+                self._fail_run(error)
                 raise
             self._run = None
             self._keep(run.end(RunStatus.COMPLETE))
@@ -167,19 +170,34 @@ class RegistryRuns(RegistryUpkeep):
 
         Returns:
             The number of artifacts dropped; 0 when no run is open.
+
+        Raises:
+            BackendError: The disk refused. The run has ended all the same, and what it had not
+                completed is dropped.
         """
         with self._mutex:
             run, self._run = self._run, None
             if run is None or not run.is_open:
                 return 0  # in a forked child the run is the parent's
-            dropped = run.drop_drafts()
-            if completed:
-                dropped += run.drop_waiting()
-                from n4a_store.artifacts.cleanup import drop_completed
+            try:
+                dropped = run.drop_drafts()
+                if completed:
+                    dropped += run.drop_waiting()
+                    from n4a_store.artifacts.cleanup import drop_completed
 
-                dropped += drop_completed(run)
-            self._keep(run.end(RunStatus.FAILED))
+                    dropped += drop_completed(run)
+                self._keep(run.end(RunStatus.FAILED))
+            finally:
+                run.release()
             return dropped
+
+    def _fail_run(self, error: BaseException) -> None:
+        """End the open run as failed because of ``error``, which whoever began it is to see."""
+        try:
+            self.cleanup_failed_run()
+        except Exception as failed:  # noqa: BLE001 - whatever it is, it comes second
+            log.warning("a failed run could not be cleaned up: %s", failed)
+            error.add_note(f"cleaning up after it failed too: {failed}")
 
     def _need_run(self, what: str) -> OpenRun:
         if self._run is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from n4a_store.artifacts.manifest_files import write_renditions
@@ -50,13 +51,18 @@ class RunHandle:
         """For a run that :meth:`ArtifactRegistry.start_run` began; ends as ``run()`` does."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if not self.is_open:
             return
-        if kind is None:
+        if error is None:
             self._registry.end_run()
         else:
-            self._registry.cleanup_failed_run()
+            self._registry._fail_run(error)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from n4a_store.artifacts.draft import PipelineDraft
 from n4a_store.artifacts.environment import environment, new_run_id, now
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, RUNS, PipelineManifest
 from n4a_store.artifacts.params import canonical_map
+from n4a_store.artifacts.run_seats import RunSeats
 from n4a_store.artifacts.stored_runs import (
     LOCK,
     current_manifest,
@@ -104,7 +106,7 @@ class OpenRun:
         self._details = canonical_map(details or {}, "details")
         self._store: Store | None = None
         self._lock: Lease | None = None
-        self._seats: list[Seat] = []
+        self._seats = RunSeats()
         self._shared: Transaction | None = None
         self._planned: ObjectId | None = None
         self._last: ObjectId | None = None
@@ -225,13 +227,7 @@ class OpenRun:
         if self.implicit:
             return None
         drafts = (*self.drafts.values(), *self.waiting.values())
-        used = {id(draft.txn.seat) for draft in drafts}
-        free = (seat for seat in self._seats if seat.held and id(seat) not in used)
-        seat = next(free, None)
-        if seat is None:
-            seat = self.store.seat()
-            self._seats.append(seat)
-        return seat
+        return self._seats.free(self.store, [draft.txn.seat for draft in drafts])
 
     # --- the moments of a run -----------------------------------------------------------------
 
@@ -441,10 +437,10 @@ class OpenRun:
         return dropped
 
     def release(self) -> None:
-        """Give the run's lock up; the run has ended."""
+        """Give the run's lock up, whatever else fails; the run has ended."""
         self._ended = True
-        self._end_shared()
-        for seat in self._seats:
-            seat.leave()
-        if self._lock is not None:
-            self._lock.release()
+        with ExitStack() as ending:
+            if self._lock is not None:
+                ending.callback(self._lock.release)
+            ending.callback(self._seats.leave)
+            self._end_shared()
