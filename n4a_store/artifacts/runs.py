@@ -19,20 +19,19 @@ from functools import partial
 from typing import Any
 
 from n4a_store.artifacts.draft import PipelineDraft
-from n4a_store.artifacts.environment import environment, new_run_id, now
+from n4a_store.artifacts.environment import new_run_id, now
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, RUNS, PipelineManifest
-from n4a_store.artifacts.params import canonical_map
+from n4a_store.artifacts.run_facts import RunFacts
 from n4a_store.artifacts.run_seats import RunSeats
 from n4a_store.artifacts.stored_runs import (
     LOCK,
     current_manifest,
     manifest_at,
-    newest_run,
     read_manifest,
 )
 from n4a_store.artifacts.types import ArtifactRecord
 from n4a_store.errors import InvalidInputError, RefNotFoundError, TransactionClosedError
-from n4a_store.objects.model import Run, RunStatus, TreeEntry
+from n4a_store.objects.model import RunStatus, TreeEntry
 from n4a_store.objects.oid import ObjectId
 from n4a_store.refs.refs import Expect
 from n4a_store.repo.maintenance import maintain
@@ -102,8 +101,7 @@ class OpenRun:
         self.adopted: set[ObjectId] = set()
         """Manifests that workers handed over."""
         self._open_store = open_store
-        self._message = message
-        self._details = canonical_map(details or {}, "details")
+        self._facts = RunFacts(dataset, self.created_at, message, dict(details or {}))
         self._store: Store | None = None
         self._lock: Lease | None = None
         self._seats = RunSeats()
@@ -111,8 +109,6 @@ class OpenRun:
         self._planned: ObjectId | None = None
         self._last: ObjectId | None = None
         """The run object that this run has planned last, and the one that it has committed."""
-        self._parents: tuple[ObjectId, ...] = ()
-        self._environment: dict[str, str] = {}
         self._ended = False
         self._pid = os.getpid()
 
@@ -143,11 +139,10 @@ class OpenRun:
         """The store; the run's lock is taken when it is first needed."""
         if self._store is None:
             store = self._open_store()
+            self._facts.learn(store)  # it may fail, and then no lock is held
             if not self.implicit:
                 self._lock = store.lock_run()
-                self._details[LOCK] = self._lock.lease_id
-            self._parents = newest_run(store)
-            self._environment = environment(store.settings)
+                self._facts.details[LOCK] = self._lock.lease_id
             self._store = store
         return self._store
 
@@ -364,17 +359,7 @@ class OpenRun:
         self, txn: Transaction, pipelines: ObjectId, status: RunStatus, expect: Expect = ANY
     ) -> None:
         """Plan to move the run's ref to a run object with these pipelines and this status."""
-        run = Run(
-            pipelines=pipelines,
-            dataset=self.dataset,
-            created_at=self.created_at,
-            status=status,
-            parents=self._parents,
-            environment=self._environment,
-            message=self._message,
-            details=self._details,
-        )
-        self._planned = txn.put_run(run)
+        self._planned = txn.put_run(self._facts.run(pipelines, status))
         txn.set_ref(self.ref, self._planned, expect)
 
     def end(self, status: RunStatus) -> list[Committed]:
@@ -415,7 +400,7 @@ class OpenRun:
             InvalidInputError: They are no map, or something in them has no canonical form.
         """
         self.check_open()
-        self._details.update(canonical_map(details, "details"))
+        self._facts.note(details)
 
     def drop_drafts(self) -> int:
         """Drop what is unfinished; the number of artifacts that were in it."""

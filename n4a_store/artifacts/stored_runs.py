@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from operator import itemgetter
+
 from n4a_store.artifacts.manifest_tree import PIPELINES, RUNS, PipelineManifest
+from n4a_store.errors import CorruptionError, ObjectNotFoundError
 from n4a_store.objects.model import Run, RunStatus
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.refs.refs import Ref
@@ -18,8 +22,12 @@ __all__ = [
     "shown_status",
 ]
 
+log = logging.getLogger(__name__)
+
 LOCK = "lock"
 """Where a run's details say which lock its process holds."""
+
+_LOOKED_AT = 8
 
 
 def current_manifest(
@@ -64,10 +72,23 @@ def shown_status(store: Store, run: Run) -> RunStatus:
 
 
 def newest_run(store: Store) -> tuple[ObjectId, ...]:
-    """The run before this one: the youngest of the newest day."""
-    refs = [ref for ref in store.refs(RUNS) if ref.kind is Kind.RUN]
-    if not refs:
+    """The run before this one: the youngest of the newest day.
+
+    It is looked for among those that were written last. One alone would not do: a run that goes on
+    while others begin and end is written after them. One that cannot be read is passed over, as
+    damage to what is past stops nobody from training.
+    """
+    with store.catalog.read() as reader:
+        rows = [row for row in reader.refs(RUNS) if row.kind == Kind.RUN]
+    if not rows:
         return ()
-    day = max(ref.name for ref in refs).partition("_")[0]
-    of_day = [ref.oid for ref in refs if ref.name.startswith(day)]
-    return (max(of_day, key=lambda oid: store.get_run(oid).created_at),)
+    day = rows[-1].name.partition("_")[0]
+    of_day = [row for row in rows if row.name.startswith(day)]
+    found: list[tuple[str, ObjectId]] = []
+    for row in sorted(of_day, key=lambda row: row.op, reverse=True)[:_LOOKED_AT]:
+        oid = ObjectId(row.oid)
+        try:
+            found.append((store.get_run(oid).created_at, oid))
+        except (CorruptionError, ObjectNotFoundError) as error:
+            log.warning("%s is not recorded as the run before this one: %s", row.name, error)
+    return (max(found, key=itemgetter(0))[1],) if found else ()
