@@ -113,6 +113,17 @@ class PipelineDraft:
         return key in self.artifacts or (self.kept is not None and key in self.kept.artifacts)
 
     @property
+    def adds_nothing(self) -> bool:
+        """Whether it holds nothing, or only what it keeps, as that was.
+
+        So it is when what was to be registered was refused.
+        """
+        if self.artifacts:
+            return False
+        kept = self.kept
+        return kept is None or not kept.artifacts or self.branches == kept.links.branches
+
+    @property
     def reader(self) -> ObjectReader:
         """Where its objects are: its transaction reads its own writes."""
         return self.txn

@@ -154,8 +154,8 @@ class RegistryRuns(RegistryUpkeep):
         with self._mutex:
             run = self._need_run("end_run")
             try:
-                for pipeline_id in list(run.drafts):
-                    self._keep(run.complete(pipeline_id))
+                for made in run.complete_all():
+                    self._keep(made)
             except BaseException as error:
                 self._fail_run(error)
                 raise

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -236,8 +236,9 @@ class OpenRun:
         """
         self.check_open()
         draft = self.drafts.get(pipeline_id)
-        if draft is None:
+        if draft is None or draft.adds_nothing:
             if pipeline_id in self.completed or pipeline_id in self.waiting:
+                self.drop_draft(pipeline_id)
                 return []
             raise InvalidInputError(
                 f"nothing has been registered for pipeline {pipeline_id!r} in run {self.id}",
@@ -252,6 +253,17 @@ class OpenRun:
             # Committed or aborted, the transaction has ended.
             draft.txn.abort()
             del self.drafts[pipeline_id]
+
+    def complete_all(self) -> Iterator[list[Committed]]:
+        """Complete one unfinished pipeline after the other; what is committed by each.
+
+        One that nothing was registered for, because that was refused, is dropped.
+        """
+        for pipeline_id, draft in list(self.drafts.items()):
+            if draft.adds_nothing:
+                self.drop_draft(pipeline_id)
+            else:
+                yield self.complete(pipeline_id)
 
     def checkpoint(self) -> list[Committed]:
         """Commit now the complete pipelines that wait for the run's end; what has been committed.

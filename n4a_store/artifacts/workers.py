@@ -227,8 +227,8 @@ class WorkerRegistry(ArtifactRegistry):
         """Commit what is unfinished, for the run to adopt; everything finished so far."""
         run = self._need_run("hand_over")
         assert isinstance(run, _WorkerRun)
-        for pipeline_id in list(run.drafts):
-            run.complete(pipeline_id)
+        for _ in run.complete_all():
+            pass
         return [
             Handover(name, manifest, run.versions.get(name, {}))
             for name, manifest in run.completed.items()
