@@ -334,18 +334,13 @@ class PipelineDraft:
         """Put ``new`` in the place of ``old``, below everything in this draft that holds it."""
         planned = {key: new}
         swapped = {id(old): new.node}
-        order = sorted(self.artifacts.items(), key=lambda item: item[1].node.depth)
-        changed = True
-        while changed:
-            changed = False
-            for other, artifact in order:
-                at = planned.get(other, artifact)
-                if other == key or not any(id(child) in swapped for child in at.node.children):
-                    continue
-                deps = [swapped.get(id(child), child) for child in at.node.children]
-                planned[other] = self._with_deps(at, deps)
-                swapped[id(at.node)] = planned[other].node
-                changed = True
+        # What an artifact depends on is less deep than itself: it comes before it.
+        for other, at in sorted(self.artifacts.items(), key=lambda item: item[1].node.depth):
+            if other == key or not any(id(child) in swapped for child in at.node.children):
+                continue
+            deps = [swapped.get(id(child), child) for child in at.node.children]
+            planned[other] = self._with_deps(at, deps)
+            swapped[id(at.node)] = planned[other].node
         self.artifacts.update(planned)
 
     def annotate(self, key: str, notes: Mapping[str, str]) -> None:
