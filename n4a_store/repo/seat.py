@@ -99,12 +99,20 @@ class Seat:
         return Snapshot(generation, packs, self._builder, refs)
 
     def rest(self) -> None:
-        """End a transaction; the next one may begin here."""
+        """End a transaction; the next one may begin here, if the lease can rest.
+
+        The transaction has been committed, or dropped, by now: it cannot fail any more.
+        """
         self._taken = False
         if self.held:
             if self._builder is not None and self._builder.leaves_files:
                 self._clear()
-            self.lease.rest()
+            try:
+                self.lease.rest()
+            except BackendError as error:
+                # It would go on to pin what its transaction did.
+                log.warning("a writer's seat is left: %s", error)
+                self.leave()
 
     def leave(self) -> None:
         """End a transaction, and with it the seat."""
