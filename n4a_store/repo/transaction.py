@@ -18,6 +18,7 @@ transaction puts the closure itself, object by object.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
 __all__ = ["ANY", "CommitResult", "Transaction"]
+
+log = logging.getLogger(__name__)
 
 _ATTEMPTS = 50
 _FORKED = "this transaction was begun before a fork, in the parent process"
@@ -291,9 +294,13 @@ class Transaction(PlannedRefs, PutsObjects):
                 again()
                 rows = publish_packs(self._plan, self._packs, self._known)
         except BaseException as error:
-            if isinstance(error, ConflictError):
-                self._packs.retract()  # it is certain that no row names them
-            self.abort()
+            try:
+                if isinstance(error, ConflictError):
+                    self._packs.retract()  # it is certain that no row names them
+            except BackendError as failed:
+                log.warning("left for gc: %s", failed)
+            finally:
+                self.abort()
             raise
         for row in rows:
             self._store.odb.add_written(row, self._packs.ids_in(row.id))
@@ -304,8 +311,10 @@ class Transaction(PlannedRefs, PutsObjects):
     def abort(self) -> None:
         """Drop everything; aborting twice, or after a commit, does nothing."""
         if self._open:
-            self._packs.close()
-            self._end()
+            try:
+                self._packs.close()
+            finally:
+                self._end()
 
     def _end(self) -> None:
         self._open = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from n4a_store.repo.gc import collect
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import Transaction
 from n4a_store.settings import Settings
+from n4a_store.storage import system
 from n4a_store.storage.leases import LeaseRole, list_leases
 
 REF = "refs/tags/a"
@@ -132,6 +134,30 @@ def test_without_a_second_plan_it_is_a_conflict_and_leaves_no_file(store: Store)
         mine.plan()
         put(store, b"second")
         txn.commit()
+    assert files(store) == rows(store)
+
+
+def test_a_conflict_is_said_although_what_it_leaves_cannot_be_removed(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(step: str, path: str) -> None:
+        if step == "unlink" and "/packs/" in path:
+            raise OSError(errno.EIO, "Input/output error", path)
+
+    put(store, b"first")
+    txn = store.transaction()
+    txn.set_ref(REF, txn.put_blob(b"mine"), None)
+    before = system.observe(refuse)
+    try:
+        with pytest.raises(RefMovedError, match="expected"):
+            txn.commit()
+    finally:
+        system.observe(before)
+    assert not txn.is_open
+    assert list_leases(store.layout.leases) == []
+    assert "Input/output error" in caplog.text
+    assert len(files(store) - rows(store)) == 1
+    collect(store)
     assert files(store) == rows(store)
 
 
