@@ -142,18 +142,21 @@ class Transaction(PlannedRefs, PutsObjects):
 
     def _adopt_closure(self, oid: ObjectId) -> None:
         """Put the whole closure of an object that is only known to be present."""
-        waiting = [oid.raw]
+        waiting: list[tuple[int | None, bytes]] = [(None, oid.raw)]
         found = IdTable()
         while waiting:
-            at = waiting.pop()
+            kind, at = waiting.pop()
             if at in self._known or at in found:
                 continue
-            kind, data = self._store.read(at)
+            if kind == Kind.BLOB and self._rely(at):
+                found[at] = Kind.BLOB  # with nothing below it, it need not be read
+                continue
+            kind, data = self.read(at)
             if not self._rely(at):
                 # It stands in a pack that is condemned or newer than our snapshot: copy it.
                 self._packs.add(at, kind, data)
             found[at] = kind
-            waiting.extend(child for _, child in raw_children(kind, data))
+            waiting.extend(raw_children(kind, data))
         self._known.absorb(found)  # only now: the half of a closure allows nothing
 
     def adopt_path(self, ref: str, *names: str) -> TreeEntry:

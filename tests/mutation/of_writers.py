@@ -273,7 +273,7 @@ WRITERS = (
         "present-is-complete",
         "a tree that is present is taken for complete",
         "repo/transaction.py",
-        "            waiting.extend(child for _, child in raw_children(kind, data))\n",
+        "            waiting.extend(raw_children(kind, data))\n",
         "",
         GC,
     ),
