@@ -41,6 +41,7 @@ from typing import Any
 import numpy as np
 
 from n4a_store.artifacts.serializers.libraries import qualified_name
+from n4a_store.artifacts.serializers.main_module import MAIN_MODULES
 from n4a_store.errors import InvalidInputError, SerializationError
 from n4a_store.objects.codec import encode_value
 from n4a_store.objects.oid import Kind, hash_object
@@ -120,7 +121,7 @@ def _stays(cls: type) -> bool:
     module = sys.modules.get(cls.__module__)
     return (
         module is not None
-        and cls.__module__ != "__main__"
+        and cls.__module__ not in MAIN_MODULES
         and module.__dict__.get(cls.__name__) is cls
     )
 

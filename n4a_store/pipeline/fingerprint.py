@@ -20,6 +20,7 @@ import numpy as np
 from blake3 import blake3
 
 from n4a_store.artifacts.serializers.libraries import library_of
+from n4a_store.artifacts.serializers.main_module import MAIN_MODULES
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.codec import encode_value
 from n4a_store.pipeline.estimators import params_of
@@ -87,7 +88,7 @@ class Describer:
     def _estimator(self, obj: Any) -> dict[str, Any]:
         kind = type(obj)
         name = f"{kind.__module__}.{kind.__qualname__}"
-        if self.strict and ("<locals>" in name or kind.__module__ == "__main__"):
+        if self.strict and ("<locals>" in name or kind.__module__ in MAIN_MODULES):
             raise Uncertain(f"{name} may mean something else tomorrow")
         params = params_of(obj)
         if params is None:
@@ -153,7 +154,7 @@ def _importable(function: Any) -> tuple[str, str]:
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
     if isinstance(function, np.ufunc):
         module, name = "numpy", function.__name__
-    if not isinstance(module, str) or module == "__main__":
+    if not isinstance(module, str) or module in MAIN_MODULES:
         raise Uncertain(f"{function!r} may mean something else tomorrow")
     found: Any = sys.modules.get(module)
     for part in name.split("."):

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 
+from n4a_store.artifacts.serializers.main_module import MAIN_MODULES
+
 __all__ = ["library_of", "qualified_name"]
 
 # Import names that differ from the name of the distribution. Others that differ are found the
@@ -47,6 +49,6 @@ def _version(package: str) -> str:
 
 def _names(package: str) -> Iterator[str]:
     yield _DISTRIBUTIONS.get(package, package)
-    if package != "__main__":
+    if package not in MAIN_MODULES:
         # Reads the metadata of everything installed, hence last, and only when it is asked for.
         yield from metadata.packages_distributions().get(package, [])

@@ -3,8 +3,8 @@
 Laws:
 
 - By reference with :mod:`pickle` wherever that works. :mod:`cloudpickle` takes over only for
-  what pickle cannot name from another process: something from ``__main__``, a lambda, a local
-  class or function. The payload says which was used.
+  what pickle cannot name from another process (something of the script, see ``main_module``; a
+  lambda, a local class or function). The payload says which was used.
 - Equal objects give equal bytes, as far as pickle allows: see ``canonical`` for the stream. Two
   things that numpy lets vary between equal objects are fixed here: a dtype that was itself
   unpickled is another object than the built-in one and would be written again, and an array
@@ -32,6 +32,7 @@ from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, BufferView, 
 from n4a_store.artifacts.serializers.canonical import by_value, unframe
 from n4a_store.artifacts.serializers.culprit import describe_failure
 from n4a_store.artifacts.serializers.extensions import EXTENSIONS
+from n4a_store.artifacts.serializers.main_module import mains_by_value, names_main
 from n4a_store.errors import SerializationError
 from n4a_store.objects.oid import BytesLike, Kind, raw_hash
 from n4a_store.odb.kept import KeptBlobs
@@ -39,7 +40,6 @@ from n4a_store.odb.kept import KeptBlobs
 __all__ = ["Pickle5Serializer"]
 
 PROTOCOL = 5
-_MAIN = b"__main__"
 _MAX_ITEM = 16  # the largest item that bytes are shuffled by
 _BY_REFERENCE_ERRORS = (pickle.PicklingError, AttributeError)
 _Reduced = tuple[Any, ...]
@@ -99,7 +99,7 @@ _CANONICAL: dict[type, _Reducer] = {
 
 # Streams in canonical form, by the hash of what pickle wrote. Branches and folds fit the same
 # scaler to the same rows again and again, and finding its form takes as long as pickling it.
-# None of them names __main__, so that need not be looked for again either.
+# None of them names the script, so that need not be looked for again either.
 _canonical = KeptBlobs(16 * 1024 * 1024)
 
 
@@ -130,15 +130,10 @@ class Pickle5Serializer:
         return self._dump_by_value(obj, threshold) if payload is None else payload
 
     def _dump_by_value(self, obj: Any, threshold: int) -> Payload:
-        import cloudpickle
-
-        table = ChainMap(_CANONICAL, cloudpickle.Pickler.dispatch_table)
         try:
-            payload = _dump(cloudpickle.Pickler, obj, threshold, table, by_reference=False)
+            return _by_value(obj, threshold)
         except Exception as error:
             raise _failure(obj, error) from error
-        assert payload is not None
-        return payload
 
     def loads(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> Any:
         """The object.
@@ -175,7 +170,7 @@ def _dump(
     *,
     by_reference: bool = True,
 ) -> Payload | None:
-    """The payload; None where it would name something from ``__main__`` by reference."""
+    """The payload; None where it would name something of the script by reference."""
     large: list[BufferView] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -197,19 +192,27 @@ def _dump(
     skeleton = _canonical.get(key)
     if skeleton is None:
         skeleton = by_value(unframe(written), engine.memo.copy())
-        if _MAIN not in skeleton:
+        if not names_main(skeleton):
             _canonical.put(key, skeleton)
         elif by_reference:
             return None
     return Payload(bytes(skeleton), tuple(large), "pickle" if by_reference else "cloudpickle")
 
 
+def _by_value(obj: Any, threshold: int) -> Payload:
+    import cloudpickle
+
+    table = ChainMap(_CANONICAL, cloudpickle.Pickler.dispatch_table)
+    with mains_by_value():
+        payload = _dump(cloudpickle.Pickler, obj, threshold, table, by_reference=False)
+    assert payload is not None
+    return payload
+
+
 def _failure(obj: Any, error: Exception) -> SerializationError:
     def fails(part: Any) -> Exception | None:
-        import cloudpickle
-
         try:
-            cloudpickle.dumps(part, PROTOCOL)
+            _by_value(part, DEFAULT_THRESHOLD)
         except Exception as failure:  # noqa: BLE001 - this is the question asked
             return failure
         return None

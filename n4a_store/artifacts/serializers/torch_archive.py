@@ -33,6 +33,7 @@ from typing import Any
 
 from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, BufferView, Payload
 from n4a_store.artifacts.serializers.culprit import describe_failure
+from n4a_store.artifacts.serializers.main_module import mains_by_value, names_main
 from n4a_store.artifacts.serializers.soft_import import imported, reading
 from n4a_store.errors import CorruptionError, SerializationError
 from n4a_store.objects.codec import decode_value, encode_value
@@ -204,7 +205,7 @@ class TorchModuleSerializer(_Torch):
         torch = importlib.import_module("torch")
         try:
             data = _saved(torch, obj, pickle)
-            if b"__main__" not in _pickled(data):
+            if not names_main(_pickled(data)):
                 return _payload(data, threshold, "pickle")
         except (pickle.PicklingError, AttributeError):
             pass  # what pickle cannot name from another process; the rule is pickle5's
@@ -212,10 +213,8 @@ class TorchModuleSerializer(_Torch):
             raise
         except Exception as error:
             raise _describe(torch, obj, error) from error
-        import cloudpickle
-
         try:
-            return _payload(_saved(torch, obj, cloudpickle), threshold, "cloudpickle")
+            return _payload(_saved_by_value(torch, obj), threshold, "cloudpickle")
         except MemoryError:
             raise
         except Exception as error:
@@ -228,6 +227,13 @@ def _saved(torch: Any, obj: Any, pickler: Any) -> bytes:
     return stream.getvalue()
 
 
+def _saved_by_value(torch: Any, obj: Any) -> bytes:
+    import cloudpickle
+
+    with mains_by_value():
+        return _saved(torch, obj, cloudpickle)
+
+
 def _pickled(data: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
@@ -236,10 +242,8 @@ def _pickled(data: bytes) -> bytes:
 
 def _describe(torch: Any, obj: Any, error: Exception) -> SerializationError:
     def fails(part: Any) -> Exception | None:
-        import cloudpickle
-
         try:
-            _saved(torch, part, cloudpickle)
+            _saved_by_value(torch, part)
         except Exception as failure:  # noqa: BLE001 - this is the question asked
             return failure
         return None
