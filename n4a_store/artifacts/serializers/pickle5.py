@@ -4,7 +4,8 @@ Laws:
 
 - By reference with :mod:`pickle` wherever that works. :mod:`cloudpickle` takes over only for
   what pickle cannot name from another process (something of the script, see ``main_module``; a
-  lambda, a local class or function). The payload says which was used.
+  lambda, a local class or function) or does not take at all, as a module. The payload says which
+  was used, and the order of an object's attributes has no say in it.
 - Equal objects give equal bytes, as far as pickle allows: see ``canonical`` for the stream. Two
   things that numpy lets vary between equal objects are fixed here: a dtype that was itself
   unpickled is another object than the built-in one and would be written again, and an array
@@ -41,7 +42,8 @@ __all__ = ["Pickle5Serializer"]
 
 PROTOCOL = 5
 _MAX_ITEM = 16  # the largest item that bytes are shuffled by
-_BY_REFERENCE_ERRORS = (pickle.PicklingError, AttributeError)
+# TypeError is what pickle says of a module, which cloudpickle takes: by its name.
+_BY_REFERENCE_ERRORS = (pickle.PicklingError, AttributeError, TypeError)
 _Reduced = tuple[Any, ...]
 _Reducer = Callable[[Any], "_Reduced | str"]
 

@@ -207,7 +207,7 @@ class TorchModuleSerializer(_Torch):
             data = _saved(torch, obj, pickle)
             if not names_main(_pickled(data)):
                 return _payload(data, threshold, "pickle")
-        except (pickle.PicklingError, AttributeError):
+        except (pickle.PicklingError, AttributeError, TypeError):
             pass  # what pickle cannot name from another process; the rule is pickle5's
         except MemoryError:
             raise

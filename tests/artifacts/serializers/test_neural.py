@@ -157,6 +157,13 @@ class TestTorch:
         x = torch.ones(4, 3)
         assert reload(TorchModuleSerializer(), payload)(x).equal(net(x))
 
+    def test_a_module_that_holds_a_module_of_python(self, torch: Any) -> None:
+        net = network(torch)
+        net.backend = np
+        payload = TorchModuleSerializer().dumps(net)
+        assert payload.pickler == "cloudpickle"
+        assert reload(TorchModuleSerializer(), payload).backend is np
+
     def test_a_shared_backbone_is_one_object(self, torch: Any) -> None:
         one, other = network(torch), network(torch)
         torch.nn.init.ones_(other[2].weight)

@@ -272,6 +272,17 @@ def test_lambdas_and_local_classes_go_to_cloudpickle() -> None:
     assert loaded.table.flags.writeable  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("names", [("module", "function"), ("function", "module"), ("module",)])
+def test_whether_a_module_can_be_stored_is_no_question_of_order(names: tuple[str, ...]) -> None:
+    """pickle refuses the one with another error than the other; cloudpickle takes both."""
+    parts = {"module": np, "function": lambda x: 2 * x}
+    payload = S.dumps({"deep": [{name: parts[name] for name in names}]})
+    assert payload.pickler == "cloudpickle"
+    loaded = reload(payload)["deep"][0]
+    assert loaded["module"] is np
+    assert list(loaded) == list(names)
+
+
 def test_what_names_main_is_left_to_cloudpickle_each_time() -> None:
     for _ in range(3):
         assert S.dumps(["__main__", 1]).pickler == "cloudpickle"
