@@ -11,7 +11,9 @@ Laws:
   unpickled is another object than the built-in one and would be written again, and an array
   over read-only memory would be written as read-only. Arrays always come back as writable as
   the buffers that are handed in.
-- Memory that is not contiguous is copied into C order; F order stays F order.
+- Memory that is not contiguous is copied in the order of its axes, so that a product with it goes
+  the same way, to the last bit, before and after; into C order where that leaves gaps. F order
+  stays F order.
 - A failure names the class and the attribute path that cannot be pickled. There is no fallback.
 
 A skeleton without out-of-band buffers is a plain pickle: ``pickle.loads`` reads it.
@@ -81,7 +83,9 @@ def _reduce_array(array: np.ndarray[Any, Any]) -> _Reduced:
         return _from_buffer, (buffer, dtype, array.shape, "C")
     if not dtype.hasobject:
         if not flags.forc:
-            array = array.copy(order="C")
+            # A view of some rows of an F-ordered matrix is what BLAS takes as a transposed one.
+            kept = array.copy(order="K")
+            array = kept if kept.flags.forc else array.copy(order="C")
         elif not flags.writeable:
             array = array.copy(order="A")
     return array.__reduce_ex__(PROTOCOL)  # type: ignore[return-value]

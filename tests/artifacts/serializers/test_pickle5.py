@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cross_decomposition import PLSRegression
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
@@ -50,6 +50,7 @@ FAMILIES = {
     "scaler": StandardScaler,
     "pls": lambda: PLSRegression(4),
     "pca": lambda: PCA(4),
+    "incremental pca": lambda: IncrementalPCA(4),
     "forest": lambda: RandomForestRegressor(4, random_state=0),
     "ridge": Ridge,
     "svr": SVR,
@@ -135,6 +136,22 @@ def test_arrays_come_back_writable_and_in_their_order(n: int, writeable: bool) -
         assert np.array_equal(after, before)
         assert after.flags.writeable
         assert after.flags.f_contiguous == before.flags.f_contiguous or not before.flags.forc
+
+
+def test_rows_of_a_matrix_in_f_order_multiply_as_before() -> None:
+    """As the components of an IncrementalPCA: another order gives other last bits."""
+    rng = np.random.default_rng(3)
+    whole = np.asfortranarray(rng.normal(size=(21, 200)))
+    views = [whole[:8], whole[:, ::2], whole.T[:, :8], rng.normal(size=(9, 50))[:, ::2]]
+    views += [rng.normal(size=(4, 5, 6)).transpose(0, 2, 1)]
+    loaded = reload(S.dumps(views))
+    for before, after in zip(views, loaded, strict=True):
+        assert np.array_equal(before, after)
+    flags = [(after.flags.c_contiguous, after.flags.f_contiguous) for after in loaded]
+    in_c, in_f = (True, False), (False, True)
+    assert flags == [in_f, in_f, in_c, in_c, in_c]
+    X = rng.normal(size=(300, 200))
+    assert (X @ views[0].T).tobytes() == (X @ loaded[0].T).tobytes()
 
 
 DTYPES = [
