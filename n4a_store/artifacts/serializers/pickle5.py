@@ -97,7 +97,7 @@ def _reduce_memmap(array: np.memmap[Any, Any]) -> _Reduced:
 
 
 _CANONICAL: dict[type, _Reducer] = {
-    **dict.fromkeys(_NUMBERS, _reduce_dtype),
+    **dict.fromkeys((*_NUMBERS, type(np.dtype("O"))), _reduce_dtype),
     np.ndarray: _reduce_array,
     np.memmap: _reduce_memmap,
 }

@@ -241,6 +241,29 @@ def test_read_only_buffers_give_read_only_arrays_without_a_copy() -> None:
     assert np.shares_memory(array, np.frombuffer(data))
 
 
+def test_an_array_of_objects_that_was_loaded_is_as_one_that_is_made() -> None:
+    """An estimator that was loaded makes new ones, of labels and column names, when it is used."""
+    labels = np.array(["a", None], dtype=object)
+    payload = S.dumps([labels, labels.dtype, labels[:1].copy()])
+    loaded, dtype, _ = reload(payload)
+    assert loaded.tolist() == ["a", None]
+    assert dtype is np.dtype("O")
+    assert raw(S.dumps([loaded, labels.dtype, labels[:1].copy()])) == raw(payload)
+
+
+def test_an_array_of_objects_that_numpy_wrote_keeps_its_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As they were all written once."""
+    labels = np.array(["a", None], dtype=object)
+    with monkeypatch.context() as before:
+        before.delitem(pickle5._CANONICAL, type(labels.dtype))
+        payload = S.dumps([labels, labels.dtype])
+    loaded = reload(payload)
+    assert loaded[0].tolist() == ["a", None]
+    assert raw(S.dumps(loaded)) == raw(payload) != raw(S.dumps([labels, labels.dtype]))
+
+
 def test_a_numpy_scalar_stays_a_numpy_scalar() -> None:
     value = reload(S.dumps(np.float64(0.1)))
     assert type(value) is np.float64
