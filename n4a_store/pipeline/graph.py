@@ -165,9 +165,12 @@ def _able(node: ArtifactNode, fitted: Any, verb: str) -> Any:
 
 
 def _check_width(node: ArtifactNode, fitted: Any, table: Any) -> None:
-    """A clear error before the estimator's own, where the estimator says what it expects."""
+    """A clear error before the estimator's own, where the estimator says what it expects.
+
+    None was fitted on nothing: a 0 is what a model of catboost says after it was loaded.
+    """
     expected = getattr(fitted, "n_features_in_", None)
-    if isinstance(expected, int) and table.shape[1] != expected:
+    if isinstance(expected, int) and 0 < expected != table.shape[1]:
         raise InvalidInputError(
             f"{_called(node, fitted)} was fitted on {expected} features, "
             f"and was given {table.shape[1]}",

@@ -230,6 +230,28 @@ def test_what_is_no_model_says_so(workspace: Workspace, fermentation: Any) -> No
             predictor.predict("meta:2:all", fermentation.X)
 
 
+class Forgetful(Ridge):
+    """Has forgotten what it was fitted on when it was loaded, as a model of catboost has."""
+
+    def fit(self, X: Any, y: Any) -> Forgetful:
+        super().fit(X, y)
+        self.n_features_in_ = 0
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return X @ self.coef_ + self.intercept_
+
+
+def test_a_model_that_does_not_know_its_features_predicts(
+    workspace: Any, train: Any, fermentation: Any
+) -> None:
+    train([FOLDS, StandardScaler(), {"model": Forgetful()}], fermentation)
+    with Predictor(workspace, DATASET) as predictor:
+        said = predictor.predict(None, fermentation.X[:4])
+    assert said.shape == (4,)
+    assert np.isfinite(said).all()
+
+
 def test_a_dataset_that_does_not_exist_is_not_created(
     workspace: Any, train: Any, fermentation: Any
 ) -> None:
