@@ -21,13 +21,14 @@ come back on the CPU. Scripted and traced modules are refused, as torch refuses 
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import io
 import pickle
 import re
 import zipfile
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -142,12 +143,9 @@ class TorchStateSerializer(_Torch):
             SerializationError: torch cannot save one of the tensors.
         """
         torch = importlib.import_module("torch")
-        if type(obj) is torch.Tensor and _is_view(torch, obj):
-            # torch would save all the memory that the view looks into.
-            obj = obj.detach().clone().requires_grad_(obj.requires_grad)
         stream = io.BytesIO()
         try:
-            torch.save(obj, stream)
+            torch.save(_without_bases(torch, obj), stream)
         except MemoryError:
             raise
         except Exception as error:
@@ -157,9 +155,49 @@ class TorchStateSerializer(_Torch):
         return _payload(stream.getvalue(), threshold)
 
 
-def _is_view(torch: Any, tensor: Any) -> bool:
+def _without_bases(torch: Any, obj: Any) -> Any:
+    """``obj`` without the memory that a view looks into: torch would save all of it.
+
+    Where two tensors look into one memory they stay as they are, so that they still share it.
+    """
+    if type(obj) is torch.Tensor:
+        return _copied(obj) if _excess(torch, obj) else obj
+    tensors = {id(tensor): tensor for tensor in _leaves(obj)}
+    shared = Counter(
+        tensor.untyped_storage().data_ptr()
+        for tensor in tensors.values()
+        if tensor.layout is torch.strided
+    )
+    copies = {
+        place: _copied(tensor)
+        for place, tensor in tensors.items()
+        if type(tensor) is torch.Tensor
+        and _excess(torch, tensor) > 0
+        and shared[tensor.untyped_storage().data_ptr()] == 1
+    }
+    return copy.deepcopy(obj, {**tensors, **copies}) if copies else obj
+
+
+def _copied(tensor: Any) -> Any:
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+
+
+def _excess(torch: Any, tensor: Any) -> int:
+    """The bytes of memory that a tensor does not need; below 0 where it repeats some."""
+    if tensor.layout is not torch.strided:
+        return 0
     size: int = tensor.numel() * tensor.element_size()
-    return tensor.layout is torch.strided and tensor.untyped_storage().nbytes() != size
+    held: int = tensor.untyped_storage().nbytes()
+    return held - size
+
+
+def _leaves(obj: Any) -> Iterator[Any]:
+    """The tensors in what ``_tensors`` has counted."""
+    if isinstance(obj, dict | list | tuple):
+        for item in obj.values() if isinstance(obj, dict) else obj:
+            yield from _leaves(item)
+    elif hasattr(obj, "untyped_storage"):
+        yield obj
 
 
 def _tensors(obj: Any, types: tuple[type, ...], depth: int) -> int:

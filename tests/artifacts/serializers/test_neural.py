@@ -129,6 +129,34 @@ class TestTorch:
         view = torch.zeros(1_000_000)[:10]
         assert TorchStateSerializer().dumps(view).size < 4000
 
+    def test_a_view_in_a_state_is_stored_so_too(self, torch: Any) -> None:
+        state = network(torch).state_dict()
+        plain = raw(TorchStateSerializer().dumps(state))
+        base = torch.arange(1_000_000.0)
+        view, keep = base[5:15], dict(state)
+        state["0.bias"] = view
+        payload = TorchStateSerializer().dumps(state)
+        again = reload(TorchStateSerializer(), payload)
+        assert sum(map(len, plain)) > payload.size
+        assert same(again, state)
+        assert again._metadata == state._metadata
+        assert state["0.bias"] is view
+        assert all(state[name] is keep[name] for name in keep if name != "0.bias")
+
+    def test_views_of_one_memory_still_share_it(self, torch: Any) -> None:
+        base = torch.arange(100.0)
+        state = {"both": [base[:10], (base[5:15], base[:2].expand(3, 2))], "again": base[90:]}
+        lone = torch.arange(100.0)[:10]
+        state |= {"lone": lone, "lone again": lone, "repeated": torch.ones(1).expand(1000)}
+        payload = TorchStateSerializer().dumps(state)
+        again = reload(TorchStateSerializer(), payload)
+        assert same(again, state)
+        again["both"][0][5] = 77
+        assert again["both"][1][0][0] == 77
+        assert again["lone"] is again["lone again"]
+        assert again["lone"].untyped_storage().nbytes() == 40
+        assert again["repeated"].untyped_storage().nbytes() == 4
+
     def test_a_circle_of_lists_is_no_state(self, torch: Any) -> None:
         circle: list[Any] = [torch.ones(1)]
         circle.append(circle)
