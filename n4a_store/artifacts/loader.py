@@ -211,6 +211,7 @@ class ArtifactLoader:
                 name,
                 stored.blob.format,
                 default_table() if self._table is None else self._table,
+                library=stored.blob.library,
                 origin=origin,
                 mmap=self.mmap,
                 trust=self.trust,

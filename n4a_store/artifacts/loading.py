@@ -6,6 +6,7 @@ from typing import Any
 
 from n4a_store.artifacts.payload import ObjectReader, read_payload
 from n4a_store.artifacts.serializers.base import Serializer
+from n4a_store.artifacts.serializers.libraries import how_to_get
 from n4a_store.artifacts.serializers.table import SerializerTable
 from n4a_store.artifacts.types import HASH_PREFIX, ArtifactRecord
 from n4a_store.errors import (
@@ -49,22 +50,33 @@ def load_record(
     except CorruptionError as error:
         raise CorruptionError(f"artifact {name}: {error}", hint=error.hint) from error
     return load_payload(
-        reader, entry, name, record.format, table, origin=origin, mmap=mmap, trust=trust
+        reader,
+        entry,
+        name,
+        record.format,
+        table,
+        library=record.format_version,
+        origin=origin,
+        mmap=mmap,
+        trust=trust,
     )
 
 
-def load_payload(
+def load_payload(  # noqa: PLR0913 - what is stored, then how to load it, by name
     reader: ObjectReader,
     entry: TreeEntry,
     name: str,
     form: str,
     table: SerializerTable,
     *,
+    library: str = "",
     origin: str = "",
     mmap: bool = False,
     trust: bool = False,
 ) -> Any:
     """The object of a payload in format ``form``, of the artifact called ``name``.
+
+    What is missing of its ``library`` is named in the version that the record names.
 
     Raises:
         As :func:`load_record`.
@@ -79,9 +91,16 @@ def load_payload(
             f"artifact {name}: {error}", hint=error.hint or "n4a-store fsck --full says more"
         ) from error
     except SerializationError as error:
-        raise SerializationError(f"artifact {name} {error}", hint=error.hint) from error
+        hint = _where_from(error.__cause__, library) or error.hint
+        raise SerializationError(f"artifact {name} {error}", hint=hint) from error
     except UnsupportedFormatError as error:
         raise UnsupportedFormatError(f"artifact {name}: {error}", hint=error.hint) from error
+
+
+def _where_from(cause: BaseException | None, library: str) -> str:
+    if isinstance(cause, ModuleNotFoundError) and cause.name:
+        return how_to_get(cause.name, library)
+    return ""
 
 
 def _check_trust(serializer: Serializer, name: str, origin: str, *, trust: bool) -> None:

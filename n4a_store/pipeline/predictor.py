@@ -220,6 +220,7 @@ class Predictor:
             name,
             stored.blob.format,
             default_table(),
+            library=stored.blob.library,
             origin=choice.origin_of(name, stored.tree),
             trust=self._trust,
         )

@@ -110,6 +110,7 @@ def _take(
         node.artifact_id,
         stored.blob.format,
         default_table(),
+        library=stored.blob.library,
         origin=choice.origin_of(node.artifact_id, node.tree),
         trust=trust,
     )

@@ -2,7 +2,7 @@
 
 The version is looked up once per top-level package and only for packages that are imported
 already. An object of no distribution (``__main__``, a built-in, a loose module) belongs to
-Python itself.
+Python itself. Where the library is missing, the version that wrote the object is to be installed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib import metadata
 
 from n4a_store.artifacts.serializers.main_module import MAIN_MODULES
 
-__all__ = ["library_of", "qualified_name"]
+__all__ = ["how_to_get", "library_of", "qualified_name"]
 
 # Import names that differ from the name of the distribution. Others that differ are found the
 # slow way, once.
@@ -31,6 +31,19 @@ def qualified_name(cls: type) -> str:
 def library_of(cls: type) -> str:
     """``distribution==version`` of the library that defines ``cls``."""
     return _version(cls.__module__.partition(".")[0])
+
+
+def how_to_get(module: str, library: str) -> str:
+    """What to do where ``module`` is missing; empty where it is not of the object's ``library``."""
+    package = module.partition(".")[0]
+    name, written = _distribution(package), library.partition("==")[0].lower()
+    if written == name or written.startswith(f"{name}-"):  # xgboost is also called xgboost-cpu
+        return f"pip install {library}"
+    return ""
+
+
+def _distribution(package: str) -> str:
+    return _DISTRIBUTIONS.get(package, package).lower().replace("_", "-")
 
 
 @functools.lru_cache(maxsize=256)

@@ -152,7 +152,8 @@ class Pickle5Serializer:
         except ModuleNotFoundError as error:
             raise SerializationError(
                 f"cannot be unpickled: the module {error.name!r} is not installed here",
-                hint="install the library that the record's format_version names",
+                hint="put its folder on PYTHONPATH where it is a module of your own, or install "
+                "its library: the record's format_version may name it",
             ) from error
         except MemoryError:
             raise

@@ -63,6 +63,7 @@ class DatasetReader:
                 name,
                 stored.blob.format,
                 default_table(),
+                library=stored.blob.library,
                 origin=found.origin,
             )
 
