@@ -48,7 +48,7 @@ from n4a_store.errors import (
     UnsupportedFormatError,
 )
 from n4a_store.objects.codec import decode_value, encode_value, pack_entry, unpack_entry
-from n4a_store.objects.model import TreeEntry, Value, fits_in_utc
+from n4a_store.objects.model import TreeEntry, Value
 from n4a_store.objects.oid import Kind, ObjectId, hash_object
 from n4a_store.objects.trees import encode_tree
 from n4a_store.refs.names import check_ref_name, namesakes
@@ -57,6 +57,7 @@ from n4a_store.repo.history import RUN_REFS, reach
 from n4a_store.repo.store import Store
 from n4a_store.repo.tags import TAGS
 from n4a_store.repo.transaction import Transaction
+from n4a_store.storage.clock import fits_in_utc
 from n4a_store.storage.files import (
     AppendFile,
     map_file,
@@ -393,7 +394,9 @@ def _check_manifests(txn: Transaction, ref: str, entry: TreeEntry) -> None:
         CorruptionError: A pipeline's ref, or a run, names something that is no manifest.
     """
     if entry.kind is Kind.RUN:
-        for name, child in txn.get_tree(txn.get_run(entry.oid).pipelines).entries.items():
+        run = txn.get_run(entry.oid)
+        _check_moment(ref, run.created_at)
+        for name, child in txn.get_tree(run.pipelines).entries.items():
             _check_manifests(txn, PIPELINES + name, child)
     elif ref.startswith(PIPELINES):
         manifest = PipelineManifest.read(txn, ref.removeprefix(PIPELINES), entry.oid)
@@ -412,6 +415,7 @@ def _mark(txn: Transaction, ref: str, entry: TreeEntry, origin: str) -> TreeEntr
         return entry
     if entry.kind is Kind.RUN:
         run = txn.get_run(entry.oid)
+        _check_moment(ref, run.created_at)
         pipelines = {
             name: _mark(txn, PIPELINES + name, child, origin)
             for name, child in txn.get_tree(run.pipelines).entries.items()

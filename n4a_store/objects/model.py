@@ -13,30 +13,16 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TypeAlias
 
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.frozen import FrozenMap
 from n4a_store.objects.oid import Kind, ObjectId
 
-__all__ = ["Blob", "Object", "Run", "RunStatus", "Tree", "TreeEntry", "Value", "fits_in_utc"]
+__all__ = ["Blob", "Object", "Run", "RunStatus", "Tree", "TreeEntry", "Value"]
 
 Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[str, Value] | None"
 """What the canonical encoding can hold."""
-
-
-def fits_in_utc(stamp: str) -> bool:
-    """Whether a date, if ``stamp`` is one, has a place in UTC: in the years 1 to 9999."""
-    if not stamp.startswith(("0001", "9999")):
-        return True
-    try:
-        datetime.fromisoformat(stamp).astimezone(UTC)
-    except ValueError:
-        return True  # not a date: text like any other
-    except OverflowError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +96,7 @@ class Run:
     Args:
         pipelines: The id of the tree from pipeline ids to pipeline manifests.
         dataset: The dataset it ran on.
-        created_at: When it began, ISO 8601 in UTC; a date that UTC cannot have is refused.
+        created_at: When it began, ISO 8601 in UTC.
         status: How far it came.
         parents: Earlier runs, as recorded ids. Nothing follows them: a parent may be gone.
         environment: Python, platform and library versions; host and user only if configured.
@@ -132,8 +118,6 @@ class Run:
         for name in ("dataset", "created_at", "message"):
             if type(getattr(self, name)) is not str:
                 raise InvalidInputError(f"the {name} of a run is text")
-        if not fits_in_utc(self.created_at):
-            raise InvalidInputError(f"a run at {self.created_at}, which UTC does not have")
         try:
             object.__setattr__(self, "status", RunStatus(self.status))
         except ValueError:

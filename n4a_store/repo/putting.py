@@ -71,7 +71,8 @@ class PutsObjects(ObjectReader):
 
         Raises:
             InvalidInputError: ``data`` is not a contiguous buffer.
-            BackendError: The disk refused; abort the transaction.
+            BackendError: The disk refused. What was put before is whole, and more may be put,
+                unless half of it cannot be taken back: then all that follows raises as well.
         """
         self._check_open()
         return self._put(Kind.BLOB, _plain_bytes(data), item_size)
@@ -87,7 +88,7 @@ class PutsObjects(ObjectReader):
 
         Raises:
             InvalidInputError: One is not a contiguous buffer; nothing has been put.
-            BackendError: The disk refused; abort the transaction.
+            BackendError: As there.
         """
         self._check_open()
         known, seed = self._known, BLOB_SEED

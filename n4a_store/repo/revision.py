@@ -175,14 +175,13 @@ def _parse_moment(text: str) -> datetime:
         return datetime.now(UTC) - timedelta(days=text == "yesterday")
     try:
         moment = datetime.fromisoformat(text)
-        if re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", text):
-            # A day means its end.
-            moment = moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise InvalidInputError(
             f"{text!r} is neither a number nor a date", hint="such as @{1} or @{2026-11-23T14:00}"
         ) from None
+    if re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", text):
+        moment += timedelta(days=1, microseconds=-1)  # a day means its end
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _walk(store: Store, entry: TreeEntry, path: str, name: str) -> TreeEntry:

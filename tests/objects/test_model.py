@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from n4a_store.errors import CorruptionError, InvalidInputError
-from n4a_store.objects.codec import decode_run, decode_value, encode_run, encode_value
-from n4a_store.objects.model import Run, RunStatus, Tree, TreeEntry, fits_in_utc
+from n4a_store.errors import InvalidInputError
+from n4a_store.objects.model import Run, RunStatus, Tree, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 
 OID = ObjectId(bytes(32))
@@ -77,32 +76,3 @@ def test_a_run_that_could_not_be_read_back_cannot_be_made(changes: dict[str, Any
 
 def test_a_status_may_be_given_by_its_name() -> None:
     assert run(status="failed").status is RunStatus.FAILED
-
-
-@pytest.mark.parametrize(
-    ("stamp", "fits"),
-    [
-        ("9999-12-31T23:59:59-14:00", False),
-        ("99991231T235959-0001", False),
-        ("0001-01-01T00:00:00+14:00", False),
-        ("9999-12-31T23:59:59+00:00", True),
-        ("9999-12-31T23:59:59Z", True),
-        ("0001-01-01T00:00:00-14:00", True),
-        ("2026-11-23T00:00:00+14:00", True),
-        ("9999 is no date", True),
-        ("9999-99-99", True),
-        ("", True),
-    ],
-)
-def test_a_run_began_on_a_day_that_utc_has(stamp: str, fits: bool) -> None:
-    """Else nobody could show it; text that is no date is shown as it is."""
-    assert fits_in_utc(stamp) is fits
-    data = encode_run(run(created_at="9998-12-31T23:59:59-14:00"))
-    forged = encode_value({**decode_value(data), "created_at": stamp})
-    if fits:
-        assert decode_run(forged) == run(created_at=stamp)
-        return
-    with pytest.raises(InvalidInputError, match="which UTC does not have"):
-        run(created_at=stamp)
-    with pytest.raises(CorruptionError, match="which UTC does not have"):
-        decode_run(forged)

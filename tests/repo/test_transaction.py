@@ -372,8 +372,8 @@ def test_a_disk_that_refuses_leaves_the_store_as_it_was(
 def test_a_transaction_whose_write_was_cut_off_cannot_go_on(
     store: Store, error: BaseException
 ) -> None:
-    # Half of a payload may have reached the file: whatever came after it would stand elsewhere
-    # than the index says, and a commit would acknowledge garbage.
+    # Half of a payload has reached the file, and cannot be taken back: whatever came after it would
+    # stand elsewhere than the index says, and a commit would acknowledge garbage.
     txn = store.transaction()
     txn.put_blob(b"before")
     once = [error]
@@ -385,8 +385,12 @@ def test_a_transaction_whose_write_was_cut_off_cannot_go_on(
             raise once.pop()
         return real(fd, data)
 
+    def refused(fd: int, length: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "write", half)
+        patch.setattr(os, "ftruncate", refused)
         with pytest.raises((BackendError, KeyboardInterrupt)):
             txn.put_blob(os.urandom(2_000_000))
     for go_on in (lambda: txn.put_blob(b"after"), txn.commit):
