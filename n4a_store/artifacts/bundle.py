@@ -42,9 +42,9 @@ from n4a_store.artifacts.subject import (
     Subject,
 )
 from n4a_store.errors import (
+    BackendError,
     CorruptionError,
     InvalidInputError,
-    NotFoundError,
     UnsupportedFormatError,
 )
 from n4a_store.objects.codec import decode_value, encode_value, pack_entry, unpack_entry
@@ -272,7 +272,7 @@ def open_bundle(path: Path) -> Bundle:
     """Open a bundle and check its header.
 
     Raises:
-        NotFoundError: There is no such file.
+        BackendError: There is no such file.
         InvalidInputError: The file is no bundle.
         CorruptionError: It is one, and damaged.
         UnsupportedFormatError: It is of a later version.
@@ -280,7 +280,7 @@ def open_bundle(path: Path) -> Bundle:
     try:
         data = map_file(path)
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no bundle {path}") from error
+        raise BackendError(f"{path}: no such file", hint="check the path") from error
     if bytes(data[: len(MAGIC)]) != MAGIC or len(data) < _HEAD.size:
         raise InvalidInputError(
             f"{path} is not a bundle", hint="'n4a-store artifacts export' writes one"

@@ -23,9 +23,9 @@ from n4a_store.artifacts.bundle import check_bundle, export_bundle, import_bundl
 from n4a_store.artifacts.links import Links, encode_links
 from n4a_store.artifacts.subject import identify
 from n4a_store.errors import (
+    BackendError,
     CorruptionError,
     InvalidInputError,
-    NotFoundError,
     UnsupportedFormatError,
 )
 from n4a_store.objects.codec import decode_value, encode_value
@@ -331,7 +331,7 @@ def test_a_bundle_of_a_day_that_utc_does_not_have_is_damaged(
 
 
 def test_a_bundle_that_is_not_there_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match=r"there is no bundle .*b\.n4b"):
+    with pytest.raises(BackendError, match=r"b\.n4b: no such file"):
         open_bundle(tmp_path / "b.n4b")
     (tmp_path / "b.n4b").touch()
     with pytest.raises(InvalidInputError, match="is not a bundle"):
