@@ -28,11 +28,11 @@ from n4a_store.errors import (
     InvalidInputError,
     UnsupportedFormatError,
 )
-from n4a_store.storage.files import read_text
+from n4a_store.storage.files import read_text, refuse_link
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.system import backend_errors
 
-__all__ = ["StoreFormat", "read_config", "read_format"]
+__all__ = ["StoreFormat", "read_config", "read_format", "refuse_links"]
 
 STORE_VERSION = 1
 KNOWN_FEATURES = frozenset(("packs-1", "catalog-1", "leases-1", "generations-1"))
@@ -163,3 +163,13 @@ def read_config(layout: StoreLayout) -> str | None:
         if isinstance(error.__cause__, UnicodeDecodeError):
             raise InvalidInputError(error.message, hint="write it anew, as UTF-8") from error
         raise
+
+
+def refuse_links(layout: StoreLayout) -> None:
+    """Refuse a store one of whose folders leads out of it.
+
+    Raises:
+        BackendError: One of them is a link: gc would delete what stands elsewhere.
+    """
+    for folder in (*layout.folders(), layout.quarantine):
+        refuse_link(folder)

@@ -31,7 +31,7 @@ from n4a_store.refs.names import check_ref_name
 from n4a_store.refs.refs import Ref, ReflogEntry, from_row, read_reflog
 from n4a_store.repo.caching import CachingReader
 from n4a_store.repo.creation import create_store
-from n4a_store.repo.format import StoreFormat, read_config, read_format
+from n4a_store.repo.format import StoreFormat, read_config, read_format, refuse_links
 from n4a_store.repo.known_refs import KnownRefs
 from n4a_store.repo.object_info import ObjectInfo
 from n4a_store.repo.reading import need_id
@@ -105,7 +105,8 @@ class Store(CachingReader):
             StoreNotFoundError: There is none.
             UnsupportedFormatError: It needs a later version of this program.
             CorruptionError: Its ``format`` file or its catalog is damaged.
-            BackendError: It stands on a file system whose locks are not known to hold.
+            BackendError: It stands on a file system whose locks are not known to hold, or one of
+                its folders is a link.
         """
         layout = StoreLayout(Path(path).absolute())
         form = read_format(layout)
@@ -114,6 +115,7 @@ class Store(CachingReader):
                 f"there is no store in {layout.root}", hint="'n4a-store init' creates one"
             )
         form.check_read()
+        refuse_links(layout)
         if settings is None:
             settings = Settings.load(read_config(layout), os.environ, config=str(layout.config))
         read_only = is_read_only(layout.root)

@@ -15,9 +15,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from n4a_store.errors import BackendError
-from n4a_store.storage.files import list_folder, remove_file, remove_tree, sync_folder
+from n4a_store.storage.files import (
+    list_folder,
+    refuse_link,
+    remove_file,
+    remove_tree,
+    sync_folder,
+)
 from n4a_store.storage.layout import PACK_SUFFIX
-from n4a_store.storage.leases import Lease, LeaseInfo, list_leases, probe_lease
+from n4a_store.storage.leases import Lease, LeaseInfo, is_lease_id, list_leases, probe_lease
 from n4a_store.storage.rows import PackRow, PackState
 from n4a_store.storage.system import is_full
 
@@ -139,6 +145,7 @@ def finish_dropping(store: Store) -> list[str]:
 def _unlink(store: Store, rows: list[PackRow]) -> None:
     if not rows:
         return
+    refuse_link(store.layout.packs)
     for row in rows:
         remove_file(store.layout.pack(row.id))
     sync_folder(store.layout.packs)
@@ -195,7 +202,7 @@ def list_unlisted(store: Store) -> Unlisted:
         packs.append(name)
     return Unlisted(
         tuple(packs),
-        tuple(name for name in folders if name not in alive),
+        tuple(name for name in folders if is_lease_id(name) and name not in alive),
         tuple(info.lease_id for info in leases if not info.alive),
     )
 
@@ -220,12 +227,21 @@ def lock_or_make_room(store: Store, unlisted: Unlisted) -> Lease:
 
 def remove_transactions(store: Store, unlisted: Unlisted) -> None:
     """Remove what dead writers had not published."""
+    refuse_link(store.layout.transactions)
     for name in unlisted.transactions:
         remove_tree(store.layout.transaction(name))
 
 
 def remove_unlisted(store: Store, unlisted: Unlisted) -> list[str]:
-    """Remove what was listed; a dead owner's lease goes last."""
+    """Remove what was listed; a dead owner's lease goes last.
+
+    Listed long ago, so the folders are looked at once more: none may have become a link.
+
+    Raises:
+        BackendError: The disk refuses, or one of the folders is a link.
+    """
+    refuse_link(store.layout.packs)
+    refuse_link(store.layout.leases)
     for name in unlisted.packs:
         remove_file(store.layout.packs / name)
     if unlisted.packs:

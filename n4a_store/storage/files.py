@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ __all__ = [
     "move_file",
     "read_ends",
     "read_text",
+    "refuse_link",
     "remove_file",
     "remove_if_empty",
     "remove_tree",
@@ -35,6 +37,9 @@ __all__ = [
 ]
 
 _SMALL_FILE = 65_536
+_DEEPEST = 32
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_FOLDER = (errno.ENOTDIR, errno.ELOOP)
 AnyPath = str | Path
 Read = TypeVar("Read")
 
@@ -228,37 +233,83 @@ def remove_if_empty(folder: Path) -> bool:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder of plain files, not following links; fine when it is gone already.
+    """Remove a folder and all that is in it; fine when it is gone already.
+
+    No link is followed: one that stands in it, or in its place, is removed, and what it leads to
+    stays. A folder that is being emptied is held open, so that nothing can take its place.
 
     Raises:
         BackendError: Something in it cannot be removed.
     """
     with backend_errors(f"remove folder {folder}"):
-        try:
-            with os.scandir(folder) as entries:
-                found = list(entries)
-        except FileNotFoundError:
-            return
+        _remove_tree(str(folder), None, 0)
+
+
+def _remove_tree(path: str, parent: int | None, depth: int) -> None:
+    if depth > _DEEPEST:
+        raise BackendError(f"{path} lies too deep to be a store's", hint="remove it by hand")
+    name = path if parent is None else os.path.basename(path)
+    try:
+        fd = os.open(name, _FOLDER, dir_fd=parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno not in _NO_FOLDER or not _is_link(name, parent):
+            raise
+        with suppress(FileNotFoundError):
+            system.unlink(path, parent)
+        return
+    try:
+        with os.scandir(fd) as entries:
+            found = list(entries)
         for entry in found:
+            inner = os.path.join(path, entry.name)
             if entry.is_dir(follow_symlinks=False):
-                remove_tree(Path(entry.path))
+                _remove_tree(inner, fd, depth + 1)
             else:
-                remove_file(Path(entry.path))
-        try:
-            system.rmdir(str(folder))
-        except FileNotFoundError:
-            return
+                with suppress(FileNotFoundError):
+                    system.unlink(inner, fd)
+    finally:
+        os.close(fd)
+    with suppress(FileNotFoundError):
+        system.rmdir(path, parent)
+
+
+def _is_link(name: str, parent: int | None) -> bool:
+    return stat.S_ISLNK(os.lstat(name, dir_fd=parent).st_mode)
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse a link in the place of something of a store; what is missing is no link.
+
+    Raises:
+        BackendError: It is one. Whatever is deleted behind it would be somebody else's.
+    """
+    if path.is_symlink():
+        raise BackendError(
+            f"{path} is a link, which no part of a store may be",
+            hint="put what belongs to the store in its place; a store as a whole may be a link",
+        )
 
 
 def list_folder(folder: Path) -> Iterator[str]:
-    """The names in ``folder``.
+    """The names in ``folder``, which is no link.
 
     Raises:
-        BackendError: It cannot be read. A missing folder is such a case: an empty answer would
-            let gc believe that there is nothing.
+        BackendError: It cannot be read, or is a link. A missing folder is such a case: an empty
+            answer would let gc believe that there is nothing.
     """
-    with backend_errors(f"list {folder}"), os.scandir(folder) as entries:
-        names = [entry.name for entry in entries]
+    with backend_errors(f"list {folder}"):
+        try:
+            fd = os.open(folder, _FOLDER)
+        except OSError as error:
+            if error.errno in _NO_FOLDER:
+                refuse_link(folder)
+            raise
+        try:
+            names = os.listdir(fd)
+        finally:
+            os.close(fd)
     return iter(sorted(names))
 
 

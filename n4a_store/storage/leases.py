@@ -21,6 +21,7 @@ from __future__ import annotations
 import enum
 import logging
 import os
+import re
 import struct
 import uuid
 import weakref
@@ -31,10 +32,10 @@ from pathlib import Path
 from n4a_store.errors import BackendError
 from n4a_store.storage import forks, system
 from n4a_store.storage.clock import now_us
-from n4a_store.storage.files import file_mode, list_folder
+from n4a_store.storage.files import file_mode, list_folder, refuse_link
 from n4a_store.storage.system import backend_errors
 
-__all__ = ["Lease", "LeaseInfo", "LeaseRole", "list_leases", "probe_lease"]
+__all__ = ["Lease", "LeaseInfo", "LeaseRole", "is_lease_id", "list_leases", "probe_lease"]
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ _CRC = struct.Struct("<I")
 _MAGIC = b"N4LS"
 _VERSION = 1
 _ATTEMPTS = 1000
+_ID = re.compile("[0-9a-f]{32}")
 LEASE_BYTES = _FIELDS.size + _CRC.size
 EPOCH_BYTES = 8
 
@@ -212,19 +214,26 @@ def probe_lease(path: Path, *, remove_dead: bool = False) -> LeaseInfo | None:
 
     Args:
         path: Its file.
-        remove_dead: Remove it, while holding its lock, when its owner is dead.
+        remove_dead: Remove it, while holding its lock, when its owner is dead. What no writer of
+            leases can have left is not removed.
 
     Raises:
-        BackendError: It cannot be opened, so nothing is known about its owner.
+        BackendError: It cannot be opened, or is a link, so nothing is known about its owner.
     """
     with backend_errors(f"look at lease {path}"):
         try:
             fd = _open_to_probe(path)
         except FileNotFoundError:
             return None
+        except OSError:
+            refuse_link(path)
+            raise
         try:
             alive = not system.try_lock(fd, str(path))
-            data = os.pread(fd, LEASE_BYTES, 0)
+            data = os.pread(fd, LEASE_BYTES + 1, 0)
+            if remove_dead and not _is_lease(path.name, data):
+                log.warning("%s is no lease: left alone", path)
+                remove_dead = False
             if not alive and remove_dead:
                 try:
                     system.unlink(str(path))
@@ -246,11 +255,23 @@ def probe_lease(path: Path, *, remove_dead: bool = False) -> LeaseInfo | None:
 
 
 def _open_to_probe(path: Path) -> int:
+    kept_here = os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return os.open(path, os.O_RDWR | kept_here)
     except PermissionError:
         # Another user's: on a local disk a lock can be tried through any descriptor.
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | kept_here)
+
+
+def is_lease_id(name: str) -> bool:
+    """Whether a lease may have this name."""
+    return _ID.fullmatch(name) is not None
+
+
+def _is_lease(name: str, data: bytes) -> bool:
+    """Whether a file may be what an owner left: written, claimed, or lost in a power cut."""
+    sound = data.startswith(_MAGIC) or not any(data)
+    return is_lease_id(name) and len(data) <= LEASE_BYTES and sound
 
 
 def list_leases(folder: Path) -> list[LeaseInfo]:

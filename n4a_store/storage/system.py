@@ -218,10 +218,10 @@ def link(source: str, target: str) -> None:
     os.link(source, target)
 
 
-def unlink(path: str) -> None:
-    """Remove a file's name."""
+def unlink(path: str, folder: int | None = None) -> None:
+    """Remove a file's name: from the open ``folder`` that it stands in, where there is one."""
     step("unlink", path)
-    os.unlink(path)
+    os.unlink(path if folder is None else os.path.basename(path), dir_fd=folder)
 
 
 def mkdir(path: str, mode: int) -> None:
@@ -238,10 +238,10 @@ def share_file(path: str, mode: int) -> None:
     os.chmod(path, mode)
 
 
-def rmdir(path: str) -> None:
-    """Remove an empty folder."""
+def rmdir(path: str, folder: int | None = None) -> None:
+    """Remove an empty folder: from the open ``folder`` that it stands in, where there is one."""
     step("rmdir", path)
-    os.rmdir(path)
+    os.rmdir(path if folder is None else os.path.basename(path), dir_fd=folder)
 
 
 def lock(fd: int, path: str) -> None:

@@ -16,9 +16,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -204,6 +206,23 @@ TWO_PATHS(link, 'L')
     }
 ONE_PATH(unlink, 'U')
 ONE_PATH(rmdir, 'D')
+
+/* By a name in an open folder: recorded with the folder's path, as the two above are. */
+int unlinkat(int folder, const char *name, int flags) {
+    char link[32], path[PATH_MAX];
+    ssize_t size = 0;
+    if (folder != AT_FDCWD && name[0] != '/') {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
+        size = readlink(link, path, sizeof path - 1);
+        if (size < 0) size = 0;
+        if (size) path[size++] = '/';
+    }
+    snprintf(path + size, sizeof path - (size_t)size, "%s", name);
+    if (fails(inside(path))) return -1;
+    int done = REAL(unlinkat)(folder, name, flags);
+    if (!done && inside(path)) record_paths(flags & AT_REMOVEDIR ? 'D' : 'U', 0, path, 0);
+    return done;
+}
 
 int mkdir(const char *path, mode_t mode) {
     if (fails(inside(path))) return -1;

@@ -204,7 +204,7 @@ def test_an_unreadable_lease_counts_as_older_than_everything(store: Store) -> No
     with store.transaction() as txn:
         txn.put_blob(os.urandom(1_000))
     held = store.layout.leases / ("0" * 32)
-    held.write_bytes(b"what is this")
+    held.write_bytes(b"N4LS, and what is this")
     with FileLock(held):
         report = collect(store)
         assert report.condemned

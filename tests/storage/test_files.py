@@ -23,6 +23,7 @@ from n4a_store.storage.files import (
     map_file,
     move_file,
     read_text,
+    refuse_link,
     remove_file,
     remove_tree,
     replace_file,
@@ -210,8 +211,61 @@ def test_removing_follows_no_links(tmp_path: Path) -> None:
     remove_tree(folder)
     assert not folder.exists()
     assert (tmp_path / "precious" / "f").exists()
+    folder.symlink_to(tmp_path / "precious")
+    remove_tree(folder)
+    assert not folder.is_symlink()
+    assert (tmp_path / "precious" / "f").exists()
     assert remove_file(tmp_path / "precious" / "f")
     assert not remove_file(tmp_path / "precious" / "f")
+
+
+def test_what_takes_the_place_of_a_folder_that_is_being_emptied_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    for name in ("precious/one", "precious/other", "folder/one", "folder/other"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "f").write_text("mine")
+
+    def swap(step: str, path: str) -> None:
+        if not folder.is_symlink():
+            folder.rename(tmp_path / "moved")
+            folder.symlink_to(tmp_path / "precious")
+
+    system.observe(swap)
+    try:
+        with pytest.raises(BackendError, match="remove folder"):
+            remove_tree(folder)
+    finally:
+        system.observe(None)
+    assert len(list((tmp_path / "precious").glob("*/f"))) == 2
+    assert list((tmp_path / "moved").iterdir()) == []
+
+
+def test_folders_without_an_end_are_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "/".join("a" * 40)).mkdir(parents=True)
+    before = open_files()
+    with pytest.raises(BackendError, match="too deep"):
+        remove_tree(tmp_path / "a")
+    assert open_files() <= before
+
+
+def test_a_file_in_the_place_of_a_folder_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("mine")
+    with pytest.raises(BackendError, match="remove folder"):
+        remove_tree(tmp_path / "f")
+    assert (tmp_path / "f").exists()
+
+
+def test_a_linked_folder_is_not_listed(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").symlink_to(tmp_path / "there")
+    with pytest.raises(BackendError, match="is a link") as caught:
+        list_folder(tmp_path / "here")
+    assert "as a whole may be a link" in str(caught.value.hint)
+    (tmp_path / "here").unlink()
+    (tmp_path / "here").write_text("")
+    with pytest.raises(BackendError, match="list"):
+        list_folder(tmp_path / "here")
+    refuse_link(tmp_path / "missing")
 
 
 def test_a_file_is_moved(tmp_path: Path) -> None:

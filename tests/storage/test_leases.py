@@ -297,3 +297,38 @@ def test_a_sound_lease_of_another_version_or_role_pins_everything(tmp_path: Path
         info = probe_lease(path)
         assert info is not None
         assert (info.generation, info.role, info.pid, info.created_us) == (None,) * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "goes"),
+    [
+        ("0" * 32, b"", True),  # before it was published
+        ("0" * 32, bytes(LEASE_BYTES), True),  # claimed, or lost in a power cut
+        ("0" * 32, b"N4LS\x02 of a later version", True),
+        ("0" * 32, b"chapter one", False),
+        ("0" * 32, bytes(LEASE_BYTES + 1), False),
+        ("thesis.tex", b"", False),
+        ("A" * 32, b"", False),
+    ],
+)
+def test_only_what_can_be_a_lease_is_removed_as_one(
+    tmp_path: Path, name: str, content: bytes, goes: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    info = probe_lease(path, remove_dead=True)
+    assert info is not None
+    assert not info.alive
+    assert path.exists() is not goes
+    assert ("is no lease" in caplog.text) is not goes
+
+
+def test_a_lease_that_is_a_link_is_not_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_bytes(b"")
+    (tmp_path / "leases").mkdir()
+    (tmp_path / "leases" / ("0" * 32)).symlink_to(tmp_path / "precious")
+    with pytest.raises(BackendError, match="is a link"):
+        list_leases(tmp_path / "leases")
+    with pytest.raises(BackendError, match="is a link"):
+        probe_lease(tmp_path / "leases" / ("0" * 32), remove_dead=True)
+    assert (tmp_path / "precious").exists()
