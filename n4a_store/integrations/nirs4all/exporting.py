@@ -29,6 +29,7 @@ from n4a_store.errors import (
     StoreNotFoundError,
 )
 from n4a_store.integrations.nirs4all.addresses import Address, is_address
+from n4a_store.integrations.nirs4all.beside import files_beside
 from n4a_store.integrations.nirs4all.catalog import ARTIFACTS, CATALOG, ArtifactRow, read_catalog
 from n4a_store.integrations.nirs4all.chains import ID
 from n4a_store.integrations.nirs4all.importing import FILE, KEPT
@@ -36,7 +37,6 @@ from n4a_store.repo.store import Store
 
 __all__ = ["WorkspaceExport", "export_workspace"]
 
-_FOLDERS = ("arrays", "native_results")
 _JOBLIB, _COMPRESSION = "joblib", 3
 _UPDATE = (
     "UPDATE artifacts SET artifact_path = ?, content_hash = ?, format = ?, size_bytes = ?"
@@ -77,7 +77,8 @@ def export_workspace(
         trust: Load what was imported and has to be written anew, although that may do harm.
 
     Raises:
-        InvalidInputError: There is something in ``folder``, or a dataset has to be named.
+        InvalidInputError: There is something in ``folder``, or a dataset has to be named, or a file
+            that nirs4all keeps beside its catalog is a link.
         StoreNotFoundError: There is no catalog of nirs4all in the workspace, live or imported.
         CorruptionError: An artifact or the catalog is damaged.
         BackendError: The disk refused.
@@ -137,10 +138,13 @@ class _Export:
         """From the workspace's own catalog, and whatever its rows name."""
         catalog = read_catalog(self.source.path)
         self._write(CATALOG, catalog.copy)
-        for folder in _FOLDERS:
-            for path in sorted((self.source.path / folder).rglob("*")):
-                if path.is_file() and not path.name.startswith("."):
-                    self._write(path.relative_to(self.source.path).as_posix(), path.read_bytes())
+        for name, data in files_beside(self.source.path):
+            if data is None:
+                raise InvalidInputError(
+                    f"{self.source.path / name} is a link, or no file: it cannot be written out",
+                    hint="put what it leads to in its place, then write into another folder",
+                )
+            self._write(name, data)
         originals = self._originals(self.source.datasets())
         self._rows(list(catalog.artifacts.values()), originals, catalog.content)
 

@@ -28,6 +28,7 @@ from n4a_store.artifacts.types import register_artifact_type
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import StoreError
 from n4a_store.integrations.nirs4all.addresses import is_address
+from n4a_store.integrations.nirs4all.beside import files_beside
 from n4a_store.integrations.nirs4all.catalog import (
     CATALOG,
     ArtifactRow,
@@ -46,7 +47,6 @@ log = logging.getLogger(__name__)
 
 KEPT = "nirs4all-workspace"
 RUN, FILE = "nirs4all.run", "nirs4all.file"
-_FOLDERS = ("arrays", "native_results")
 _FILE_FORMAT = "file"
 
 
@@ -244,11 +244,11 @@ class _Import:
 
     def _files(self) -> Iterator[tuple[str, bytes]]:
         yield CATALOG, self.catalog.copy
-        for folder in _FOLDERS:
-            for path in sorted((self.catalog.root / folder).rglob("*")):
-                hidden = any(part.startswith(".") for part in path.parts[-2:])
-                if path.is_file() and not path.is_symlink() and not hidden:
-                    yield path.relative_to(self.catalog.root).as_posix(), path.read_bytes()
+        for name, data in files_beside(self.catalog.root):
+            if data is None:
+                self.done.damaged.append(f"{name} is a link, or no file: it was not read")
+            else:
+                yield name, data
 
 
 def _datasets(workspace: Workspace) -> list[str]:
