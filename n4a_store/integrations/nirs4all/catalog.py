@@ -3,12 +3,14 @@
 Nothing of the source is written to and nothing of it is unpickled. One read transaction gives
 one moment of it, also while another process trains there; what is still running then is told
 apart. A catalog that is damaged, locked or of another schema is an error before anything is
-taken from it.
+taken from it; so is one that is no plain set of rows, such as a view in a table's place, whose
+answers may have no end.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -37,6 +39,8 @@ CATALOG, ARTIFACTS = "store.sqlite", "artifacts"
 SCHEMA = 5
 RUNNING = "running"
 _SHA256_DIGITS = 64
+_TABLES = ("runs", "pipelines", "artifacts", "chains")
+_STEPS, _STEPS_A_BYTE, _STEPS_A_LOOK = 100_000_000, 10, 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +107,9 @@ class Catalog:
 
         Raises:
             CorruptionError: It is not what the row declares.
-            InvalidInputError: The row's path leads out of the workspace.
+            InvalidInputError: The row's path leads out of the workspace, by a link or without.
         """
-        folder = (self.root / ARTIFACTS).resolve()
+        folder = self.root.resolve() / ARTIFACTS
         path = (folder / row.path).resolve()
         if not path.is_relative_to(folder):
             raise InvalidInputError(f"{row.artifact_id}: {row.path!r:.120} is not in {folder}")
@@ -138,6 +142,8 @@ def read_catalog(workspace: str | os.PathLike[str]) -> Catalog:
     try:
         with _opened(path) as connection:
             connection.execute("BEGIN")
+            _bound(connection)
+            _check_schema(connection, path)
             _check(connection, path)
             return Catalog(
                 root,
@@ -187,6 +193,28 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             connection.close()
 
 
+def _bound(connection: sqlite3.Connection) -> None:
+    """Let no answer take more steps than one from a file of this size can; trust no function."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    size = int(pages) * int(page_size)
+    looks = itertools.repeat(False, (_STEPS + _STEPS_A_BYTE * size) // _STEPS_A_LOOK)
+    connection.set_progress_handler(lambda: next(looks, True), _STEPS_A_LOOK)
+    connection.execute("PRAGMA trusted_schema = OFF")
+
+
+def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse all but plain tables, before any of them is asked for anything."""
+    schema = connection.execute(
+        "SELECT type, lower(name), lower(tbl_name), rootpage > 0 FROM sqlite_master"
+    ).fetchall()
+    for table in _TABLES:
+        columns = connection.execute("SELECT hidden FROM pragma_table_xinfo(?)", (table,))
+        is_plain = ("table", table, table, 1) in schema and not any(hidden for (hidden,) in columns)
+        if not is_plain or any(kind == "trigger" and on == table for kind, _, on, _ in schema):
+            raise CorruptionError(f"nirs4all's catalog: {path}: {table} is no plain table")
+
+
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if said != "ok":
@@ -203,21 +231,34 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _pipelines(connection: sqlite3.Connection) -> Iterator[PipelineRow]:
-    rows = connection.execute(
-        "SELECT p.pipeline_id, p.run_id, p.name, p.dataset_name, p.status, r.name, r.status,"
-        " r.created_at FROM pipelines p JOIN runs r USING (run_id) ORDER BY r.rowid, p.rowid"
-    )
-    for row in rows:
-        yield PipelineRow(*(str(value or "") for value in row))
+    # Put together here: by SQL, ids that are there twice would make each pair of rows one more.
+    runs: dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]] = {}
+    asked = "SELECT run_id, name, status, created_at FROM runs ORDER BY rowid"
+    for run_id, *about in _texts(connection, asked):
+        if run_id in runs:
+            raise CorruptionError(f"nirs4all's catalog: two runs are called {run_id:.80}")
+        runs[run_id] = (tuple(about), [])
+    asked = "SELECT run_id, pipeline_id, name, dataset_name, status FROM pipelines ORDER BY rowid"
+    for run_id, *pipeline in _texts(connection, asked):
+        if run_id in runs:
+            runs[run_id][1].append(tuple(pipeline))
+    for run_id, (run, pipelines) in runs.items():
+        for pipeline_id, *rest in pipelines:
+            yield PipelineRow(pipeline_id, run_id, *rest, *run)
 
 
 def _artifacts(connection: sqlite3.Connection) -> Iterator[ArtifactRow]:
-    rows = connection.execute(
+    asked = (
         "SELECT artifact_id, artifact_path, content_hash, operator_class, artifact_type, format"
         " FROM artifacts ORDER BY rowid"
     )
-    for row in rows:
-        yield ArtifactRow(*(str(value or "") for value in row))
+    for fields in _texts(connection, asked):
+        yield ArtifactRow(*fields)
+
+
+def _texts(connection: sqlite3.Connection, asked: str) -> Iterator[list[str]]:
+    for row in connection.execute(asked):
+        yield [str(value or "") for value in row]
 
 
 def _chains(connection: sqlite3.Connection) -> Iterator[ChainRow]:
@@ -228,7 +269,7 @@ def _chains(connection: sqlite3.Connection) -> Iterator[ChainRow]:
     for chain_id, pipeline_id, step, branch_path, folds, shared in rows:
         try:
             yield _chain(str(chain_id), str(pipeline_id), int(step), branch_path, folds, shared)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise CorruptionError(f"nirs4all's catalog: chain {chain_id}: {error}") from error
 
 
