@@ -37,6 +37,7 @@ from n4a_store.errors import (
 from n4a_store.settings import Durability
 from n4a_store.storage import system
 from n4a_store.storage.catalog_access import CatalogReader, CatalogWriter
+from n4a_store.storage.files import read_text
 from n4a_store.storage.live_packs import PackMemo
 from n4a_store.storage.locks import FileLock
 from n4a_store.storage.rows import SCHEMA, TABLES, row_sum
@@ -373,8 +374,8 @@ class Catalog:
         Of an older catalog that is still being written to, a number that it has not come to.
         """
         try:
-            return _as_number(self._commit_lock.read_text(errors="replace").strip())
-        except OSError:
+            return _as_number((read_text(self._commit_lock) or "").strip())
+        except BackendError:
             return None
 
     def copy_to(self, path: Path) -> None:

@@ -39,6 +39,7 @@ __all__ = [
 _SMALL_FILE = 65_536
 _DEEPEST = 32
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_FOLDER = (errno.ENOTDIR, errno.ELOOP)
 AnyPath = str | Path
 Read = TypeVar("Read")
@@ -317,14 +318,20 @@ def read_text(path: Path) -> str | None:
     """The text of a small file, or None when there is none.
 
     Raises:
-        BackendError: It is there and cannot be read, or is not UTF-8 text of reasonable size.
+        BackendError: It is there and cannot be read, or is no regular file, or not UTF-8 text of
+            reasonable size.
     """
     with backend_errors(f"read {path}"):
         try:
-            with path.open("rb") as file:
-                data = file.read(_SMALL_FILE + 1)
+            fd = os.open(path, _FILE)
         except FileNotFoundError:
             return None
+        try:
+            _size_of(fd, path)
+            with open(fd, "rb", closefd=False) as file:
+                data = file.read(_SMALL_FILE + 1)
+        finally:
+            os.close(fd)
     if len(data) > _SMALL_FILE:
         raise BackendError(f"{path} is larger than {_SMALL_FILE} bytes")
     try:
@@ -340,13 +347,13 @@ def map_file(path: AnyPath) -> memoryview:
 
     Raises:
         FileNotFoundError: There is no such file: the caller knows whether that is an error.
-        BackendError: It cannot be mapped.
+        BackendError: It cannot be mapped, or is no regular file.
     """
     return _open_and(path, _map)
 
 
-def _map(fd: int) -> memoryview:
-    if os.fstat(fd).st_size == 0:
+def _map(fd: int, size: int) -> memoryview:
+    if size == 0:
         return memoryview(b"")
     return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
 
@@ -356,27 +363,28 @@ def read_ends(path: AnyPath, first: int, last: int) -> tuple[bytes, bytes, int]:
 
     Raises:
         FileNotFoundError: There is no such file: the caller knows whether that is an error.
-        BackendError: It cannot be read.
+        BackendError: It cannot be read, or is no regular file.
     """
 
-    def read(fd: int) -> tuple[bytes, bytes, int]:
-        size = os.fstat(fd).st_size
+    def read(fd: int, size: int) -> tuple[bytes, bytes, int]:
         return os.pread(fd, first, 0), os.pread(fd, last, max(size - last, 0)), size
 
     return _open_and(path, read)
 
 
-def _open_and(path: AnyPath, read: Callable[[int], Read]) -> Read:
-    """What ``read`` makes of an open file; a missing one stays a :class:`FileNotFoundError`.
+def _open_and(path: AnyPath, read: Callable[[int, int], Read]) -> Read:
+    """What ``read`` makes of an open file and its size.
+
+    A missing file stays a :class:`FileNotFoundError`; a pipe is not waited for.
 
     A mapped file counts as open, and gc maps every pack: where that is too many, more are allowed.
     """
     for attempt in range(2):
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(path, _FILE)
             try:
                 system.keep_some_files(fd)
-                return read(fd)
+                return read(fd, _size_of(fd, path))
             finally:
                 os.close(fd)
         except FileNotFoundError:
@@ -386,3 +394,10 @@ def _open_and(path: AnyPath, read: Callable[[int], Read]) -> Read:
                 raise as_backend_error(f"read {path}", error) from error
             system.allow_more_files()
     raise AssertionError("unreachable")
+
+
+def _size_of(fd: int, path: AnyPath) -> int:
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        raise BackendError(f"cannot read {path}: it is no regular file")
+    return found.st_size

@@ -255,12 +255,12 @@ def probe_lease(path: Path, *, remove_dead: bool = False) -> LeaseInfo | None:
 
 
 def _open_to_probe(path: Path) -> int:
-    kept_here = os.O_NOFOLLOW | os.O_CLOEXEC
+    own = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        return os.open(path, os.O_RDWR | kept_here)
+        return os.open(path, os.O_RDWR | own)
     except PermissionError:
         # Another user's: on a local disk a lock can be tried through any descriptor.
-        return os.open(path, os.O_RDONLY | kept_here)
+        return os.open(path, os.O_RDONLY | own)
 
 
 def is_lease_id(name: str) -> bool:

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from n4a_store.errors import BackendError, LockedError
 from n4a_store.storage import system
-from n4a_store.storage.files import file_mode
+from n4a_store.storage.files import file_mode, refuse_link
 from n4a_store.storage.system import backend_errors
 
 __all__ = ["FileLock"]
@@ -35,7 +35,7 @@ class FileLock:
 
     Raises:
         LockedError: ``wait`` is false and somebody else holds it; the message says who.
-        BackendError: The file cannot be opened.
+        BackendError: The file cannot be opened, or is a link, whose target would be written to.
     """
 
     def __init__(
@@ -54,7 +54,11 @@ class FileLock:
             raise self._locked(f"pid {os.getpid()} (another thread)")
         try:
             with backend_errors(f"lock {self._path}"):
-                self._fd = system.open_or_create(str(self._path), self._mode)
+                try:
+                    self._fd = system.open_or_create(str(self._path), self._mode)
+                except OSError:
+                    refuse_link(self._path)
+                    raise
                 _held.add(self)
                 if self._wait:
                     system.lock(self._fd, str(self._path))

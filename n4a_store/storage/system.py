@@ -164,9 +164,11 @@ def open_new(path: str, mode: int) -> int:
 
 
 def open_or_create(path: str, mode: int) -> int:
-    """Open ``path`` for reading and writing, creating it if need be."""
+    """Open ``path`` for reading and writing, creating it if need be; a link is not followed."""
     step("open", path)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    # A pipe in its place is not waited for.
+    own = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    fd = os.open(path, os.O_RDWR | own | os.O_CLOEXEC, mode)
     _share(fd, mode)
     return fd
 

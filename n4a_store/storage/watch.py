@@ -44,7 +44,7 @@ class CatalogWatch:
 
     def _opened(self) -> int:
         if self._fd < 0:
-            fd = os.open(self._commit_lock, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self._commit_lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             if self._fd < 0:
                 self._fd = fd
             else:  # another thread was faster
