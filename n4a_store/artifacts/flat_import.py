@@ -8,7 +8,6 @@ trust. The source's files are only read. What cannot be taken is reported, item 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -40,6 +39,7 @@ from n4a_store.errors import (
 )
 from n4a_store.objects.model import RunStatus
 from n4a_store.refs.names import check_name_component
+from n4a_store.storage.foreign import read_verified
 
 __all__ = ["ImportReport", "Refused", "check_legacy", "import_flat_workspace"]
 
@@ -248,8 +248,8 @@ class _Taker:
         if _UNSAFE.search(name):
             raise InvalidInputError(f"path {name!r:.80} is not one file name")
         file = _regular(self.root / "binaries" / dataset / name)
-        data = file.read_bytes()
-        if hashlib.sha256(data).hexdigest() != declared[1]:
+        data = read_verified(file, declared[1])
+        if data is None:
             raise CorruptionError(f"{file} is not what its manifest declares (SHA-256 differs)")
         return data
 

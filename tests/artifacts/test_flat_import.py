@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import re
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -261,6 +263,23 @@ def test_what_cannot_be_taken_is_reported_item_by_item(
     ):
         assert any(re.search(fragment, line) for line in reasons.splitlines()), fragment
     assert len(report.refused) == 13
+
+
+def test_a_huge_file_is_refused_without_being_held_in_memory(
+    flat: Path, write: Writer, workspace: Workspace
+) -> None:
+    huge, good = write("huge", "p:0:all"), write("good", "p:1:all")
+    os.truncate(flat / "binaries" / "corn" / huge["path"], 256 << 20)  # sparse: it costs nothing
+    put_manifest(flat, [huge, good])
+    tracemalloc.start()
+    try:
+        report = import_flat_workspace(flat, workspace)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert report.taken == {"corn": ("p:1:all",)}
+    assert ["SHA-256 differs" in one.reason for one in report.refused] == [True]
+    assert peak < 64 << 20
 
 
 def test_each_run_folder_becomes_a_run(flat: Path, write: Writer, workspace: Workspace) -> None:

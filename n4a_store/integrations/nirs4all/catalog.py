@@ -9,7 +9,6 @@ answers may have no end.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
@@ -32,13 +31,13 @@ from n4a_store.errors import (
     UnsupportedFormatError,
 )
 from n4a_store.storage.filesystem import is_read_only
+from n4a_store.storage.foreign import read_verified
 
 __all__ = ["CATALOG", "ArtifactRow", "Catalog", "ChainRow", "PipelineRow", "read_catalog"]
 
 CATALOG, ARTIFACTS = "store.sqlite", "artifacts"
 SCHEMA = 5
 RUNNING = "running"
-_SHA256_DIGITS = 64
 _TABLES = ("runs", "pipelines", "artifacts", "chains")
 _STEPS, _STEPS_A_BYTE, _STEPS_A_LOOK = 100_000_000, 10, 1_000_000
 
@@ -107,7 +106,9 @@ class Catalog:
 
         Raises:
             CorruptionError: It is not what the row declares.
-            InvalidInputError: The row's path leads out of the workspace, by a link or without.
+            InvalidInputError: The row's path leads out of the workspace, by a link or without; or
+                the file does not fit into memory.
+            BackendError: It cannot be read.
         """
         folder = self.root.resolve() / ARTIFACTS
         path = (folder / row.path).resolve()
@@ -115,9 +116,8 @@ class Catalog:
             raise InvalidInputError(f"{row.artifact_id}: {row.path!r:.120} is not in {folder}")
         if not path.is_file():
             return None
-        data = path.read_bytes()
-        declared = row.content_hash.removeprefix("sha256:").lower()
-        if len(declared) != _SHA256_DIGITS or hashlib.sha256(data).hexdigest() != declared:
+        data = read_verified(path, row.content_hash.removeprefix("sha256:").lower())
+        if data is None:
             raise CorruptionError(f"{row.artifact_id}: {row.path} is not what its row declares")
         return data
 
