@@ -23,7 +23,6 @@ from n4a_store.artifacts.bundle import check_bundle, export_bundle, import_bundl
 from n4a_store.artifacts.links import Links, encode_links
 from n4a_store.artifacts.subject import identify
 from n4a_store.errors import (
-    BackendError,
     CorruptionError,
     InvalidInputError,
     UnsupportedFormatError,
