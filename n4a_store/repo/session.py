@@ -20,9 +20,12 @@ import os
 import threading
 import time
 import weakref
+from collections import Counter
+from collections.abc import Callable, Container
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
-from n4a_store.errors import BackendError
+from n4a_store.errors import BackendError, CorruptionError
 from n4a_store.odb.database import ObjectDatabase, PackGoneError
 from n4a_store.settings import Settings
 from n4a_store.storage import forks, system
@@ -38,6 +41,8 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 5.0
 # A condemned pack is no place to read from: whatever a ref reaches stands in a live one.
 READABLE = (PackState.LIVE, PackState.HELD)
+_MEETINGS = 100  # with one pack that has gone, in one look-up
+_Found = TypeVar("_Found")
 _all_sessions: weakref.WeakSet[ReadSessions] = weakref.WeakSet()
 _mutex = threading.Lock()
 _reaper: threading.Thread | None = None
@@ -86,6 +91,16 @@ def _reap() -> None:
     if any(sessions.holds_lease and sessions.ends_when_idle for sessions in _known_sessions()):
         # One began after it was looked at, and found the thread still there.
         _watch_idle_sessions()
+
+
+class _AllBut(Container[str]):
+    """All packs but one, those included that another thread learns of meanwhile."""
+
+    def __init__(self, pack_id: str) -> None:
+        self._pack_id = pack_id
+
+    def __contains__(self, pack_id: object) -> bool:
+        return pack_id != self._pack_id
 
 
 class _Block(AbstractContextManager[None]):
@@ -167,8 +182,10 @@ class ReadSessions:
     def enter(self) -> None:
         """Begin to use the lease; :meth:`leave` must follow, in the same process."""
         with self._mutex:
-            if self._users == 0 and time.monotonic() - self._began >= IDLE_SECONDS:
-                # A process that never stops reading must not pin what was garbage hours ago.
+            # A process that never stops reading must not pin what was garbage hours ago. Where no
+            # lease can be, nothing is pinned, and there is nothing to begin anew.
+            renews = self._users == 0 and not self._leaseless
+            if renews and time.monotonic() - self._began >= IDLE_SECONDS:
                 self._drop()
             if not self._loaded or (self._lease is None and not self.is_blind):
                 self._begin()
@@ -241,6 +258,36 @@ class ReadSessions:
             row = reader.pack(pack_id)
         return row is not None and row.state in READABLE
 
+    def past_gone(self, oid: bytes, look: Callable[[], _Found]) -> _Found:
+        """What ``look`` finds for an object when packs that gc has dropped are forgotten.
+
+        Raises:
+            CorruptionError: One that the catalog promises is missing.
+        """
+        met: Counter[str] = Counter()
+        while True:
+            try:
+                return look()
+            except PackGoneError as gone:
+                met[gone.pack_id] += 1
+                # A thread meets what another has forgotten already; but nobody goes on for ever.
+                if met[gone.pack_id] > _MEETINGS or not self._forget(gone.pack_id):
+                    raise CorruptionError(
+                        f"object {oid.hex()[:12]} cannot be looked up: {gone}", hint=gone.hint
+                    ) from gone
+
+    def _forget(self, pack_id: str) -> bool:
+        """Forget a pack whose file is missing, and learn of what came in its place.
+
+        Returns:
+            Whether that is as it should be; False when the catalog still promises the pack.
+        """
+        self.refresh()
+        if self.known_to_catalog(pack_id):
+            return False
+        self._odb.retain(_AllBut(pack_id))
+        return True
+
     def open_packs(self) -> None:
         """Learn of all packs; without a lease open them too, and forget those that gc dropped.
 
@@ -253,10 +300,8 @@ class ReadSessions:
                 for pack_id in self._odb.pack_ids:
                     self._odb.reader(pack_id)
             except PackGoneError as gone:
-                if self.known_to_catalog(gone.pack_id):
+                if not self._forget(gone.pack_id):
                     raise
-                self.refresh()
-                self._odb.retain({name for name in self._odb.pack_ids if name != gone.pack_id})
             else:
                 return
 
@@ -274,9 +319,9 @@ class ReadSessions:
         """End what :meth:`enter` began."""
         with self._mutex:
             self._users -= 1
-            if self._users == 0 and self._lease is not None:
+            if self._users == 0:
                 self._idle_since = time.monotonic()
-                if _reaper is None and self.ends_when_idle:
+                if self._lease is not None and _reaper is None and self.ends_when_idle:
                     try:
                         _watch_idle_sessions()
                     except RuntimeError:

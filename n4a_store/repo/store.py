@@ -188,17 +188,18 @@ class Store(CachingReader):
 
     def _prove_absent(self, oid: bytes) -> None:
         """A damaged index or an unreadable pack must not pass for "there is no such object"."""
-        while True:
+
+        def verify() -> None:
             try:
                 self.odb.verify_indexes()
-            except PackGoneError as error:
-                self._forget(error, oid)
+            except PackGoneError:
+                raise
             except CorruptionError as error:
                 raise CorruptionError(
                     f"object {oid.hex()[:12]} cannot be looked up: {error}", hint=error.hint
                 ) from error
-            else:
-                return
+
+        self.sessions.past_gone(oid, verify)
 
     def _attempt(self, oid: bytes, read: _Read) -> tuple[int, BytesLike]:
         location = self._locate(oid)
@@ -260,20 +261,7 @@ class Store(CachingReader):
     def _find(self, oid: bytes, *, own: bool) -> tuple[int, BytesLike]:
         """An object in a pack that is not known yet, or has gone, or that is damaged somewhere."""
         read = self.odb.copy if own else self.odb.read
-        while True:
-            try:
-                return self._attempt(oid, read)
-            except PackGoneError as error:
-                self._forget(error, oid)
-
-    def _forget(self, gone: PackGoneError, oid: bytes) -> None:
-        """Forget a pack that gc dropped since it was listed; raise if it should be there."""
-        self.sessions.refresh()
-        if self.sessions.known_to_catalog(gone.pack_id) or gone.pack_id not in self.odb:
-            raise CorruptionError(
-                f"object {oid.hex()[:12]} cannot be looked up: {gone}", hint=gone.hint
-            ) from gone
-        self.odb.retain({name for name in self.odb.pack_ids if name != gone.pack_id})
+        return self.sessions.past_gone(oid, lambda: self._attempt(oid, read))
 
     def info(self, oid: ObjectId) -> ObjectInfo:
         """Kind and sizes of an object; its payload is not read.
@@ -282,15 +270,14 @@ class Store(CachingReader):
             ObjectNotFoundError: There is no such object.
             CorruptionError: Its header is damaged.
         """
+        raw = need_id(oid).raw
+
+        def look() -> ObjectInfo:
+            location = self._locate(raw)
+            return ObjectInfo.of(self.odb.header(location), location.pack_id)
+
         with self.session():
-            header = None
-            while header is None:
-                location = self._locate(need_id(oid).raw)
-                try:
-                    header = self.odb.header(location)
-                except PackGoneError as error:
-                    self._forget(error, oid.raw)
-        return ObjectInfo.of(header, location.pack_id)
+            return self.sessions.past_gone(raw, look)
 
     def kind(self, oid: ObjectId) -> Kind:
         """The kind of an object.

@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from n4a_store import BackendError, CorruptionError, ObjectNotFoundError, Store
+from n4a_store import BackendError, CorruptionError, ObjectId, ObjectNotFoundError, Store
+from n4a_store.odb.database import PackGoneError
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
 from n4a_store.repo.reachability import preview
@@ -315,6 +316,78 @@ def test_what_goes_between_two_steps_of_a_look_up(
     if step == "verify_indexes":  # where a look-up comes that has found the object nowhere
         monkeypatch.setattr(refused.odb, "find", lambda _: None)
     assert refused.info(oid).oid == oid
+
+
+def test_a_pack_that_another_thread_has_forgotten_already(
+    store: Store, refused: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oids = [refused.resolve(f"{name}:data") for name in "abc"]
+    real, gone = refused.odb.verify_indexes, []
+
+    def verify() -> None:
+        try:
+            real()
+        except PackGoneError as error:
+            gone.append(error.pack_id)
+            refused.odb.retain(set(refused.odb.pack_ids) - {error.pack_id})  # by the other thread
+            raise
+
+    drop(store, refused)
+    monkeypatch.setattr(refused.odb, "verify_indexes", verify)
+    assert not refused.has(ObjectId(bytes(32)))
+    assert len(gone) == 3
+    for oid in oids:
+        assert refused.get(oid) == store.get(oid)
+
+
+def test_what_another_thread_learns_while_a_pack_is_forgotten(
+    store: Store, refused: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, kept = refused.odb.retain, []
+
+    def late(keep: Container[str]) -> None:
+        tag(store, f"new{len(kept)}")
+        refused.sessions.refresh()  # by the other thread
+        new = store.info(store.resolve(f"new{len(kept)}:data")).pack
+        real(keep)
+        kept.append(new in refused.odb)
+
+    drop(store, refused)
+    monkeypatch.setattr(refused.odb, "retain", late)
+    assert not refused.has(ObjectId(bytes(32)))
+    assert kept == [True] * 3
+
+
+def test_a_pack_that_has_gone_and_cannot_be_forgotten_is_damage(
+    store: Store, refused: Store
+) -> None:
+    held = set(refused.odb.pack_ids)
+    refused.odb.hold(held)  # as a transaction does, whose lease would keep it
+    drop(store, refused)
+    with pytest.raises(CorruptionError, match="missing"):
+        refused.has(ObjectId(bytes(32)))
+    refused.odb.let_go(held)
+    assert not refused.has(ObjectId(bytes(32)))
+
+
+def test_a_reader_on_a_read_only_disk_keeps_what_it_has_inflated(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.transaction() as txn:
+        oids = [txn.put_blob(bytes([number]) * 50_000) for number in range(3)]
+        txn.set_ref("refs/tags/zeros", txn.put_tree(dict(zip("abc", oids, strict=True))))
+    monkeypatch.setattr("n4a_store.repo.store.is_read_only", lambda path: True)
+    with Store.open(store.path) as reader:
+        reader.sessions.ends_when_idle = False  # only the reads themselves
+        monkeypatch.setattr("n4a_store.repo.session.IDLE_SECONDS", 0.0)
+        for oid in oids:
+            reader.blob(oid)
+        assert len(reader.odb.kept) == 3
+        reader.sessions.ends_when_idle = True
+        reader.sessions.drop_after(60.0)  # as it is asked when another store has a lease
+        assert len(reader.odb.kept) == 3
+        reader.sessions.drop_after(0.0)
+        assert len(reader.odb.kept) == 0
 
 
 def test_what_is_gone_for_good_and_what_is_damage(store: Store, refused: Store) -> None:
