@@ -1,4 +1,4 @@
-"""Copying an object with all below it from one transaction into another."""
+"""Copying an object with all below it from one transaction into another, each object once."""
 
 from __future__ import annotations
 
@@ -10,20 +10,31 @@ from n4a_store.repo.transaction import Transaction
 __all__ = ["copy_closure"]
 
 
-def copy_closure(reader: ObjectReader, txn: Transaction, tree: ObjectId) -> None:
-    """Put an artifact's tree and all below it into ``txn``, children first."""
-    waiting = [(tree, Kind.TREE, False)]
+def copy_closure(
+    reader: ObjectReader, txn: Transaction, tree: ObjectId, done: set[ObjectId] | None = None
+) -> None:
+    """Put an artifact's tree and all below it into ``txn``, children first.
+
+    Args:
+        done: What has been put there by this before, for whoever copies several trees: they
+            share what they depend on. What is put now is added.
+    """
+    done = set() if done is None else done
+    waiting: list[tuple[ObjectId, Kind, bytes | None]] = [(tree, Kind.TREE, None)]
     while waiting:
-        oid, kind, expanded = waiting.pop()
-        if kind is Kind.BLOB:
+        oid, kind, data = waiting.pop()
+        if oid in done:
+            continue
+        if data is None and kind is not Kind.BLOB:
+            data = reader.get(oid)
+            waiting.append((oid, kind, data))  # once what is below it has been put
+            waiting.extend(
+                (ObjectId(child), Kind(child_kind), None)
+                for child_kind, child in raw_children(kind, data)
+            )
+            continue
+        if data is None:
             txn.put_blob(reader.view(oid))
-            continue
-        data = reader.get(oid)
-        if expanded:
+        else:
             txn.put(kind, data)
-            continue
-        waiting.append((oid, kind, True))
-        waiting.extend(
-            (ObjectId(child), Kind(child_kind), False)
-            for child_kind, child in raw_children(kind, data)
-        )
+        done.add(oid)

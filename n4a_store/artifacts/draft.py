@@ -366,10 +366,11 @@ class PipelineDraft:
 
     def move_to(self, txn: Transaction) -> None:
         """Go on in another transaction: all that was put is put again."""
+        done: set[ObjectId] = set()
         if self.kept is not None:
-            copy_closure(self.txn, txn, self.kept.oid)
+            copy_closure(self.txn, txn, self.kept.oid, done)
         for artifact in self.artifacts.values():
-            copy_closure(self.txn, txn, artifact.node.tree)
+            copy_closure(self.txn, txn, artifact.node.tree, done)
         self._deps.clear()
         self.txn = txn
 
