@@ -15,7 +15,7 @@ from pathlib import Path
 from n4a_store.artifacts.manifest_tree import PipelineManifest
 from n4a_store.artifacts.rendition import manifest_document, render_records
 from n4a_store.artifacts.types import ArtifactRecord
-from n4a_store.errors import BackendError
+from n4a_store.errors import BackendError, InvalidNameError
 from n4a_store.objects.oid import ObjectId
 from n4a_store.refs.names import check_name_component
 from n4a_store.repo.store import Store
@@ -123,7 +123,10 @@ def find_renditions(
         for pipeline in list_folder(top / run) if pipeline_id is None else [pipeline_id]:
             if not wanted(run, pipeline):
                 continue
-            path = layout.manifest(dataset, run, pipeline)
+            try:
+                path = layout.manifest(dataset, run, pipeline)
+            except InvalidNameError:
+                continue  # a folder of somebody else's: no run and no pipeline is called so
             if not _is_folder(path.parent):
                 continue
             # What a writer that died left of one counts as well.

@@ -356,3 +356,19 @@ def test_nothing_is_taken_away_by_an_older_catalog_where_gc_is_to_follow(
         with pytest.raises(CorruptionError, match="had come to operation"):
             take_away()
         assert registry.store.refs() == before
+
+
+@pytest.mark.parametrize("where", ["corn/not\\ours", "corn/{run}/not\\ours"])
+def test_a_folder_that_is_named_like_no_run_is_left_alone(
+    registry: ArtifactRegistry, workspace: Workspace, where: str
+) -> None:
+    with registry.run() as run:
+        registry.register([1], "p:0:all", "model")
+        registry.register([2], "q:0:all", "model")
+    runs = workspace.path / "runs"
+    stranger = runs / where.format(run=run.id) / "p" / "manifest.yaml"
+    stranger.parent.mkdir(parents=True)
+    stranger.write_text("not ours")
+    assert registry.delete_pipeline_artifacts("p") == 1
+    registry.purge_dataset_artifacts(confirm=True)
+    assert [path for path in runs.rglob("*") if path.is_file()] == [stranger]
