@@ -74,10 +74,6 @@ class Tree:
     def __hash__(self) -> int:
         return hash(tuple(self.entries.items()))
 
-    def __reduce__(self) -> tuple[object, ...]:
-        # A mapping proxy cannot be pickled.
-        return (Tree, (dict(self.entries), dict(self.attrs)))
-
 
 class RunStatus(enum.StrEnum):
     """How far a run came. A change of status is a new run object."""
@@ -146,19 +142,6 @@ class Run:
             *(("parent", parent) for parent in self.parents),
         ]
         return facts_html("Run", facts)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        fields = (
-            self.pipelines,
-            self.dataset,
-            self.created_at,
-            self.status,
-            self.parents,
-            dict(self.environment),
-            self.message,
-            dict(self.details),
-        )
-        return (Run, fields)
 
 
 Object: TypeAlias = Blob | Tree | Run
