@@ -33,6 +33,7 @@ from n4a_store.packs.reader import (
     decode_entry,
 )
 from n4a_store.repo.packing import PackBuilder
+from n4a_store.repo.session import READABLE
 from n4a_store.repo.sweep import owner_of
 from n4a_store.storage.files import (
     link_file,
@@ -67,7 +68,7 @@ class Salvaged:
         into: The packs that hold what could be read; empty when nothing could.
         objects: How many objects were saved.
         lost: The ids that the damaged pack's index, or an entry's header, named and that could
-            not be read. None of them stands in another pack.
+            not be read. None of them can be read from another pack.
         index_was_damaged: Whether the ids lost may be incomplete, because the index that would
             name them was damaged too.
         lost_unnamed: How many more objects the catalog says there were.
@@ -131,6 +132,7 @@ def salvage_pack(store: Store, pack_id: str) -> Salvaged:
     with _alone(store, "salvage"):
         with store.catalog.read() as reader:
             row = reader.pack(pack_id)
+            listed = reader.packs(READABLE)
             epoch = reader.epoch().hex()
         if row is None or row.state not in (PackState.LIVE, PackState.HELD):
             raise NotFoundError(f"the catalog lists no pack {pack_id}")
@@ -155,14 +157,27 @@ def salvage_pack(store: Store, pack_id: str) -> Salvaged:
                 builder.discard()
         finally:
             own.release()
-        store.odb.add(rows)
+        store.odb.add([*listed, *rows])  # it may have been opened just now, and know of none
         store.odb.retain({name for name in store.odb.pack_ids if name != pack_id})
-        lost = tuple(oid for oid in sorted((named | broken) - saved) if store.odb.find(oid) is None)
+        lost = tuple(oid for oid in sorted((named | broken) - saved) if not _is_whole(store, oid))
         remove_file(path)
     # Where the index is gone as well, the catalog still knows how many there were.
     unnamed = max(row.objects - len(named | broken | saved), 0)
     into = tuple(new.id for new in rows)
     return Salvaged(pack_id, into, len(saved), lost, not index_ok, unnamed)
+
+
+def _is_whole(store: Store, oid: bytes) -> bool:
+    """Whether an object can be read from any pack."""
+    if store.odb.find(oid) is None:
+        return False  # as nearly always, and sooner known than from each pack
+    for place in store.odb.find_all(oid):
+        try:
+            store.odb.read(place)
+        except CorruptionError:
+            continue
+        return True
+    return False
 
 
 def _copy_sound(builder: PackBuilder, data: memoryview) -> tuple[set[bytes], set[bytes]]:

@@ -15,6 +15,7 @@ from n4a_store import (
     Store,
     UnsupportedFormatError,
 )
+from n4a_store.odb.database import Location
 from n4a_store.packs.format import FOOTER_BYTES
 from n4a_store.repo import repair
 from n4a_store.repo.format import StoreFormat
@@ -61,6 +62,44 @@ def test_one_damaged_object_is_lost_and_named(store: Store) -> None:
     (problem,) = fsck(again, full=True).problems
     assert (problem.code, problem.subject) == ("object-missing", hurt.hex)
     assert "refs/tags/all:b7" in problem.hurts
+
+
+def two_copies(store: Store) -> tuple[ObjectId, list[Location]]:
+    """One object that two writers put at once, and where it stands."""
+    one, other = store.transaction(), store.transaction()
+    for name, txn in (("one", one), ("other", other)):
+        shared = txn.put_blob(b"same" * 100)
+        mine = txn.put_blob(name.encode())
+        txn.set_ref(f"refs/tags/{name}", txn.put_tree({"same": shared, "mine": mine}))
+    one.commit()
+    other.commit()
+    return shared, store.odb.find_all(shared.raw)
+
+
+def flip(store: Store, place: Location) -> None:
+    """Damage an object in one pack."""
+    path = store.layout.pack(place.pack_id)
+    data = bytearray(path.read_bytes())
+    data[store.odb.header(place).payload] ^= 1
+    path.write_bytes(data)
+
+
+def test_what_stands_whole_in_another_pack_is_not_lost(store: Store) -> None:
+    shared, places = two_copies(store)
+    flip(store, places[0])
+    again = Store.open(store.path)
+    report = salvage_pack(again, places[0].pack_id)
+    assert report.lost == ()
+    assert again.get(shared) == b"same" * 100
+    assert fsck(again, full=True).problems == ()
+
+
+def test_what_is_damaged_in_the_other_pack_too_is_lost(store: Store) -> None:
+    shared, places = two_copies(store)
+    for place in places:
+        flip(store, place)
+    report = salvage_pack(Store.open(store.path), places[0].pack_id)
+    assert report.lost == (shared.raw,)
 
 
 def test_a_lost_index_loses_no_object(store: Store) -> None:
