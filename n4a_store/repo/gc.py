@@ -18,6 +18,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -182,6 +183,8 @@ class _Collector:
         self._progress = progress or (lambda *_: None)
         self._marking = marking
         self._done = _Done()
+        # Of each pack that this gc has rewritten and condemned: what it copied.
+        self._copied: dict[str, NDArray[np.bool_]] = {}
 
     def run(self) -> GcReport:
         store, done = self._store, self._done
@@ -277,7 +280,9 @@ class _Collector:
             batches += list(_batched(found, sparse))
         looked_at, to_look_at = 0, sum(found.rows[pack_id].stored_bytes for pack_id in sparse)
         self._progress(0, to_look_at)
-        for batch in batches:
+        for number, batch in enumerate(batches):
+            if number > 1 and self._is_held_up():
+                break  # by what the batch before condemned: room for one batch is what it takes
             builder = PackBuilder(
                 self._store.layout,
                 self._store.settings,
@@ -302,7 +307,7 @@ class _Collector:
             self._drop(rows)
 
     def _is_held_up(self) -> bool:
-        """Whether some lease keeps what was condemned before.
+        """Whether some lease keeps what has been condemned.
 
         Then a rewrite would take room and free none: the same lease would keep its originals.
         """
@@ -354,10 +359,11 @@ class _Collector:
                 if not (found.kept.marks(pack_id) & ~positions).any():
                     gone.append(now[pack_id])
                     done.rewritten.append(pack_id)
+                    self._copied[pack_id] = positions
             gone = [row for row in gone if row.state in (PackState.LIVE, PackState.HELD)]
             for pack_id, row in now.items():
                 # Marked although condemned: an undo or a root found it; it must live.
-                if row.state is PackState.CONDEMNED and found.kept.marks(pack_id).any():
+                if row.state is PackState.CONDEMNED and self._is_needed(found, pack_id):
                     writer.set_pack_state(row, PackState.LIVE, gc_gen=0)
             if gone or rows:
                 generation = writer.next_generation()
@@ -371,6 +377,11 @@ class _Collector:
         done.written_bytes += sum(row.stored_bytes for row in rows)
         store.odb.add(rows)
         return sequence
+
+    def _is_needed(self, found: Reachability, pack_id: str) -> bool:
+        """Whether something is marked in a pack that this gc has not copied out of it."""
+        marks, copied = found.kept.marks(pack_id), self._copied.get(pack_id)
+        return bool(marks.any() if copied is None else (marks & ~copied).any())
 
     def _drop(self, rows: list[PackRow]) -> None:
         dropped = drop_condemned(self._store)
@@ -412,7 +423,7 @@ def copy_marked(builder: PackBuilder, found: Reachability, pack_id: str) -> NDAr
 
 
 def _batched(found: Reachability, sparse: list[str]) -> Iterator[list[str]]:
-    """Groups of packs whose living part fits in one batch, those that free most for least first."""
+    """Groups of packs whose living part fits in one batch, those with the least to copy first."""
 
     def living_bytes(pack_id: str) -> int:
         lengths = entry_lengths(found.kept.reader(pack_id))
@@ -420,8 +431,8 @@ def _batched(found: Reachability, sparse: list[str]) -> Iterator[list[str]]:
 
     batch: list[str] = []
     size = 0
-    for pack_id in sorted(sparse, key=living_bytes):
-        living = living_bytes(pack_id)
+    sizes = {pack_id: living_bytes(pack_id) for pack_id in sparse}
+    for pack_id, living in sorted(sizes.items(), key=itemgetter(1)):
         if batch and size + living > _BATCH_BYTES:
             yield batch
             batch, size = [], 0
