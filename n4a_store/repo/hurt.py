@@ -1,8 +1,9 @@
 """Whom does damage hurt? From damaged objects to the refs and paths that need them.
 
 The walk visits each tree once and remembers which of them lead to damage; only along those does
-it spell out names. So the cost on a large store is one walk over its trees, paid only when
-something is wrong.
+it spell out names. An object that has all the paths it may have is no damage any more, and a tree
+leads nowhere once all below it is so. So the cost on a large store is a walk or two over its trees,
+however many paths there are, paid only when something is wrong.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def find_hurt(
     walk = _Walk(marker, frozenset(damaged))
     found: dict[bytes, set[str]] = {oid: set() for oid in damaged}
     for root in roots:
+        if not walk.room:
+            break
         if walk.leads_to_damage(root.kind, root.oid):
             walk.spell(root.kind, root.oid, root.name, found)
     return {oid: sorted(paths) for oid, paths in found.items()}
@@ -37,7 +40,8 @@ class _Walk:
     def __init__(self, marker: Marker, damaged: frozenset[bytes]) -> None:
         self._marker = marker
         self._damaged = damaged
-        self._leads = IdTable()  # 1 for what leads to damage, 0 for trees that do not
+        self.room = len(damaged)  # how many damaged objects may have more paths
+        self._leads = IdTable()  # 1 for what leads to one of these, 0 for trees that do not
         for oid in damaged:
             self._leads[oid] = 1
 
@@ -76,14 +80,23 @@ class _Walk:
 
     def spell(self, kind: int, oid: bytes, name: str, found: dict[bytes, set[str]]) -> None:
         """Write down the paths from a root to the damage below it."""
-        stack = [(kind, oid, "")]
+        # As above: a tree is looked at again when all below it has been spelt.
+        stack: list[tuple[int, bytes, str, list[bytes] | None]] = [(kind, oid, "", None)]
         while stack:
-            at_kind, at, path = stack.pop()
-            if at in self._damaged:
-                if len(found[at]) < _MOST_PATHS:
-                    found[at].add(f"{name}:{path}" if path else name)
-                continue
-            for child_name, child_kind, child in self._children(at_kind, at):
-                if self._leads.get(child):
-                    below = "/".join(part for part in (path, child_name) if part)
-                    stack.append((child_kind, child, below))
+            at_kind, at, path, below = stack.pop()
+            if below is not None:
+                self._leads[at] = any(self._leads.get(child) for child in below)
+            elif not self._leads.get(at):
+                continue  # not since it was put there
+            elif at in self._damaged:
+                paths = found[at]
+                paths.add(f"{name}:{path}" if path else name)
+                if len(paths) >= _MOST_PATHS:
+                    self._leads[at] = 0
+                    self.room -= 1
+            else:
+                children = [one for one in self._children(at_kind, at) if self._leads.get(one[2])]
+                stack.append((at_kind, at, path, [child for _, _, child in children]))
+                for child_name, child_kind, child in children:
+                    longer = "/".join(part for part in (path, child_name) if part)
+                    stack.append((child_kind, child, longer, None))
