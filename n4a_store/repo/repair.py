@@ -24,7 +24,7 @@ from n4a_store.errors import (
 )
 from n4a_store.packs.delta import DeltaBase
 from n4a_store.packs.entry import ENTRY_HEADER_BYTES, Codec, EntryHeader, decode_header
-from n4a_store.packs.format import HEADER_BYTES
+from n4a_store.packs.format import ALIGNMENT, FOOTER_BYTES, HEADER_BYTES, Footer
 from n4a_store.packs.reader import (
     MOST_HOPS,
     PackReader,
@@ -97,13 +97,13 @@ def sound_entries(data: memoryview) -> Iterator[StoredObject | EntryHeader]:
     """What a forward scan finds: each sound object, or the header of one whose bytes are not.
 
     After a damaged header the scan goes on byte by byte until the next header whose checksum
-    holds, so that one flipped bit in a length costs one object and not all that follow.
+    holds, so that one flipped bit in a length costs one object and not all that follow. A delta is
+    no sound object by itself, but where another entry follows it, it is as long as it says.
     """
-    at = HEADER_BYTES
-    while at + ENTRY_HEADER_BYTES <= len(data):
-        try:
-            header = decode_header(data, at, len(data))
-        except CorruptionError:
+    at, limit = HEADER_BYTES, _entries_end(data)
+    while at + ENTRY_HEADER_BYTES <= limit:
+        header = _header_at(data, at, limit)
+        if header is None:
             at += 1
             continue
         stored = data[header.payload : header.end]
@@ -113,9 +113,28 @@ def sound_entries(data: memoryview) -> Iterator[StoredObject | EntryHeader]:
             yield header
             # Its length may be what is wrong: look for the next header right behind this one.
             at = header.payload
+            if header.codec == Codec.DELTA and (
+                limit - header.end < ALIGNMENT or _header_at(data, header.end, limit)
+            ):
+                at = header.end
             continue
         yield StoredObject(header, stored)
         at = header.end
+
+
+def _header_at(data: memoryview, at: int, limit: int) -> EntryHeader | None:
+    try:
+        return decode_header(data, at, limit)
+    except CorruptionError:
+        return None
+
+
+def _entries_end(data: memoryview) -> int:
+    """Where the index begins if the footer can be believed, else the end of all."""
+    try:
+        return Footer.decode(bytes(data[-FOOTER_BYTES:]), len(data)).index_offset
+    except CorruptionError:
+        return len(data)
 
 
 def salvage_pack(store: Store, pack_id: str) -> Salvaged:

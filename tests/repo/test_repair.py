@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from n4a_store import (
     InvalidInputError,
+    Kind,
     LockedError,
     NotFoundError,
     ObjectId,
     Store,
     UnsupportedFormatError,
 )
+from n4a_store.objects.oid import raw_hash
 from n4a_store.odb.database import Location
+from n4a_store.packs.entry import Codec, EntryHeader
 from n4a_store.packs.format import FOOTER_BYTES
+from n4a_store.packs.writer import PackWriter
 from n4a_store.repo import repair
 from n4a_store.repo.format import StoreFormat
 from n4a_store.repo.fsck import fsck
@@ -152,6 +158,55 @@ def test_a_damaged_pack_is_not_adopted(store: Store) -> None:
     stray.write_bytes(path.read_bytes())
     assert adopt_unlisted_packs(store) == [stray.stem]
     assert fsck(store, full=True).problems == ()
+
+
+FIRST = np.random.default_rng(3).bytes(9_000)
+DELTAS = [FIRST[8 * cut :] for cut in range(1, 40)]
+
+
+def pack_of_deltas() -> bytes:
+    out = bytearray()
+    writer = PackWriter(out.extend)
+    base = raw_hash(Kind.BLOB, FIRST)
+    writer.add(base, Kind.BLOB, FIRST)
+    for data in DELTAS:
+        # As large as deltas of models are, and not what they are: nobody decodes them here.
+        oid = raw_hash(Kind.BLOB, data)
+        writer.add_stored(oid, Kind.BLOB, Codec.DELTA, 1, data[::-1], len(data), base)
+    writer.add(raw_hash(Kind.BLOB, b"last"), Kind.BLOB, b"last")
+    writer.seal()
+    return bytes(out)
+
+
+def found_in(data: bytes) -> list[bytes]:
+    entries = repair.sound_entries(memoryview(data))
+    return [one.oid if isinstance(one, EntryHeader) else one.header.oid for one in entries]
+
+
+IN_ORDER = [raw_hash(Kind.BLOB, data) for data in (FIRST, *DELTAS, b"last")]
+
+
+def test_the_bytes_of_a_delta_are_not_searched_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    real = repair.decode_header
+
+    def counted(*args: Any) -> EntryHeader:
+        nonlocal looks
+        looks += 1
+        return real(*args)
+
+    monkeypatch.setattr(repair, "decode_header", counted)
+    assert found_in(pack_of_deltas()) == IN_ORDER
+    assert looks < 3 * len(IN_ORDER) + 64
+
+
+def test_unless_it_is_not_as_long_as_it_says() -> None:
+    data = pack_of_deltas()
+    middle = data.index(DELTAS[20][::-1]) + 400
+    assert found_in(data[:middle] + data[middle + 7 :]) == IN_ORDER
+    header = data.index(IN_ORDER[10])
+    hurt = data[:header] + bytes([data[header] ^ 1]) + data[header + 1 :]
+    assert found_in(hurt) == IN_ORDER[:10] + IN_ORDER[11:]
 
 
 @pytest.mark.parametrize("share", [2, 3])
