@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 _MICROSECONDS_A_DAY = 86_400 * 1_000_000
+_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,15 @@ class Reachability:
         for pack_id in self.rows:
             index = self.living.reader(pack_id).index
             kept = self.kept.marks(pack_id)
-            for position in np.flatnonzero(~self.living.marks(pack_id)).tolist():
-                oid = index.oid_at(position)
-                if self.living.is_marked(oid):
-                    continue  # a second copy of a living object
-                yield oid, index.kinds[position], index.lengths[position], bool(kept[position])
+            unmarked = np.flatnonzero(~self.living.marks(pack_id)).tolist()
+            for begin in range(0, len(unmarked), _AT_ONCE):
+                positions = unmarked[begin : begin + _AT_ONCE]
+                oids = [index.oid_at(position) for position in positions]
+                copies = self.living.marked_among(oids)  # second copies of living objects
+                for place, position in enumerate(positions):
+                    if place not in copies:
+                        size, undoable = index.lengths[position], bool(kept[position])
+                        yield oids[place], index.kinds[position], size, undoable
 
     def totals(self) -> tuple[Garbage, Garbage]:
         """What can be dropped, and what only undo keeps."""
