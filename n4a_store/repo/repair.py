@@ -260,6 +260,7 @@ def _keep_in_quarantine(store: Store, pack_id: str) -> None:
     make_folder(store.layout.quarantine, shared_group=store.settings.shared_group)
     link_file(store.layout.pack(pack_id), store.layout.quarantine / (pack_id + PACK_SUFFIX))
     sync_folder(store.layout.quarantine)
+    sync_folder(store.layout.root)  # one that died here may have made the folder
 
 
 def _unlisted_of_the_dead(store: Store) -> list[str]:

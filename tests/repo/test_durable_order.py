@@ -45,6 +45,8 @@ class Disk:
             source = self._root / "txn" / where.stem.split("-")[1] / where.name
             assert str(source) not in self.unsynced, f"{where.name} is renamed before it is synced"
             self.unsynced.add(str(self._packs))
+        elif name in ("mkdir", "link") and "quarantine" in where.parts:
+            self.unsynced.add(str(where.parent))
         elif name == "unlink" and where.parent == self._packs:
             self.unlinks += 1
             self._check_dropping(where)
