@@ -160,14 +160,20 @@ class ObjectDatabase:
                 return
             self.kept.clear()  # what is in no pack any more is not there
             for pack_id in gone:
-                del self._packs[pack_id]
                 self._readers.pop(pack_id, None)
                 self._damaged.pop(pack_id, None)
-            if self._in_table.intersection(gone):
+            packs = self._packs.copy()
+            for pack_id in gone:
+                del packs[pack_id]
+            table, in_table = self._table, self._in_table
+            if in_table.intersection(gone):
                 # Rebuilt on the next look-up: an object of a dropped pack may stand elsewhere.
-                self._table.clear()
-                self._in_table.clear()
-            self._begin_search()
+                table, in_table = {}, set()
+            waiting = [name for name in packs if name not in in_table]
+            # All in one go, with no call in between at which a Ctrl-C could come: what is searched
+            # is what is known.
+            self._packs, self._table, self._in_table = packs, table, in_table
+            self._waiting, self._passed_over = waiting, []
 
     def _begin_search(self) -> None:
         """Whatever is not in the table may come into it: there may be room now."""
@@ -418,12 +424,10 @@ class ObjectDatabase:
         with self._mutex:
             self._readers.clear()
             self.kept.clear()
-            self._table.clear()
-            self._in_table.clear()
-            self._packs.clear()
             self._damaged.clear()
-            self._waiting.clear()
-            self._passed_over.clear()
+            # As above: in one go.
+            self._packs, self._table, self._in_table = {}, {}, set()
+            self._waiting, self._passed_over = [], []
 
     def _forget_threads(self) -> None:
         """In a forked child: a thread that is not here may have been in the middle of a change."""

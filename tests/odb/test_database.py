@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Container
 from contextlib import suppress
 from dataclasses import replace
@@ -396,3 +397,31 @@ def test_views_outlive_the_database(tmp_path: Path) -> None:
     odb.close()
     layout.pack("p0").unlink()
     assert bytes(view) == data
+
+
+class _Interrupting(OrderedDict[str, PackReader]):
+    """Opened packs; a Ctrl-C comes as the second one is forgotten."""
+
+    def pop(self, *args: Any) -> Any:
+        self.forgotten = getattr(self, "forgotten", 0) + 1
+        if self.forgotten == 2:
+            raise KeyboardInterrupt
+        return super().pop(*args)
+
+
+def test_a_ctrl_c_as_packs_are_forgotten_leaves_what_can_be_searched(tmp_path: Path) -> None:
+    layout = StoreLayout(tmp_path)
+    rows = [write_pack(layout, f"pack-{number}", [number]) for number in range(6)]
+    odb = ObjectDatabase(layout)
+    odb.add(rows)
+    keep = {row.id for row in rows[3:]}
+    odb._readers = _Interrupting(odb._readers)
+    with pytest.raises(KeyboardInterrupt):
+        odb.retain(keep)
+    for attempt in range(2):
+        for number in range(6):
+            found = odb.find_pack(blob(number)[0], keep)
+            assert found == (f"pack-{number}" if number >= 3 else None), attempt
+        odb.add(rows[3:])
+        odb.retain(keep)
+    assert sorted(odb.pack_ids) == sorted(keep)
