@@ -22,7 +22,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Container
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TypeVar
 
 from n4a_store.errors import BackendError, CorruptionError
@@ -103,21 +103,27 @@ class _AllBut(Container[str]):
         return pack_id != self._pack_id
 
 
+class Use:
+    """That somebody reads: until it is given back, or lost in a Ctrl-C, which ends it as well."""
+
+    __slots__ = ("__weakref__",)
+
+
 class _Block(AbstractContextManager[None]):
     """One use of the sessions; a class, because each single read has one."""
 
-    __slots__ = ("_forks", "_sessions")
+    __slots__ = ("_forks", "_sessions", "_use")
 
     def __init__(self, sessions: ReadSessions) -> None:
         self._sessions = sessions
 
     def __enter__(self) -> None:
-        self._sessions.enter()
+        self._use = self._sessions.enter()
         self._forks = forks.behind()
 
     def __exit__(self, *_: object) -> None:
         if self._forks == forks.behind():  # a child that was forked in it never entered
-            self._sessions.leave()
+            self._sessions.leave(self._use)
 
 
 class ReadSessions:
@@ -145,7 +151,7 @@ class ReadSessions:
         self._lease: Lease | None = None
         self._refused = False
         self._warned = False
-        self._users = 0
+        self._users: set[weakref.ref[Use]] = set()
         self._began = 0.0
         self._idle_since = 0.0
         self._loaded = False
@@ -163,7 +169,7 @@ class ReadSessions:
         self._mutex = threading.RLock()
         self._lease = None  # closed by the fork handler of leases
         self._refused = False
-        self._users = 0
+        self._users = set()
         self._loaded = False
 
     @property
@@ -179,21 +185,26 @@ class ReadSessions:
         """
         return self._leaseless or self._refused
 
-    def enter(self) -> None:
+    def enter(self) -> Use:
         """Begin to use the lease; :meth:`leave` must follow, in the same process."""
         with self._mutex:
             # A process that never stops reading must not pin what was garbage hours ago. Where no
             # lease can be, nothing is pinned, and there is nothing to begin anew.
-            renews = self._users == 0 and not self._leaseless
+            renews = not self._users and not self._leaseless
             if renews and time.monotonic() - self._began >= IDLE_SECONDS:
                 self._drop()
             if not self._loaded or (self._lease is None and not self.is_blind):
                 self._begin()
-            self._users += 1
+            use = Use()
+            self._users.add(weakref.ref(use, self._users.discard))
+            return use
 
     def _begin(self) -> None:
         lease = self._take_lease()
         try:
+            if lease is not None:
+                with suppress(RuntimeError):  # no thread to be had: who leaves will say so
+                    self._watch()  # first: whoever is cut short from now on leaves it open
             with self._catalog.read() as reader:
                 rows = reader.packs(READABLE)
                 generation, epoch = reader.generation(), reader.epoch()
@@ -205,9 +216,18 @@ class ReadSessions:
             raise
         self._odb.add(rows)
         self._odb.retain({row.id for row in rows})
+        self._began = self._idle_since = time.monotonic()
         self._lease = lease
-        self._began = time.monotonic()
         self._loaded = True
+
+    def _watch(self) -> None:
+        """See to it that the session ends when nobody uses it.
+
+        Raises:
+            RuntimeError: No thread can be started.
+        """
+        if _reaper is None and self.ends_when_idle:
+            _watch_idle_sessions()
 
     def _take_lease(self) -> Lease | None:
         """A lease, or None where this user may not make one: then others may still write."""
@@ -315,15 +335,15 @@ class ReadSessions:
             )
         return "run: n4a-store fsck, if something refers to it"
 
-    def leave(self) -> None:
+    def leave(self, use: Use) -> None:
         """End what :meth:`enter` began."""
         with self._mutex:
-            self._users -= 1
-            if self._users == 0:
+            self._users.discard(weakref.ref(use))
+            if not self._users:
                 self._idle_since = time.monotonic()
-                if self._lease is not None and _reaper is None and self.ends_when_idle:
+                if self._lease is not None and _reaper is None:
                     try:
-                        _watch_idle_sessions()
+                        self._watch()
                     except RuntimeError:
                         # No thread to be had: then nothing may be left open.
                         self._drop()
@@ -333,7 +353,7 @@ class ReadSessions:
         if not self.ends_when_idle:
             return False
         with self._mutex:
-            if self._users == 0 and time.monotonic() - self._idle_since >= seconds:
+            if not self._users and time.monotonic() - self._idle_since >= seconds:
                 self._drop()
             return self._lease is not None
 
@@ -350,7 +370,7 @@ class ReadSessions:
     def drop_idle(self) -> None:
         """Give up the lease now, if nobody is reading."""
         with self._mutex:
-            if self._users == 0:
+            if not self._users:
                 self._drop()
 
     def __del__(self) -> None:

@@ -242,21 +242,21 @@ class Store(CachingReader):
         if self._closed:
             self._check_open()
         # Not ``with self.session()``: nobody forks within a single read.
-        self.sessions.enter()
+        use = self.sessions.enter()
         try:
             return self.odb.fetch(oid, own=own) or self._find(oid, own=own)
         finally:
-            self.sessions.leave()
+            self.sessions.leave(use)
 
     def copies(self, oids: Sequence[bytes]) -> list[tuple[int, BytesLike]]:
         """As :meth:`copy`, of several objects."""
         self._check_open()
-        self.sessions.enter()
+        use = self.sessions.enter()
         try:
             fetched = zip(oids, self.odb.fetch_each(oids, own=True), strict=True)
             return [found or self._find(oid, own=True) for oid, found in fetched]
         finally:
-            self.sessions.leave()
+            self.sessions.leave(use)
 
     def _find(self, oid: bytes, *, own: bool) -> tuple[int, BytesLike]:
         """An object in a pack that is not known yet, or has gone, or that is damaged somewhere."""

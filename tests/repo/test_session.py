@@ -20,6 +20,7 @@ from n4a_store.objects.oid import ObjectId
 from n4a_store.repo import session as session_module
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
+from n4a_store.repo.session import ReadSessions, Use
 from n4a_store.repo.store import Store
 from n4a_store.storage.leases import LeaseRole, list_leases
 
@@ -227,7 +228,7 @@ def test_a_child_that_is_forked_inside_a_session_does_not_end_it(store: Store) -
     with store.session():
         pid = os.fork()
     if pid == 0:
-        os._exit(0 if store.sessions._users == 0 else 1)
+        os._exit(1 if store.sessions._users else 0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
@@ -245,3 +246,43 @@ def test_who_never_stops_reading_pins_no_more_than_who_does(
             leases.append([info.lease_id for info in list_leases(store.layout.leases)])
         assert [len(held) for held in leases] == [1, 1, 1]
         assert leases[0] == leases[1] != leases[2]
+
+
+@pytest.mark.parametrize("how", ["block", "single"])
+def test_a_use_that_a_ctrl_c_met_as_it_began_pins_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """It was counted, and nobody was left who would have taken it back."""
+    monkeypatch.setattr(session_module, "IDLE_SECONDS", 0.2)
+    with store.transaction() as txn:
+        oid = txn.put_blob(b"read")
+        txn.set_ref("refs/tags/read", oid)
+    store.sessions.drop_idle()
+    real = ReadSessions.enter
+
+    def interrupted(sessions: ReadSessions) -> Use:
+        monkeypatch.setattr(ReadSessions, "enter", real)
+        real(sessions)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ReadSessions, "enter", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.copy(oid) if how == "single" else store.session().__enter__()
+    assert roles(store) == [LeaseRole.READER]
+    gc.collect()
+    # Nobody reads any more, and nobody asks: it ends by itself.
+    end = time.monotonic() + 20
+    while roles(store) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert roles(store) == []
+
+
+def test_a_use_that_is_lost_ends_only_itself(store: Store) -> None:
+    with store.session():
+        lost = store.sessions.enter()
+        store.sessions.drop_idle()
+        del lost
+        store.sessions.drop_idle()
+        assert roles(store) == [LeaseRole.READER]
+    store.sessions.drop_idle()
+    assert roles(store) == []
