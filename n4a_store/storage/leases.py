@@ -104,6 +104,7 @@ class Lease:
         self._pid = os.getpid()
         self._forks = forks.behind()
         self._fd = -1
+        _open_leases.add(self)
         with backend_errors(f"take a lease in {folder}"):
             for _ in range(_ATTEMPTS):
                 self.lease_id = uuid.uuid4().hex
@@ -116,12 +117,11 @@ class Lease:
                     os.close(fd)
                     raise
                 if linked:
+                    self._fd = fd  # at once: a Ctrl-C must find an owner who gives it up
                     break
                 os.close(fd)
             else:
                 raise BackendError(f"leases in {folder} keep disappearing as they are taken")
-        self._fd = fd
-        _open_leases.add(self)
 
     def publish(self, generation: int, epoch: bytes) -> None:
         """Write what this lease pins."""

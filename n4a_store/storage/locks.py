@@ -3,12 +3,16 @@
 ``flock`` and not ``fcntl.lockf``: POSIX record locks vanish when *any* descriptor of the file is
 closed in the process, even one opened by a library. A lock is dropped by closing its file, never
 by ``LOCK_UN``: a forked child shares the lock, and unlocking there would unlock the parent.
+
+A Ctrl-C may come as a lock is given back, and nobody is left who would do it. So what is held is
+the lock's own, descriptor and turn among the threads alike, and goes when it goes.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +26,7 @@ __all__ = ["FileLock"]
 
 _NOTE_BYTES = 64
 _in_process: dict[str, threading.Lock] = {}
-_held: set[FileLock] = set()
+_locks: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
 class FileLock:
@@ -48,9 +52,12 @@ class FileLock:
         self._fd = -1
         # Threads of one process queue here first, so that they wait without blocking a flock.
         self._threads = _in_process.setdefault(str(path), threading.Lock())
+        self._turns: list[bool] = []
 
     def __enter__(self) -> FileLock:
-        if not self._threads.acquire(blocking=self._wait):
+        # Taken and noted in one call: a Ctrl-C between the two would leave it taken for good.
+        self._turns.extend(map(self._threads.acquire, (self._wait,)))
+        if not self._turns[-1]:
             raise self._locked(f"pid {os.getpid()} (another thread)")
         try:
             with backend_errors(f"lock {self._path}"):
@@ -59,7 +66,7 @@ class FileLock:
                 except OSError:
                     refuse_link(self._path)
                     raise
-                _held.add(self)
+                _locks.add(self)
                 if self._wait:
                     system.lock(self._fd, str(self._path))
                 elif not system.try_lock(self._fd, str(self._path)):
@@ -83,12 +90,25 @@ class FileLock:
     ) -> None:
         self._close()
 
+    def __del__(self) -> None:
+        # Nobody is inside any more, and its end was cut short.
+        if getattr(self, "_turns", None):
+            self._close()
+
+    def give_back(self) -> None:
+        """Leave it held by nobody, for who knows that nobody is inside any more."""
+        self._close()
+
     def _close(self) -> None:
-        _held.discard(self)
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
-        self._threads.release()
+        # Whatever was done stays done. A number is forgotten first: it may soon be another file's.
+        fd, self._fd = self._fd, -1
+        try:
+            if fd >= 0:
+                os.close(fd)
+        finally:
+            turns, self._turns = self._turns, []
+            if True in turns:
+                self._threads.release()
 
     def _close_in_child(self) -> None:
         # The child's copy would keep the lock for as long as the child lives.
@@ -120,9 +140,8 @@ class FileLock:
 
 def forget_in_child() -> None:
     """After a fork: whatever a thread of the parent held is neither held nor waited for here."""
-    for lock in list(_held):
+    for lock in list(_locks):
         lock._close_in_child()
-    _held.clear()
     for name in list(_in_process):
         _in_process[name] = threading.Lock()
 

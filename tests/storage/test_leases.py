@@ -10,6 +10,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -332,3 +333,21 @@ def test_a_lease_that_is_a_link_is_not_looked_at(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="is a link"):
         probe_lease(tmp_path / "leases" / ("0" * 32), remove_dead=True)
     assert (tmp_path / "precious").exists()
+
+
+def test_a_lease_that_a_ctrl_c_met_as_it_was_taken_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was locked, and would have pinned everything until the process ended."""
+    real = system.ErrorsAs.__exit__
+
+    def interrupted(block: Any, *raised: Any) -> None:
+        monkeypatch.setattr(system.ErrorsAs, "__exit__", real)
+        raise KeyboardInterrupt
+
+    before = open_files()
+    monkeypatch.setattr(system.ErrorsAs, "__exit__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Lease(tmp_path, LeaseRole.READER)
+    assert open_files() <= before
+    assert list_leases(tmp_path) == []

@@ -87,3 +87,76 @@ def test_a_note_is_of_one_length_so_that_a_shorter_one_hides_the_longer(tmp_path
     path.write_bytes(b"\xff\xfe not text")
     with FileLock(path) as lock:
         assert "not text" in lock.read_note()
+
+
+def _cut_short(monkeypatch: pytest.MonkeyPatch, lock_file: str) -> None:
+    """Let a Ctrl-C come as the lock on that file is given back, once: nothing of it is done."""
+    real = FileLock._close
+
+    def interrupted(lock: FileLock) -> None:
+        if lock._path.name == lock_file:
+            monkeypatch.setattr(FileLock, "_close", real)
+            raise KeyboardInterrupt
+        real(lock)
+
+    monkeypatch.setattr(FileLock, "_close", interrupted)
+
+
+def _take_and_be_cut_short(path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), FileLock(path):
+        pass
+
+
+def test_what_a_ctrl_c_keeps_from_being_given_back_goes_with_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gc.lock"
+    before = open_files()
+    _cut_short(monkeypatch, path.name)
+    _take_and_be_cut_short(path)
+    assert open_files() <= before  # or else no other process could ever take it
+    with FileLock(path, wait=False):
+        pass
+
+
+def test_a_lock_that_is_given_back_twice_gives_back_nothing_of_the_next_holders(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "lock"
+    first = FileLock(path)
+    with first:
+        pass
+    with FileLock(path):
+        first.give_back()
+        with pytest.raises(LockedError):
+            FileLock(path, wait=False).__enter__()
+
+
+def test_who_did_not_get_the_lock_gives_nothing_back_as_he_goes(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with FileLock(path) as lock:
+        refused = FileLock(path, wait=False)
+        for one in (refused, lock):
+            one._wait = False
+            with pytest.raises(LockedError, match="another thread"):
+                one.__enter__()
+        del refused
+        with pytest.raises(LockedError, match="another thread"):
+            FileLock(path, wait=False).__enter__()
+
+
+def test_a_turn_that_a_ctrl_c_met_as_it_was_taken_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal is looked at when the call that takes it has returned."""
+    path = tmp_path / "lock"
+
+    def take_for_good() -> None:
+        lock = FileLock(path)
+        lock._turns.extend(map(lock._threads.acquire, (True,)))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        take_for_good()
+    with FileLock(path, wait=False):
+        pass
