@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sqlite3
-import tempfile
 import threading
 import weakref
 from collections.abc import Iterator
@@ -38,11 +36,11 @@ from n4a_store.settings import Durability
 from n4a_store.storage import system
 from n4a_store.storage.catalog_access import CatalogReader, CatalogWriter
 from n4a_store.storage.files import read_text
+from n4a_store.storage.hot_journal import is_hot, rolled_back_copy
 from n4a_store.storage.live_packs import PackMemo
 from n4a_store.storage.locks import FileLock
 from n4a_store.storage.rows import SCHEMA, TABLES, row_sum
 from n4a_store.storage.sqlite_errors import sqlite_errors
-from n4a_store.storage.system import backend_errors
 
 __all__ = ["Catalog"]
 
@@ -82,7 +80,9 @@ class Catalog:
         self._read_only = read_only or immutable
         self._immutable = immutable
         self._shared_group = shared_group
-        self._mutex = threading.RLock()
+        self._mutex = threading.RLock()  # whoever uses the connection
+        self._writing = threading.Lock()  # whoever writes, or waits for its turn; taken first
+        self._last_lock: weakref.ref[FileLock] | None = None
         self._connection: sqlite3.Connection | None = None
         self._within: CatalogReader | None = None
         self._memo = PackMemo()
@@ -117,10 +117,26 @@ class Catalog:
             finally:
                 connection.close()
 
-    def _connect(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = self._open()
-        return self._connection
+    def _connect(self, *, nested: bool = False) -> sqlite3.Connection:
+        """The connection, for a thread that has the mutex.
+
+        Nobody else is within a transaction then. One that is open still, unless it is the thread's
+        own, is what a Ctrl-C has left: its end was cut short. It ends now.
+
+        Args:
+            nested: Whether the thread had the mutex already.
+        """
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._open()
+        elif not nested and (self._within is not None or connection.in_transaction):
+            self._end(connection)
+            return self._connect()
+        return connection
+
+    def _is_within(self) -> bool:
+        """Whether this thread has the mutex."""
+        return bool(self._mutex._is_owned())  # type: ignore[attr-defined]
 
     def _forget_parent(self) -> None:
         """In a forked child: let go of the parent's connection without freeing it."""
@@ -132,6 +148,8 @@ class Catalog:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
         # A thread that exists in the parent only may have held it.
         self._mutex = threading.RLock()
+        self._writing = threading.Lock()
+        self._last_lock = None
         self._within = None
         self._memo = PackMemo()
 
@@ -145,13 +163,17 @@ class Catalog:
         read_only = "mode=ro&immutable=1" if self._immutable else "mode=ro"
         mode = read_only if self._read_only else "mode=rw"
         with sqlite_errors(self._path):
-            rolled_back = self._rolled_back() if self._immutable and self._is_hot() else None
-            connection = rolled_back or sqlite3.connect(
-                f"file:{quote(os.fsencode(self._path))}?{mode}",
-                uri=True,
-                timeout=_BUSY_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
+            in_memory = self._immutable and is_hot(self._path)
+            connection = (
+                rolled_back_copy(self._path)
+                if in_memory
+                else sqlite3.connect(
+                    f"file:{quote(os.fsencode(self._path))}?{mode}",
+                    uri=True,
+                    timeout=_BUSY_SECONDS,
+                    isolation_level=None,
+                    check_same_thread=False,
+                )
             )
             try:
                 # A catalog may come from anybody: no functions from its schema, sizes checked.
@@ -185,49 +207,12 @@ class Catalog:
             )
         return connection
 
-    @property
-    def _journal(self) -> Path:
-        return self._path.with_name(self._path.name + "-journal")
-
-    def _is_hot(self) -> bool:
-        """Whether a writer died in the middle of a commit, which has to be rolled back."""
-        with backend_errors(f"look at {self._journal}"):
-            try:
-                return self._journal.stat().st_size > 0
-            except FileNotFoundError:
-                return False
-
-    def _rolled_back(self) -> sqlite3.Connection:
-        """The catalog as it was before the commit that was cut short, in memory.
-
-        On a read-only disk it cannot be rolled back in its place, and read without that it would be
-        half of one commit and half of another.
-
-        Raises:
-            BackendError: There is no room for a copy.
-        """
-        log.warning(
-            "the catalog %s stands in the middle of a commit, whose writer died or is elsewhere; "
-            "what was before it is read, from a copy",
-            self._path,
-        )
-        copying = backend_errors(f"copy {self._path}, to roll back a commit that was cut short")
-        with copying, tempfile.TemporaryDirectory(prefix="n4a_store-") as folder:
-            for file in (self._path, self._journal):
-                shutil.copyfile(file, Path(folder, file.name))
-            copy = sqlite3.connect(Path(folder, self._path.name), isolation_level=None)
-            try:
-                memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-                copy.backup(memory)  # to read it is to roll it back
-            finally:
-                copy.close()
-        return memory
-
     @contextmanager
     def read(self) -> Iterator[CatalogReader]:
         """One consistent look at the catalog; keep it short. A look within a look is the same."""
+        nested = self._is_within()
         with self._mutex:
-            connection = self._connect()
+            connection = self._connect(nested=nested)
             if self._within is not None:
                 yield self._within
                 return
@@ -253,8 +238,9 @@ class Catalog:
         """
         copy = sqlite3.connect(":memory:", isolation_level=None)
         try:
+            nested = self._is_within()
             with self._mutex, sqlite_errors(self._path):
-                source = self._connect()
+                source = self._connect(nested=nested)
                 system.step("catalog-read", str(self._path))
                 source.backup(copy)
                 copy.execute("PRAGMA trusted_schema=OFF")
@@ -276,10 +262,12 @@ class Catalog:
                 f"the catalog {self._path} is open read-only",
                 hint="a change needs permission to write to the store's folder",
             )
-        with self._mutex:
-            if self._within is not None:
-                raise InvalidInputError("a catalog transaction cannot begin within another")
-            with FileLock(self._commit_lock, shared_group=self._shared_group) as lock:
+        if self._is_within():
+            raise InvalidInputError("a catalog transaction cannot begin within another")
+        with self._writing:
+            lock = self._commit_lock_anew()
+            # The mutex comes last: others read on while one waits for what may take long.
+            with lock, self._mutex:
                 connection = self._connect()
                 system.step("catalog-begin", str(self._path))
                 try:
@@ -301,6 +289,19 @@ class Catalog:
                     self._end(connection)
                 if not is_older:
                     self._note_sequence(lock, sequence)
+
+    def _commit_lock_anew(self) -> FileLock:
+        """The lock for the next transaction; one that a Ctrl-C has left held is given back.
+
+        Whoever alone writes knows that nobody else of this catalog's is inside it. It goes by
+        itself as well, but not as long as a traceback holds it, such as a notebook's last.
+        """
+        left = None if self._last_lock is None else self._last_lock()
+        if left is not None:
+            left.give_back()
+        lock = FileLock(self._commit_lock, shared_group=self._shared_group)
+        self._last_lock = weakref.ref(lock)
+        return lock
 
     def _end(self, connection: sqlite3.Connection) -> None:
         """End whatever has begun on ``connection``, unless it has been committed."""
@@ -387,8 +388,9 @@ class Catalog:
         Raises:
             BackendError: The disk refused.
         """
+        nested = self._is_within()
         with self._mutex, sqlite_errors(self._path):
-            source = self._connect()
+            source = self._connect(nested=nested)
             copy = sqlite3.connect(path, isolation_level=None)
             try:
                 source.backup(copy)

@@ -100,11 +100,47 @@ READERS_AND_PROCESSES = (
         "tests/storage/test_locks.py",
     ),
     one(
+        "an-end-cut-short-stays-open",
+        "a transaction whose end a Ctrl-C cut short is not ended by the next",
+        "storage/catalog.py",
+        "elif not nested and (self._within is not None or connection.in_transaction):",
+        "elif False:",
+        "tests/storage/test_catalog_interrupted.py",
+    ),
+    one(
+        "a-lock-cut-short-stays-held",
+        "a lock that a Ctrl-C kept from being given back is held for good",
+        "storage/locks.py",
+        '        if getattr(self, "_turns", None):\n',
+        "        if False:\n",
+        "tests/storage/test_locks.py",
+    ),
+    one(
+        "a-lease-without-an-owner",
+        "a lease that a Ctrl-C met as it was taken is nobody's",
+        "storage/leases.py",
+        "                    self._fd = fd  # at once: a Ctrl-C must find an owner who gives it up\n"
+        "                    break\n                os.close(fd)\n            else:\n"
+        '                raise BackendError(f"leases in {folder} keep disappearing as they are taken")\n',
+        "                    break\n                os.close(fd)\n            else:\n"
+        '                raise BackendError(f"leases in {folder} keep disappearing as they are taken")\n'
+        "        self._fd = fd\n",
+        LEASES,
+    ),
+    one(
+        "a-lost-use-counts-on",
+        "who was cut short as he began to read counts as a reader for good",
+        "repo/session.py",
+        "            self._users.add(weakref.ref(use, self._users.discard))\n",
+        "            self._users.add(weakref.ref(use))\n",
+        "tests/repo/test_session.py",
+    ),
+    one(
         "read-around-a-journal",
         "a commit that was cut short is read on a read-only disk",
         "storage/catalog.py",
-        "rolled_back = self._rolled_back() if self._immutable and self._is_hot() else None",
-        "rolled_back = None",
+        "in_memory = self._immutable and is_hot(self._path)",
+        "in_memory = False",
         "tests/repo/test_at_night.py",
     ),
     Mutant(
