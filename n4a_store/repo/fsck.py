@@ -11,13 +11,12 @@ damage by asking the catalog again.
 from __future__ import annotations
 
 import enum
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from n4a_store.errors import BackendError, CorruptionError, InvalidInputError, StoreError
+from n4a_store.errors import BackendError, CorruptionError, StoreError
 from n4a_store.objects.codec import decode_run
 from n4a_store.objects.oid import Kind
 from n4a_store.objects.trees import check_node
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
 __all__ = ["FsckReport", "Problem", "Severity", "fsck"]
-
-log = logging.getLogger(__name__)
 
 _CHECKED = (PackState.LIVE, PackState.HELD)
 _PACK_CODES = ("pack-missing", "pack-damaged", "index-damaged")
@@ -354,11 +351,7 @@ def find_hurt_of(marker: Marker, roots: Iterable[Root], problems: list[Problem])
             bad.add(bytes.fromhex(problem.subject))
     if not bad:
         return list(merged.values())
-    try:
-        hurt = find_hurt(marker, roots, bad)
-    except InvalidInputError as error:  # pragma: no cover - ids come from this very store
-        log.warning("what the damage hurts could not be found: %s", error)
-        return list(merged.values())
+    hurt = find_hurt(marker, roots, bad)
     found = [
         replace(problem, hurts=tuple(hurt.get(bytes.fromhex(problem.subject), ())))
         if problem.code.startswith("object-")

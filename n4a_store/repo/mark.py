@@ -158,11 +158,6 @@ class Marker:
         other.missing = list(self.missing)
         return other
 
-    def unmark_all(self) -> None:
-        """Begin again, with the same packs."""
-        self._marks[:] = False
-        self.missing.clear()
-
     def is_marked(self, oid: bytes) -> bool:
         """Whether an object is marked in any pack."""
         if len(self._packs) > _FEW_PACKS:

@@ -55,7 +55,7 @@ class Held:
 
     Args:
         pid: Of its owner, as it says itself; None when unreadable.
-        role: writer or reader.
+        role: writer or reader; unknown when unreadable.
         age_seconds: How long it has been held; None when unreadable.
         generation: What it pins; None: everything.
         pinned_bytes: Bytes of condemned packs that cannot be dropped while it is held.
