@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from n4a_store.objects.oid import BytesLike
 from n4a_store.packs.writer import PackWriter
 from n4a_store.repo.compaction import compact_objects
-from n4a_store.repo.geometry import batches
+from n4a_store.repo.geometry import COMPACTED_AT_ONCE, batches
 from n4a_store.repo.hot import Hot
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.storage.rows import PackState
@@ -85,7 +85,7 @@ def compaction_gain(store: Store, *, hot: Iterable[str] = ()) -> CompactionGain:
         store.odb.add(rows)
         kept = Hot(store, rows, hot)
         deltas = packs = written = 0
-        for batch in batches(rows, store.settings):
+        for batch in batches(rows, store.settings, COMPACTED_AT_ONCE):
             scales = _Scales(store)
             deltas += compact_objects(scales, [store.odb.reader(row.id) for row in batch], kept)
             scales.finish()

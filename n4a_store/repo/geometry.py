@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from n4a_store.settings import Settings
 from n4a_store.storage.rows import PackRow
 
-__all__ = ["batches", "choose_geometric", "mergeable"]
+__all__ = ["COMPACTED_AT_ONCE", "batches", "choose_geometric", "mergeable"]
 
 FACTOR = 2
 BATCH_BYTES = 256 * 1024 * 1024
+COMPACTED_AT_ONCE = 1_024
+"""A compaction has its whole batch open, and many systems allow a process 4,096 files."""
 
 
 def _limit(settings: Settings) -> int:
@@ -40,13 +42,21 @@ def mergeable(rows: Sequence[PackRow], settings: Settings) -> list[PackRow]:
     return choose_geometric([row for row in rows if row.stored_bytes < limit])
 
 
-def batches(rows: Iterable[PackRow], settings: Settings) -> Iterator[list[PackRow]]:
-    """The packs in batches, the smallest first: each becomes one pack, and takes room for one."""
+def batches(
+    rows: Iterable[PackRow], settings: Settings, most: int | None = None
+) -> Iterator[list[PackRow]]:
+    """The packs in batches, the smallest first: each becomes one pack, and takes room for one.
+
+    Args:
+        rows: The packs.
+        settings: How large a pack may be.
+        most: How many packs may be in a batch.
+    """
     limit = _limit(settings)
     batch: list[PackRow] = []
     size = 0
     for row in sorted(rows, key=lambda row: (row.stored_bytes, row.id)):
-        if batch and size + row.stored_bytes > limit:
+        if batch and (size + row.stored_bytes > limit or len(batch) == most):
             yield batch
             batch, size = [], 0
         batch.append(row)

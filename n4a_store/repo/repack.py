@@ -21,7 +21,7 @@ from n4a_store.packs.reader import PackReader
 from n4a_store.repo.catalog_age import check_catalog_age
 from n4a_store.repo.compaction import compact_objects
 from n4a_store.repo.copying import copy_objects
-from n4a_store.repo.geometry import batches, mergeable
+from n4a_store.repo.geometry import COMPACTED_AT_ONCE, batches, mergeable
 from n4a_store.repo.hot import Hot
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.repo.reachability import of_living_runs
@@ -121,7 +121,8 @@ def repack(
         # It pins nothing: it only gives this repack's own files a living owner.
         own = store.lock_run()
         try:
-            for batch in batches(chosen, settings):
+            most = COMPACTED_AT_ONCE if mode is RepackMode.COMPACT else None
+            for batch in batches(chosen, settings, most):
                 builder = PackBuilder(
                     store.layout, settings, f"{epoch}-{own.lease_id}", first=packs
                 )
@@ -157,7 +158,8 @@ def _merge(
         hot: What a compaction leaves as it is; None when objects are only copied.
     """
     try:
-        readers = [_checked_reader(store, row) for row in batch]
+        # One by one where that will do: there may be more packs than a process may have open.
+        readers = (_checked_reader(store, row) for row in batch)
         if hot is not None:
             compact_objects(builder, readers, hot)
         else:
