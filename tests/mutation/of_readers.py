@@ -119,11 +119,14 @@ READERS_AND_PROCESSES = (
         "a-lease-without-an-owner",
         "a lease that a Ctrl-C met as it was taken is nobody's",
         "storage/leases.py",
-        "                    self._fd = fd  # at once: a Ctrl-C must find an owner who gives it up\n"
+        "                    self._fd = fd  # at once: a Ctrl-C must find an owner who gives it "
+        "up\n"
         "                    break\n                os.close(fd)\n            else:\n"
-        '                raise BackendError(f"leases in {folder} keep disappearing as they are taken")\n',
+        '                raise BackendError(f"leases in {folder} keep disappearing as they are '
+        'taken")\n',
         "                    break\n                os.close(fd)\n            else:\n"
-        '                raise BackendError(f"leases in {folder} keep disappearing as they are taken")\n'
+        '                raise BackendError(f"leases in {folder} keep disappearing as they are '
+        'taken")\n'
         "        self._fd = fd\n",
         LEASES,
     ),
