@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -12,11 +13,12 @@ from n4a_store.artifacts.manifest_files import write_rendition
 from n4a_store.artifacts.registry_upkeep import RegistryUpkeep
 from n4a_store.artifacts.run_handle import RunHandle
 from n4a_store.artifacts.runs import Committed, OpenRun
-from n4a_store.errors import InvalidInputError
+from n4a_store.errors import BackendError, InvalidInputError
 from n4a_store.objects.model import RunStatus
 from n4a_store.repo.commit import check_message
 from n4a_store.repo.store import Store
 from n4a_store.settings import CommitEach, Settings
+from n4a_store.storage.layout import StoreLayout
 
 if TYPE_CHECKING:
     from n4a_store.artifacts.registry import ArtifactRegistry
@@ -77,10 +79,12 @@ class RegistryRuns(RegistryUpkeep):
         Raises:
             InvalidInputError: A run is open already, the message is no text, the details are no
                 map or hold what has no canonical form, or ``commit_each`` is not known.
+            BackendError: This user may not write here, so that nothing of the run could be kept.
         """
         check_message(message)
         if not isinstance(details, Mapping | None):
             raise InvalidInputError(f"the details of a run are a map, not {details!r:.80}")
+        self._refuse_unwritable()
         with self._mutex:
             if self._run is not None and self._run.is_open:  # not in a child that was forked in it
                 raise InvalidInputError(
@@ -96,6 +100,17 @@ class RegistryRuns(RegistryUpkeep):
             )
             self._implicit = None
             return RunHandle(self._whole(), self._run)
+
+    def _refuse_unwritable(self) -> None:
+        """Say that nothing can be kept before anything is fitted, which may take hours."""
+        place = self.workspace.layout.store(self.dataset)
+        for folder in (place, *StoreLayout(place).folders()):
+            there = next((at for at in (folder, *folder.parents) if at.exists()), folder)
+            if not os.access(there, os.W_OK | os.X_OK):
+                raise BackendError(
+                    f"{there} may not be written to, so no run can be kept in {place}",
+                    hint="check the permissions of the folder, or choose another workspace",
+                )
 
     @property
     def open_run(self) -> RunHandle | None:

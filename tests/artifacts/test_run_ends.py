@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +124,27 @@ def test_a_seat_that_cannot_be_left_keeps_no_other_and_no_lock(
         registry.cleanup_failed_run()
     monkeypatch.undo()
     assert writers(registry) == []
+
+
+@pytest.mark.parametrize("part", ["", "leases", "txn", "packs", "new"])
+def test_a_run_that_cannot_be_kept_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """It was noticed when the first model was registered, hours later."""
+    dataset = "corn"
+    if part == "new":
+        dataset, locked = "wheat", tmp_path / "binaries"
+    with ArtifactRegistry(tmp_path, "corn") as registry:
+        registry.register(1, "p:0:all", "model")
+        if part != "new":
+            locked = registry.store.path / part
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked and real(path, mode))
+    with ArtifactRegistry(tmp_path, dataset) as registry:
+        for begin in (registry.start_run, lambda: registry.run().__enter__()):
+            with pytest.raises(BackendError, match=f"{locked} may not be written to"):
+                begin()
+        assert registry.open_run is None
+        monkeypatch.undo()
+        with registry.run():
+            registry.register(2, "p:1:all", "model")
