@@ -302,7 +302,7 @@ BEYOND = ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"]
 
 @pytest.mark.parametrize("stamp", BEYOND)
 @pytest.mark.parametrize("trusted", [True, False])
-def test_a_manifest_of_a_day_that_utc_does_not_have_is_not_taken(
+def test_what_is_of_a_day_that_utc_does_not_have_is_not_taken(
     theirs: ArtifactRegistry, workspace: Workspace, tmp_path: Path, stamp: str, trusted: bool
 ) -> None:
     """Whoever shows it, or sorts by it, would stumble over it."""
@@ -312,10 +312,13 @@ def test_a_manifest_of_a_day_that_utc_does_not_have_is_not_taken(
         manifest = txn.get_tree(txn.adopt_path("refs/pipelines/p").oid)
         odd = txn.put_tree(manifest.entries, {**manifest.attrs, "created_at": stamp})
         txn.set_ref("refs/pipelines/q", TreeEntry(Kind.TREE, odd))
-    bundle = sent(store, tmp_path / "q.n4b", "refs/pipelines/q")
+        run = Run(txn.put_tree({}), "corn", stamp, RunStatus.COMPLETE)
+        txn.set_ref("refs/runs/r", txn.put_run(run))
     mine = workspace.create("corn")
-    with pytest.raises(CorruptionError, match="which UTC does not have"):
-        import_bundle(mine, bundle, trusted=trusted)
+    for name in ("refs/pipelines/q", "refs/runs/r"):
+        bundle = sent(store, tmp_path / f"{name[5:8]}.n4b", name)
+        with pytest.raises(CorruptionError, match=f"{name} is of .*, which UTC does not have"):
+            import_bundle(mine, bundle, trusted=trusted)
     assert mine.refs() == []
 
 
