@@ -76,6 +76,7 @@ class OpenRun:
         details: What the runner wants to keep beside it.
         implicit: A run that nobody started: each registration commits by itself.
         commit_each: What it commits at a time.
+        created_at: When it began, ISO 8601 in UTC; None: now.
     """
 
     def __init__(
@@ -87,10 +88,11 @@ class OpenRun:
         details: Mapping[str, Any] | None = None,
         implicit: bool = False,
         commit_each: CommitEach = CommitEach.PIPELINE,
+        created_at: str | None = None,
     ) -> None:
         self.id = new_run_id()
         self.dataset = dataset
-        self.created_at = now()
+        self.created_at = created_at or now()
         self.implicit = implicit
         self.commit_each = commit_each
         self.drafts: dict[str, PipelineDraft] = {}

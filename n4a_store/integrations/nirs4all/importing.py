@@ -176,8 +176,8 @@ class _Import:
                 "status": first.run_status,
                 "pipelines": {row.pipeline_id: row.name for row in pipelines},
             },
+            created_at=_iso(first.run_created),
         )
-        run.created_at = _iso(first.run_created) or run.created_at
         try:
             for row in pipelines:
                 self._pipeline(run, row)
@@ -266,6 +266,6 @@ def _iso(stamp: str) -> str | None:
     """SQLite's ``YYYY-MM-DD HH:MM:SS`` in UTC as run objects write it; None for another form."""
     try:
         moment = datetime.fromisoformat(stamp)
-    except ValueError:
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).isoformat()
