@@ -15,6 +15,7 @@ from typing import Any, SupportsIndex
 
 from n4a_store.artifacts.keyed import Keyed
 from n4a_store.errors import InvalidInputError
+from n4a_store.storage import forks
 
 __all__ = ["MISSING", "CacheInfo", "ObjectCache"]
 
@@ -77,6 +78,12 @@ class ObjectCache:
         self._items: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._mutex = threading.Lock()
         self._bytes = self._hits = self._misses = self._evictions = 0
+        forks.tell_in_child(self)
+
+    def _forget_threads(self) -> None:
+        """In a forked child: a thread that is not here may have been in the middle of a change."""
+        self._mutex = threading.Lock()
+        self._bytes = sum(size for _, size in self._items.values())
 
     def __len__(self) -> int:
         return len(self._items)

@@ -9,7 +9,6 @@ the new one. ``clear_cache`` or ``cache_size=0`` give fresh copies.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -33,6 +32,7 @@ from n4a_store.objects.oid import ObjectId
 from n4a_store.refs.names import check_name_component
 from n4a_store.repo.reading import ObjectReader
 from n4a_store.repo.store import Store
+from n4a_store.storage import forks
 
 __all__ = ["ArtifactLoader"]
 
@@ -72,7 +72,7 @@ class ArtifactLoader:
         self._table = table
         settings = self.workspace.settings_of(self.dataset)
         self._cache = ObjectCache(cache_size, settings.cache_bytes)
-        self._mutex = threading.RLock()
+        self._mutex = forks.own_mutex(self)
         self._store: Store | None = None
         self._pipeline_id: str | None = None
         self._view = View(lambda: self.store, lambda: None)

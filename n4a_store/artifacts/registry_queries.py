@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable
 from typing import Any, Self, SupportsIndex
 
@@ -20,6 +19,7 @@ from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import InvalidInputError
 from n4a_store.refs.names import check_name_component
 from n4a_store.repo.store import Store
+from n4a_store.storage import forks
 
 __all__ = ["RegistryQueries"]
 
@@ -46,7 +46,7 @@ class RegistryQueries:
         self.workspace = Workspace(workspace)
         self.dataset = check_name_component(dataset, what="dataset")
         self._table = table
-        self._mutex = threading.RLock()
+        self._mutex = forks.own_mutex(self)
         self._store: Store | None = None
         self._run: OpenRun | None = None
         self._implicit: OpenRun | None = None

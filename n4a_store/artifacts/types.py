@@ -12,6 +12,7 @@ that this process has never heard of still reads, as an artifact of that name.
 from __future__ import annotations
 
 import functools
+import os
 import re
 import threading
 from collections.abc import Iterable, Mapping
@@ -41,6 +42,14 @@ _TYPE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _SHORT_HASH = 8
 _added: dict[str, ArtifactType] = {}
 _added_lock = threading.Lock()
+
+
+def _forget_parents_threads() -> None:
+    global _added_lock  # noqa: PLW0603 - one table, one lock
+    _added_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_parents_threads)
 
 
 class ArtifactType(StrEnum):

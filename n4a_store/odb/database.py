@@ -11,9 +11,7 @@ one by one until a repack merges them.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -25,6 +23,7 @@ from n4a_store.odb.kept import KeptBlobs
 from n4a_store.packs.entry import EntryHeader
 from n4a_store.packs.format import HEADER_BYTES
 from n4a_store.packs.reader import PackReader, end_bytes, ids_from_ends
+from n4a_store.storage import forks
 from n4a_store.storage.files import map_file, read_ends
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.rows import PackRow
@@ -83,7 +82,7 @@ class ObjectDatabase:
         self._damaged: dict[str, str] = {}
         self._snapshots: dict[int, AbstractSet[str]] = {}
         self.kept = KeptBlobs()
-        _databases.add(self)
+        forks.tell_in_child(self)
 
     def __contains__(self, pack_id: str) -> bool:
         return pack_id in self._packs
@@ -435,14 +434,3 @@ class ObjectDatabase:
         self._table = {}
         self._in_table = set()
         self._begin_search()
-
-
-_databases: weakref.WeakSet[ObjectDatabase] = weakref.WeakSet()
-
-
-def _forget_parents_threads() -> None:
-    for database in list(_databases):
-        database._forget_threads()
-
-
-os.register_at_fork(after_in_child=_forget_parents_threads)

@@ -8,14 +8,13 @@ hold, and the oldest goes first. Both may be shared by threads.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from n4a_store.objects.oid import BytesLike
 from n4a_store.objects.trees import TreeNode
+from n4a_store.storage import forks
 
 __all__ = ["KeptBlobs", "KeptNodes"]
 
@@ -39,7 +38,7 @@ class KeptBlobs:
         self._blobs: OrderedDict[bytes, BytesLike] = OrderedDict()
         self._bytes = 0
         self._mutex = threading.Lock()
-        _all.add(self)
+        forks.tell_in_child(self)
 
     def __len__(self) -> int:
         return len(self._blobs)
@@ -104,7 +103,7 @@ class KeptNodes:
         self._nodes: OrderedDict[bytes, TreeNode] = OrderedDict()
         self._entries = 0
         self._mutex = threading.Lock()
-        _all.add(self)
+        forks.tell_in_child(self)
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -155,14 +154,3 @@ def _weigh_value(value: object) -> int:
     if isinstance(value, Mapping):
         return 1 + sum(1 + _weigh_value(item) for item in value.values())
     return 1
-
-
-_all: weakref.WeakSet[KeptBlobs | KeptNodes] = weakref.WeakSet()
-
-
-def _forget_parents_threads() -> None:
-    for kept in list(_all):
-        kept._forget_threads()
-
-
-os.register_at_fork(after_in_child=_forget_parents_threads)

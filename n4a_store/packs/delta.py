@@ -94,6 +94,7 @@ class DeltaBase:
             bytes(raw), dict_type=zstandard.DICT_TYPE_RAWCONTENT
         )
         self._decompressor = self._new()
+        # In a child that was forked while another thread used it, it stays so: a new one each time.
         self._busy = threading.Lock()
 
     def _new(self) -> zstandard.ZstdDecompressor:

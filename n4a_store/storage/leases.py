@@ -117,7 +117,7 @@ class Lease:
                     os.close(fd)
                     raise
                 if linked:
-                    self._fd = fd  # at once: a Ctrl-C must find an owner who gives it up
+                    self._fd = fd  # at once: a Ctrl-C must find an owner
                     break
                 os.close(fd)
             else:

@@ -115,20 +115,18 @@ READERS_AND_PROCESSES = (
         "        if False:\n",
         "tests/storage/test_locks.py",
     ),
-    one(
+    Mutant(
         "a-lease-without-an-owner",
         "a lease that a Ctrl-C met as it was taken is nobody's",
         "storage/leases.py",
-        "                    self._fd = fd  # at once: a Ctrl-C must find an owner who gives it "
-        "up\n"
-        "                    break\n                os.close(fd)\n            else:\n"
-        '                raise BackendError(f"leases in {folder} keep disappearing as they are '
-        'taken")\n',
-        "                    break\n                os.close(fd)\n            else:\n"
-        '                raise BackendError(f"leases in {folder} keep disappearing as they are '
-        'taken")\n'
-        "        self._fd = fd\n",
-        LEASES,
+        (
+            ("self._fd = fd  # at once: a Ctrl-C must find an owner\n", "pass\n"),
+            (
+                'keep disappearing as they are taken")\n',
+                'keep disappearing as they are taken")\n        self._fd = fd\n',
+            ),
+        ),
+        (LEASES,),
     ),
     one(
         "a-lost-use-counts-on",
@@ -137,6 +135,15 @@ READERS_AND_PROCESSES = (
         "            self._users.add(weakref.ref(use, self._users.discard))\n",
         "            self._users.add(weakref.ref(use))\n",
         "tests/repo/test_session.py",
+    ),
+    one(
+        "a-child-waits-for-a-load",
+        "a child keeps the mutex that another thread of its parent held while it was loading",
+        "storage/forks.py",
+        "        mutexed._mutex = threading.RLock()\n",
+        "        pass\n",
+        "tests/storage/test_forks.py",
+        "tests/artifacts/test_forked.py",
     ),
     one(
         "read-around-a-journal",

@@ -95,3 +95,54 @@ def test_a_child_leaves_the_lease_in_the_locals_of_its_parents_thread_alone(
 
     in_another_thread(lambda: Lease(tmp_path, LeaseRole.READER), fork)
     assert seen == [True]
+
+
+class _Owner:
+    """Has a lock, and counts how often it was told of a fork."""
+
+    def __init__(self) -> None:
+        self.told = 0
+        forks.tell_in_child(self)
+
+    def _forget_threads(self) -> None:
+        self.told += 1
+
+
+class _OwnerOfAMutex:
+    def __init__(self) -> None:
+        self._mutex = forks.own_mutex(self)
+
+
+def test_who_asked_for_it_is_told_in_each_child_and_never_in_the_parent() -> None:
+    owner = _Owner()
+
+    def tell(writing: int) -> None:
+        inner = told_by_child(lambda out: os.write(out, str(owner.told).encode()) and None)
+        os.write(writing, f"{owner.told} {inner}".encode())
+
+    assert told_by_child(tell) == "1 2"
+    assert owner.told == 0
+
+
+def test_a_mutex_that_another_thread_holds_is_free_in_a_child() -> None:
+    owner = _OwnerOfAMutex()
+
+    def look(writing: int) -> None:
+        os.write(writing, str(owner._mutex.acquire(blocking=False)).encode())
+
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with owner._mutex:
+            held.set()
+            done.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(20)
+    try:
+        assert told_by_child(look) == "True"
+        assert not owner._mutex.acquire(blocking=False)
+    finally:
+        done.set()
+        thread.join()

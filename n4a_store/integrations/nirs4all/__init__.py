@@ -28,6 +28,14 @@ _lock = threading.RLock()
 _replaced: list[tuple[Any, str, Any]] = []
 
 
+def _forget_parents_threads() -> None:
+    global _lock  # noqa: PLW0603 - one installation, one lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forget_parents_threads)
+
+
 def install() -> None:
     """Let nirs4all keep its artifacts in stores, in this process. Twice is once.
 
