@@ -42,6 +42,7 @@ from n4a_store.errors import (
     ArtifactNotFoundError,
     ConflictError,
     InvalidInputError,
+    LockedError,
     ObjectNotFoundError,
     RefNotFoundError,
     StoreNotFoundError,
@@ -280,6 +281,8 @@ class ArtifactRegistry(RegistryRuns):
             try:
                 record = draft.add(new, [self._adopted(draft, dep) for dep in deps])
                 made = run.commit([draft], RunStatus.COMPLETE)
+            except LockedError:
+                raise  # it has waited long enough already
             except ConflictError:
                 # Another process has registered into this pipeline: start from what it left.
                 if attempt == _ATTEMPTS - 1:

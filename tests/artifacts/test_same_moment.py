@@ -15,7 +15,7 @@ from n4a_store.artifacts.manifest_tree import PIPELINES, RUNS, PipelineManifest
 from n4a_store.artifacts.registry import DependencyNotFoundError
 from n4a_store.artifacts.stored_runs import current_manifest
 from n4a_store.artifacts.workers import WorkerRegistry, adopt_handovers, worker_ticket
-from n4a_store.errors import ConflictError
+from n4a_store.errors import ConflictError, LockedError
 from n4a_store.objects.model import RunStatus
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.transaction import Transaction
@@ -337,3 +337,23 @@ def test_a_failed_run_leaves_what_another_has_completed_since(
     registry.cleanup_failed_run(completed=True)
     assert other.load_artifact(other.resolve("p:0:all")) == "theirs"
     assert other.resolve("q:0:all") is None
+
+
+def test_a_catalog_that_stays_busy_is_waited_for_once(registry: ArtifactRegistry) -> None:
+    """Each attempt waits half a minute for SQLite, and nobody else can commit meanwhile."""
+    registry.register([0], "p:0:all", "model")
+    tried: list[str] = []
+
+    def busy(step: str, path: str) -> None:
+        if step == "catalog-commit":
+            tried.append(path)
+            raise LockedError("the catalog is busy")
+
+    before = observe(busy)
+    try:
+        with pytest.raises(LockedError):
+            registry.register([1], "p:1:all", "model")
+    finally:
+        observe(before)
+    assert len(tried) == 1
+    registry.register([1], "p:1:all", "model")
