@@ -9,9 +9,10 @@ SQLite 3.40 of current interpreters can corrupt a WAL that is reset beside a rea
 not work on network file systems. Not ``DELETE``: a crash after the commit can resurrect the
 journal. Reads are short: an open read transaction would make a commit wait.
 
-After a fork the child must not touch the inherited connection, not even to free its memory:
-closing it would truncate the parent's journal, and a commit that was acknowledged would be lost.
-A handler that runs in the child leaks it for good; the next use opens another.
+A fork waits until nobody is within a transaction (``fork_gate``). After it the child must not touch
+the inherited connection, not even to free its memory: closing it would truncate the parent's
+journal, and a commit that was acknowledged would be lost. A handler that runs in the child leaks it
+for good; the next use opens another.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from n4a_store.errors import (
     UnsupportedFormatError,
 )
 from n4a_store.settings import Durability
-from n4a_store.storage import system
+from n4a_store.storage import fork_gate, system
 from n4a_store.storage.catalog_access import CatalogReader, CatalogWriter
 from n4a_store.storage.files import read_text
 from n4a_store.storage.hot_journal import is_hot, rolled_back_copy
@@ -80,7 +81,7 @@ class Catalog:
         self._read_only = read_only or immutable
         self._immutable = immutable
         self._shared_group = shared_group
-        self._mutex = threading.RLock()  # whoever uses the connection
+        self._mutex = fork_gate.new_mutex(path)  # whoever uses the connection
         self._writing = threading.Lock()  # whoever writes, or waits for its turn; taken first
         self._last_lock: weakref.ref[FileLock] | None = None
         self._connection: sqlite3.Connection | None = None
@@ -93,7 +94,7 @@ class Catalog:
     @staticmethod
     def create(path: Path) -> None:
         """Make an empty catalog at ``path``; the caller makes it durable and gives it its name."""
-        with sqlite_errors(path):
+        with fork_gate.new_mutex(path), sqlite_errors(path):
             connection = sqlite3.connect(path, isolation_level=None)
             try:
                 connection.execute("PRAGMA journal_mode=TRUNCATE")
@@ -142,12 +143,14 @@ class Catalog:
         """In a forked child: let go of the parent's connection without freeing it."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            if connection.in_transaction:  # of the thread that forked, or left by a Ctrl-C
+                fork_gate.refuse(self._path)
             # One reference too many, so that not even the end of the interpreter closes it.
             import ctypes
 
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-        # A thread that exists in the parent only may have held it.
-        self._mutex = threading.RLock()
+        # A thread that exists in the parent only may have held them.
+        self._mutex = fork_gate.new_mutex(self._path)
         self._writing = threading.Lock()
         self._last_lock = None
         self._within = None
@@ -159,6 +162,8 @@ class Catalog:
                 f"the catalog {self._path} is missing",
                 hint="restore it from a backup; it is never created anew over existing packs",
             )
+        if not self._immutable:
+            fork_gate.check(self._path)
         # Not immutable where others may write: SQLite would read around their locks and journal.
         read_only = "mode=ro&immutable=1" if self._immutable else "mode=ro"
         mode = read_only if self._read_only else "mode=rw"

@@ -109,17 +109,16 @@ class Lease:
             for _ in range(_ATTEMPTS):
                 self.lease_id = uuid.uuid4().hex
                 self.path = folder / self.lease_id
-                fd = system.open_new(str(self.path), file_mode(shared_group))
                 try:
+                    fd = system.open_new(str(self.path), file_mode(shared_group), self)
                     system.lock(fd, str(self.path))
                     linked = os.fstat(fd).st_nlink > 0
                 except BaseException:
-                    os.close(fd)
+                    system.close(self)
                     raise
                 if linked:
-                    self._fd = fd  # at once: a Ctrl-C must find an owner
                     break
-                os.close(fd)
+                system.close(self)
             else:
                 raise BackendError(f"leases in {folder} keep disappearing as they are taken")
 

@@ -45,14 +45,14 @@ class FileLock:
     def __init__(
         self, path: Path, *, wait: bool = True, note: str = "", shared_group: bool = False
     ) -> None:
+        self._fd = -1
+        self._turns: list[bool] = []
         self._path = path
         self._wait = wait
         self._note = note
         self._mode = file_mode(shared_group)
-        self._fd = -1
         # Threads of one process queue here first, so that they wait without blocking a flock.
         self._threads = _in_process.setdefault(str(path), threading.Lock())
-        self._turns: list[bool] = []
 
     def __enter__(self) -> FileLock:
         # Taken and noted in one call: a Ctrl-C between the two would leave it taken for good.
@@ -61,12 +61,12 @@ class FileLock:
             raise self._locked(f"pid {os.getpid()} (another thread)")
         try:
             with backend_errors(f"lock {self._path}"):
+                _locks.add(self)
                 try:
-                    self._fd = system.open_or_create(str(self._path), self._mode)
+                    system.open_or_create(str(self._path), self._mode, self)
                 except OSError:
                     refuse_link(self._path)
                     raise
-                _locks.add(self)
                 if self._wait:
                     system.lock(self._fd, str(self._path))
                 elif not system.try_lock(self._fd, str(self._path)):
@@ -100,15 +100,14 @@ class FileLock:
         self._close()
 
     def _close(self) -> None:
-        # Whatever was done stays done. A number is forgotten first: it may soon be another file's.
-        fd, self._fd = self._fd, -1
+        # Whatever was done stays done, and the turn comes last: it says that something is held.
         try:
-            if fd >= 0:
-                os.close(fd)
+            system.close(self)
         finally:
-            turns, self._turns = self._turns, []
-            if True in turns:
-                self._threads.release()
+            if self._fd < 0:
+                turns, self._turns = self._turns, []
+                if True in turns:
+                    self._threads.release()
 
     def _close_in_child(self) -> None:
         # The child's copy would keep the lock for as long as the child lives.

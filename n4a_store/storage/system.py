@@ -17,12 +17,14 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from n4a_store.errors import BackendError, StoreError
+from n4a_store.storage import fork_gate
 
 __all__ = [
     "ErrorsAs",
+    "Holder",
     "Observer",
     "allow_more_files",
     "as_backend_error",
@@ -155,22 +157,43 @@ def keep_some_files(fd: int) -> None:
     _plenty = soft - _SPARE_FILES if fd + _SPARE_FILES < soft else sys.maxsize
 
 
-def open_new(path: str, mode: int) -> int:
+class Holder(Protocol):
+    """Who has a descriptor that will carry a lock, and closes its copy in a forked child."""
+
+    _fd: int
+
+
+def open_new(path: str, mode: int, holder: Holder | None = None) -> int:
     """Create ``path``, which must not exist, for reading and writing."""
     step("create", path)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    _share(fd, mode)
-    return fd
+    return _open(path, os.O_EXCL, mode, holder)
 
 
-def open_or_create(path: str, mode: int) -> int:
+def open_or_create(path: str, mode: int, holder: Holder | None = None) -> int:
     """Open ``path`` for reading and writing, creating it if need be; a link is not followed."""
     step("open", path)
     # A pipe in its place is not waited for.
-    own = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-    fd = os.open(path, os.O_RDWR | own | os.O_CLOEXEC, mode)
+    return _open(path, os.O_NOFOLLOW | os.O_NONBLOCK, mode, holder)
+
+
+def _open(path: str, flags: int, mode: int, holder: Holder | None) -> int:
+    flags |= os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    if holder is None:
+        fd = os.open(path, flags, mode)
+    else:
+        with fork_gate.undivided():  # no child has it without its holder
+            fd = holder._fd = os.open(path, flags, mode)
     _share(fd, mode)
     return fd
+
+
+def close(holder: Holder) -> None:
+    """Close what it holds, if it does."""
+    with fork_gate.undivided():
+        # Forgotten first, and with no call in between: the number may soon be another file's.
+        fd, holder._fd = holder._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def _share(fd: int, mode: int) -> None:
