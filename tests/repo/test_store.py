@@ -328,7 +328,7 @@ def test_a_child_does_not_wait_for_threads_of_its_parent(store: Store) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with store.sessions._mutex, store.odb._mutex, store.catalog._mutex:
+        with store.sessions._mutex, store.odb._mutex:
             reached.set()
             go_on.wait(20)
 

@@ -328,11 +328,12 @@ def test_no_child_has_a_lock_that_nobody_there_knows_of(
         return found
 
     def stay_on() -> None:
+        os.write(begun, b"x")
         os.close(go)
         os.read(stay, 1)
 
     taker = threading.Thread(target=take, args=(tmp_path,))
-    stay, go = os.pipe()
+    (stay, go), (ready, begun) = os.pipe(), os.pipe()
     monkeypatch.setattr(os, call, slowly)
     taker.start()
     assert reached.wait(20)
@@ -340,12 +341,13 @@ def test_no_child_has_a_lock_that_nobody_there_knows_of(
     taker.join()
     monkeypatch.undo()
     try:
+        assert os.read(ready, 1) == b"x"  # it has closed what it closes
         if take is take_lock:
             with FileLock(tmp_path / "gc.lock", wait=False):
                 pass
         else:
             assert [info.alive for info in list_leases(tmp_path / "leases")] == [False]
     finally:
-        os.close(go)
-        os.close(stay)
+        for end in (go, stay, ready, begun):
+            os.close(end)
     assert ended(pid) == 0
