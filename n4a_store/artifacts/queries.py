@@ -225,8 +225,9 @@ class View:
             if draft is not None:
                 return draft
         store = self._store()
-        entry = store.get_entry(self._run_tree(run), pipeline_id)
-        return None if entry is None else self._read(pipeline_id, entry.oid)
+        with store.session():  # what the ref leads to must not go before it is read
+            entry = store.get_entry(self._run_tree(run), pipeline_id)
+            return None if entry is None else self._read(pipeline_id, entry.oid)
 
     def _run_tree(self, run: RunName) -> ObjectId:
         store = self._store()
@@ -311,10 +312,11 @@ class View:
 
     def _completed(self, pipeline_id: str) -> StoredPipeline | None:
         store = self._store()
-        ref = store.known_ref(PIPELINES + pipeline_id)
-        if ref is None:
-            return None
-        found = self._read(pipeline_id, ref.oid)
+        with store.session():  # as above
+            ref = store.known_ref(PIPELINES + pipeline_id)
+            if ref is None:
+                return None
+            found = self._read(pipeline_id, ref.oid)
         self._last[pipeline_id] = store, found
         return found
 

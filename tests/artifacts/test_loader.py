@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +24,12 @@ from n4a_store import (
     StoreNotFoundError,
     Workspace,
 )
+from n4a_store.artifacts.manifest_tree import PipelineManifest
+from n4a_store.artifacts.removal import remove
 from n4a_store.objects.oid import BytesLike, ObjectId
 from n4a_store.packs.reader import PackReader
+from n4a_store.repo.gc import collect
+from n4a_store.repo.session import drop_idle_sessions
 
 MODEL = ArtifactType.MODEL
 Trainer = Callable[..., str]
@@ -358,3 +363,27 @@ def test_a_loader_goes_to_another_process(
     for one in (other, named):
         assert [name for name, _ in one.load_for_step(0)] == ["0001_pls:0:all"]
         one.close()
+
+
+@pytest.mark.parametrize("in_run", [False, True])
+def test_a_pipeline_that_is_replaced_between_its_ref_and_its_manifest_is_read(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, in_run: bool
+) -> None:
+    """gc took the manifest that the ref had led to a moment before: it was called damaged."""
+    with ArtifactRegistry(workspace, "corn") as registry:
+        with registry.run() as run:
+            registry.register([1], "p:0:all", "model")
+        loader = ArtifactLoader(workspace, "corn", run=run.id if in_run else None)
+        real = PipelineManifest.read.__func__  # type: ignore[attr-defined]
+
+        def read(cls: type[PipelineManifest], *args: Any) -> PipelineManifest:
+            monkeypatch.undo()
+            remove(registry.store, [f"refs/runs/{run.id}", "refs/pipelines/p"], dry_run=False)
+            registry.register([2], "p:0:all", "model")
+            drop_idle_sessions()
+            collect(registry.store, expire_now=True, thorough=True)
+            return real(cls, *args)
+
+        monkeypatch.setattr(PipelineManifest, "read", classmethod(read))
+        assert loader.load_by_id("p:0:all") in ([1], [2])
+        loader.close()
