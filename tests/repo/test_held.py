@@ -70,12 +70,18 @@ def test_what_one_worker_made_waits_while_another_is_adopted(store: Store) -> No
     """All of the run's packs become live at once; those that nothing named yet were garbage."""
     lock = store.lock_run()
     trees = [ObjectId(_work(str(store.path), lock.lease_id, number)) for number in range(3)]
+    # Copies of what they hold in several packs of others: an object is marked in one of them only.
+    others = [store.transaction("the same, elsewhere") for _ in range(6)]
+    for at, other in enumerate(others):
+        blobs = {str(n): other.put_blob(f"worker {n}".encode() * 50) for n in range(3)}
+        other.set_ref(f"refs/tags/same{at}", other.put_tree({**blobs, f"of {at}": blobs["0"]}))
+    for other in others:
+        other.commit()
     for number, tree in enumerate(trees):
         with store.transaction("adopt") as txn:
             txn.adopt_held(lock.lease_id)
             txn.set_ref(f"refs/tags/{number}", tree)
-        with store.transaction("the same as the next, elsewhere") as txn:
-            txn.set_ref("refs/tags/same", txn.put_blob(f"worker {number + 1}".encode() * 50))
+        collect(store, expire_now=True, thorough=True)
         for mode in RepackMode:
             repack(store, mode)
             drop_idle_sessions()
