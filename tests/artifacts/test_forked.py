@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,22 +14,9 @@ from n4a_store.artifacts import cache as cache_module
 from n4a_store.artifacts import loader as loader_module
 from n4a_store.artifacts import registry_queries, types
 from n4a_store.artifacts.cache import ObjectCache
+from tests.children import child, ended
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Run ``work`` in a forked child, which is killed when it hangs; its exit status."""
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(20)
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @contextmanager
@@ -69,7 +54,7 @@ def test_a_child_uses_a_registry_that_another_thread_was_loading_from(
         registry.register([3], "child:0:all", "model")
 
     with busy(monkeypatch, registry_queries, "load_record", lambda: registry.load_artifact(record)):
-        assert in_child(work) == 0
+        assert ended(child(work)) == 0
     assert registry.resolve("child:0:all") is not None
 
 
@@ -85,9 +70,9 @@ def test_a_child_uses_a_loader_that_another_thread_was_loading_with(
         assert loader.get_record("base:0:all") is not None
 
     with busy(monkeypatch, loader_module, "load_payload", lambda: loader.load_by_id("base:0:all")):
-        assert in_child(work) == 0
+        assert ended(child(work)) == 0
     with busy(monkeypatch, loader._view, "records", loader.get_all_records):
-        assert in_child(work) == 0
+        assert ended(child(work)) == 0
 
 
 def test_a_child_uses_a_cache_that_another_thread_was_in(
@@ -102,11 +87,11 @@ def test_a_child_uses_a_cache_that_another_thread_was_in(
         assert cache.info().bytes == sum(size for _, size in cache._items.values())
 
     with busy(monkeypatch, cache, "_shrink", lambda: cache.put("b", "B", 30)):
-        assert in_child(work) == 0
+        assert ended(child(work)) == 0
     with busy(monkeypatch, cache_module, "CacheInfo", cache.info):
-        assert in_child(work) == 0
+        assert ended(child(work)) == 0
 
 
 def test_a_child_adds_a_type_while_another_thread_was_about_to() -> None:
     with types._added_lock:
-        assert in_child(lambda: register_artifact_type("forked") and None) == 0
+        assert ended(child(lambda: register_artifact_type("forked") and None)) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from n4a_store.storage import fork_gate, system
 from n4a_store.storage.catalog import Catalog
 from n4a_store.storage.leases import Lease, LeaseRole, list_leases
 from n4a_store.storage.locks import FileLock
+from tests.children import child, ended
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 
@@ -46,24 +46,6 @@ def commits(catalog: Catalog) -> int:
     with catalog.read() as reader:
         reader.verify()
         return reader.sequence()
-
-
-def child(work: Callable[[], None]) -> int:
-    """Fork; the child does ``work`` and is killed when it hangs. Its pid."""
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(20)
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return pid
-
-
-def ended(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @contextmanager
