@@ -139,6 +139,14 @@ class Settings:
     cache_bytes: int = _number(
         256 * _MIB, 0, _INT64_MAX, "bytes", "upper bound for the objects that a loader keeps"
     )
+    ballast_bytes: int = _number(
+        256 * _KIB,
+        0,
+        _INT64_MAX,
+        "bytes",
+        "room that is kept for deletions on a full disk, beside as much as the catalog takes; 0 "
+        "keeps none",
+    )
     repack_while_training: bool = _switch(
         False, "a long run merges packs between its pipelines too, and not only when it has ended"
     )

@@ -195,7 +195,10 @@ def drop_completed(run: OpenRun) -> int:
     if not run.completed:
         return 0
     dropped = 0
-    with run.store.transaction(f"take back run {run.id}", action="cleanup") as txn:
+    with (
+        run.store.ballast.room_to_delete(),
+        run.store.transaction(f"take back run {run.id}", action="cleanup") as txn,
+    ):
         for pipeline_id, oid in run.completed.items():
             manifest = PipelineManifest.read(run.store, pipeline_id, oid)
             dropped += len(manifest.artifacts)

@@ -128,7 +128,11 @@ def refuse_unreadable(store: Store, *, collects: bool, expire_now: bool) -> None
 
 
 def _apply(store: Store, refs: dict[str, Ref], message: str, *, dry_run: bool) -> Removal:
-    with store.session(), store.transaction(message, action="remove") as txn:
+    with (
+        store.ballast.room_to_delete(),
+        store.session(),
+        store.transaction(message, action="remove") as txn,
+    ):
         moves = _take_away(store, txn, refs)
         costs = _costs(store, moves)
         if dry_run:
@@ -145,7 +149,11 @@ def remove_pipeline(store: Store, ref: Ref) -> None:
     Raises:
         ConflictError: Somebody moved it or one of its runs meanwhile; nothing changed.
     """
-    with store.session(), store.transaction(f"remove {ref.name}", action="remove") as txn:
+    with (
+        store.ballast.room_to_delete(),
+        store.session(),
+        store.transaction(f"remove {ref.name}", action="remove") as txn,
+    ):
         _take_away(store, txn, {ref.name: ref})
 
 

@@ -18,6 +18,7 @@ from n4a_store.errors import BackendError, InvalidInputError
 from n4a_store.repo.format import StoreFormat
 from n4a_store.settings import Settings
 from n4a_store.storage import system
+from n4a_store.storage.ballast import Ballast
 from n4a_store.storage.catalog import Catalog
 from n4a_store.storage.files import (
     file_mode,
@@ -73,6 +74,7 @@ def create_store(layout: StoreLayout, settings: Settings) -> None:
         raise
     for folder in (root.parent, *(path.parent for path in made)):
         sync_folder(folder)
+    Ballast(layout, settings.ballast_bytes, settings.shared_group).fill()
 
 
 def _remove_old_drafts(root: Path) -> None:

@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from n4a_store.repo.catalog_age import check_catalog_age
-from n4a_store.repo.copying import copy_objects
 from n4a_store.repo.gc_record import write_gc_record
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.repo.reachability import (
@@ -39,6 +38,7 @@ from n4a_store.repo.reachability import (
     refuse_missing,
     undo_cutoff_us,
 )
+from n4a_store.repo.rewriting import Sparse, by_living_bytes, copy_marked, take_batch
 from n4a_store.repo.roots import expired_ops, roots_since
 from n4a_store.repo.session import READABLE, drop_idle_sessions
 from n4a_store.repo.sweep import (
@@ -63,7 +63,6 @@ __all__ = ["GcReport", "collect"]
 
 log = logging.getLogger(__name__)
 
-_BATCH_BYTES = 256 * 1024 * 1024
 _LARGE_PACK_BYTES = 32 * 1024 * 1024
 _WORTH_REWRITING = 0.1
 _MICROSECONDS_A_DAY = 86_400 * 1_000_000
@@ -92,6 +91,7 @@ class GcReport:
         expired: Reflog entries that passed the undo window.
         bytes_written: Bytes of the copies of what lives in rewritten packs.
         bytes_pending: Bytes of the pending packs: freed when the leases are gone.
+        without_room: Packs that hold garbage still, because there was no room for copies.
     """
 
     dry_run: bool
@@ -109,6 +109,7 @@ class GcReport:
     expired: int = 0
     bytes_written: int = 0
     bytes_pending: int = 0
+    without_room: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -119,6 +120,7 @@ class _Done:
     dropped: list[str] = field(default_factory=list)
     rewritten: list[str] = field(default_factory=list)
     tidied: list[str] = field(default_factory=list)
+    without_room: list[str] = field(default_factory=list)
     written: int = 0
     written_bytes: int = 0
     dropped_bytes: int = 0
@@ -161,7 +163,7 @@ def collect(
     lock = FileLock(
         store.layout.gc_lock, wait=False, note=note, shared_group=store.settings.shared_group
     )
-    with lock:
+    with lock, store.ballast.room_to_delete():
         drop_idle_sessions()
         return _Collector(store, expire_now, thorough, progress, marking).run()
 
@@ -183,6 +185,7 @@ class _Collector:
         self._progress = progress or (lambda *_: None)
         self._marking = marking
         self._done = _Done()
+        self._looked_at = self._to_look_at = 0  # bytes of sparse packs
         # Of each pack that this gc has rewritten and condemned: what it copied.
         self._copied: dict[str, NDArray[np.bool_]] = {}
 
@@ -227,6 +230,7 @@ class _Collector:
             done.expired,
             done.written_bytes,
             sum(row.stored_bytes for row in pending),
+            tuple(done.without_room),
         )
 
     def _mark(self) -> tuple[Reachability, int]:
@@ -274,37 +278,50 @@ class _Collector:
 
     def _sweep(self, found: Reachability, sequence: int, own: Lease) -> None:
         """Condemn what is dead, then rewrite what is partly dead, batch by batch."""
+        store = self._store
         dead, sparse = self._choose(found)
-        batches: list[list[str]] = [[]]
+        left = deque[Sparse]()
         if sparse and not self._is_held_up():
-            batches += list(_batched(found, sparse))
-        looked_at, to_look_at = 0, sum(found.rows[pack_id].stored_bytes for pack_id in sparse)
-        self._progress(0, to_look_at)
-        for number, batch in enumerate(batches):
-            if number > 1 and self._is_held_up():
-                break  # by what the batch before condemned: room for one batch is what it takes
-            builder = PackBuilder(
-                self._store.layout,
-                self._store.settings,
-                f"{self._epoch()}-{own.lease_id}",
-                first=self._done.written,
-            )
-            try:
-                copied = {}
-                for pack_id in batch:
-                    copied[pack_id] = copy_marked(builder, found, pack_id)
-                    looked_at += found.rows[pack_id].stored_bytes
-                    self._progress(looked_at, to_look_at)
-                rows = builder.publish()
-                sequence = self._catch_up(found, sequence)
-                self._done.written += len(rows)  # no number is used twice
-                sequence = self._condemn(found, sequence, dead, copied, rows)
-            except BaseException:
-                builder.discard()
-                raise
-            dead = []
+            left.extend(by_living_bytes(found, sparse))
+        self._to_look_at = sum(one.row.stored_bytes for one in left)
+        self._progress(0, self._to_look_at)
+        sequence = self._replace(found, sequence, own, dead, [])
+        while left:
+            # The ballast's worth stays free: condemning takes some of it.
+            batch = take_batch(left, store.ballast.free_bytes())
+            if not batch:
+                self._done.without_room += [one.row.id for one in left]
+                break
+            sequence = self._replace(found, sequence, own, [], batch)
+            if self._is_held_up():
+                break  # by what this batch condemned: room for one batch is what it takes
+
+    def _replace(
+        self, found: Reachability, sequence: int, own: Lease, dead: list[str], batch: list[Sparse]
+    ) -> int:
+        """Condemn dead packs, and sparse ones in whose place copies of what lives come."""
+        builder = PackBuilder(
+            self._store.layout,
+            self._store.settings,
+            f"{self._epoch()}-{own.lease_id}",
+            first=self._done.written,
+        )
+        try:
+            copied = {}
+            for one in batch:
+                copied[one.row.id] = copy_marked(builder, found, one.row.id)
+                self._looked_at += one.row.stored_bytes
+                self._progress(self._looked_at, self._to_look_at)
+            rows = builder.publish()
+            sequence = self._catch_up(found, sequence)
+            self._done.written += len(rows)  # no number is used twice
+            sequence = self._condemn(found, sequence, dead, copied, rows)
+        except BaseException:
             builder.discard()
-            self._drop(rows)
+            raise
+        builder.discard()
+        self._drop(rows)
+        return sequence
 
     def _is_held_up(self) -> bool:
         """Whether some lease keeps what has been condemned.
@@ -409,34 +426,3 @@ def expire_reflog(writer: CatalogWriter, cutoff_us: int) -> int:
         if op.op not in kept:
             writer.delete(op)
     return len(expired)
-
-
-def copy_marked(builder: PackBuilder, found: Reachability, pack_id: str) -> NDArray[np.bool_]:
-    """Copy the marked objects of a pack, each verified; which ones were copied.
-
-    Raises:
-        CorruptionError: One of them is damaged: then its pack must not go.
-    """
-    marks = found.kept.marks(pack_id).copy()
-    copy_objects(builder, found.kept.reader(pack_id), np.flatnonzero(marks).tolist())
-    return marks
-
-
-def _batched(found: Reachability, sparse: list[str]) -> Iterator[list[str]]:
-    """Groups of packs whose living part fits in one batch, those with the least to copy first."""
-
-    def living_bytes(pack_id: str) -> int:
-        lengths = entry_lengths(found.kept.reader(pack_id))
-        return int(lengths[found.kept.marks(pack_id)].sum())
-
-    batch: list[str] = []
-    size = 0
-    sizes = {pack_id: living_bytes(pack_id) for pack_id in sparse}
-    for pack_id, living in sorted(sizes.items(), key=itemgetter(1)):
-        if batch and size + living > _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append(pack_id)
-        size += living
-    if batch:
-        yield batch

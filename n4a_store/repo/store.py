@@ -39,6 +39,7 @@ from n4a_store.repo.seat import Seat
 from n4a_store.repo.session import ReadSessions, run_lease
 from n4a_store.repo.transaction import Transaction
 from n4a_store.settings import Settings
+from n4a_store.storage.ballast import Ballast
 from n4a_store.storage.catalog import Catalog
 from n4a_store.storage.filesystem import check_filesystem, is_read_only, may_write
 from n4a_store.storage.layout import StoreLayout
@@ -79,6 +80,7 @@ class Store(CachingReader):
             shared_group=settings.shared_group,
         )
         self.odb = ObjectDatabase(layout)
+        self.ballast = Ballast(layout, settings.ballast_bytes, settings.shared_group)
         self.sessions = ReadSessions(layout, self.catalog, self.odb, settings, leaseless=read_only)
         self._known_refs = KnownRefs(CatalogWatch(layout.catalog, layout.commit_lock), self.catalog)
         self._closed = False

@@ -90,7 +90,10 @@ def delete_tag(store: Store, tag: str) -> Ref:
         ConflictError: Somebody else moved it meanwhile.
     """
     ref = store.ref(check_ref_name(TAGS + tag))
-    with store.transaction(f"delete tag {tag}", action="tag") as txn:
+    with (
+        store.ballast.room_to_delete(),
+        store.transaction(f"delete tag {tag}", action="tag") as txn,
+    ):
         txn.delete_ref(ref.name, expect=ref.oid)
     return ref
 

@@ -4,7 +4,7 @@
 
     <workspace>/binaries/<dataset>/       one store
         format  config  catalog.db
-        commit.lock  gc.lock
+        commit.lock  gc.lock  ballast
         leases/<uuid>   txn/<uuid>/<pack>   packs/<pack>.n4p   quarantine/
     <workspace>/runs/<dataset>/<run>/<pipeline>/manifest.yaml
 
@@ -65,6 +65,11 @@ class StoreLayout:
     def gc_lock(self) -> Path:
         """Held by gc and repack."""
         return self.root / "gc.lock"
+
+    @property
+    def ballast(self) -> Path:
+        """Room that only deletions may use; may be missing."""
+        return self.root / "ballast"
 
     @property
     def leases(self) -> Path:

@@ -29,6 +29,8 @@ __all__ = [
     "allow_more_files",
     "as_backend_error",
     "backend_errors",
+    "free_bytes",
+    "has_room",
     "is_broken",
     "is_full",
     "is_refusal",
@@ -126,6 +128,33 @@ def is_refusal(error: BackendError) -> bool:
 def is_full(error: BackendError) -> bool:
     """Whether ``error`` says that there is no room left: on the disk, or in a quota."""
     return _is_one_of(error, _FULL)
+
+
+def free_bytes(folder: str) -> int:
+    """Bytes that the file system of ``folder`` has free for this user; not what a quota leaves."""
+    free = os.statvfs(folder)
+    return free.f_bavail * free.f_frsize
+
+
+def has_room(folder: str, size: int) -> bool:
+    """Whether ``size`` bytes can be written in ``folder`` now, by this user and within its quota.
+
+    No step, because it leaves nothing: the file that it asks with never has a name. A file system
+    without such files only says what it has free.
+    """
+    if free_bytes(folder) < size:
+        return False
+    try:
+        fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return True
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        return error.errno not in _FULL
+    finally:
+        os.close(fd)
+    return True
 
 
 def is_broken(error: BackendError) -> bool:

@@ -175,11 +175,11 @@ COLLECTORS = (
         "repo/gc.py",
         (
             (
-                "                sequence = self._condemn(found, sequence, dead, copied, rows)\n",
-                "                floor = lease_floor(self._store)\n"
-                "                sequence = self._condemn(found, sequence, dead, copied, rows)\n",
+                "            sequence = self._condemn(found, sequence, dead, copied, rows)\n",
+                "            floor = lease_floor(self._store)\n"
+                "            sequence = self._condemn(found, sequence, dead, copied, rows)\n",
             ),
-            ("            self._drop(rows)\n", "            self._drop(rows, floor)\n"),
+            ("        self._drop(rows)\n", "        self._drop(rows, floor)\n"),
             (
                 "    def _drop(self, rows: list[PackRow]) -> None:\n"
                 "        dropped = drop_condemned(self._store)\n",

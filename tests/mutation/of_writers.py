@@ -345,8 +345,8 @@ WRITERS = (
         "pack-number-used-twice",
         "a second batch of one gc begins at a number that the first has used",
         "repo/gc.py",
-        "                first=self._done.written,\n",
-        "                first=0,\n",
+        "            first=self._done.written,\n",
+        "            first=0,\n",
         "tests/repo/test_packing.py",
     ),
     one(

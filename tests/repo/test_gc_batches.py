@@ -10,7 +10,7 @@ import pytest
 
 from n4a_store import Store
 from n4a_store.objects.oid import Kind, hash_object
-from n4a_store.repo import gc
+from n4a_store.repo import gc, rewriting
 from n4a_store.repo.fsck import fsck
 from n4a_store.storage.rows import PackRow, PackState, RefRow
 
@@ -24,7 +24,7 @@ def junk(number: int) -> bytes:
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Packs of which each holds some garbage, and each is a batch of its own."""
-    monkeypatch.setattr(gc, "_BATCH_BYTES", 3_000)
+    monkeypatch.setattr(rewriting, "_BATCH_BYTES", 3_000)
     store = Store.init(tmp_path / "store")
     for number in range(PACKS):
         with store.transaction() as txn:

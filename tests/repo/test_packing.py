@@ -10,7 +10,7 @@ import pytest
 from n4a_store import BackendError, Store
 from n4a_store.objects.oid import Kind, raw_hash
 from n4a_store.packs import writer
-from n4a_store.repo import gc, geometry, repack
+from n4a_store.repo import gc, geometry, repack, rewriting
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.packing import PackBuilder
 from n4a_store.settings import Settings
@@ -42,7 +42,7 @@ def test_batches_that_make_several_packs_each(
 def test_gc_batches_that_make_several_packs_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gc, "_BATCH_BYTES", 2048)
+    monkeypatch.setattr(rewriting, "_BATCH_BYTES", 2048)
     with _six_packs(tmp_path / "store") as store:
         report = gc.collect(store)
         assert len(report.rewritten) == 6

@@ -51,6 +51,7 @@ def command(app: App, dry_run: bool, now: bool, thorough: bool) -> None:
         "size-freed": report.bytes_freed,
         "size-written": report.bytes_written,
         "size-pending": report.bytes_pending,
+        "packs-without-room": len(report.without_room),
         "reflog-expired": report.expired,
     }
     for key, value in rows.items():

@@ -97,6 +97,9 @@ def show_done(app: App, report: GcReport) -> None:
         app.out.note(f"rewrote {packs} without garbage, as {written}")
     if report.tidied:
         app.out.note(f"removed {counted(len(report.tidied), 'files')} that dead writers had left")
+    if report.without_room:
+        packs = counted(len(report.without_room), "packs")
+        app.out.note(f"garbage stays in {packs}: the disk has no room to copy what lives there")
     note_pending(app, report)
 
 
