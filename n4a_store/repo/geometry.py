@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from n4a_store.settings import Settings
 from n4a_store.storage.rows import PackRow
 
-__all__ = ["COMPACTED_AT_ONCE", "batches", "choose_geometric", "mergeable"]
+__all__ = ["BATCH_BYTES", "COMPACTED_AT_ONCE", "batches", "choose_geometric", "mergeable"]
 
 FACTOR = 2
 BATCH_BYTES = 256 * 1024 * 1024

@@ -13,7 +13,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from n4a_store.errors import StoreError
-from n4a_store.repo.geometry import mergeable
+from n4a_store.repo.geometry import BATCH_BYTES, mergeable
 from n4a_store.storage.rows import PackState
 
 if TYPE_CHECKING:
@@ -35,12 +35,17 @@ def maintain(store: Store) -> RepackReport | None:
     """
     with store.catalog.read() as reader:
         rows = reader.packs((PackState.LIVE,))
-    if len(mergeable(rows, store.settings)) <= PACKS_BEFORE_REPACK:
+    chosen = mergeable(rows, store.settings)
+    if len(chosen) <= PACKS_BEFORE_REPACK:
         return None
     # Repacking needs numpy's company; a store with few packs does not.
     from n4a_store.repo.repack import repack
 
     try:
+        if min(sum(row.stored_bytes for row in chosen), BATCH_BYTES) > store.ballast.free_bytes():
+            # To find out by writing would fill the disk for everybody else.
+            log.warning("packs were not merged: the disk has no room for copies of them")
+            return None
         report = repack(store)
     except StoreError as error:
         # The run that has just ended is safe; damage found on the way is fsck's to report.

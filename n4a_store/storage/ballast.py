@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from n4a_store.storage import system
 from n4a_store.storage.files import file_mode
 from n4a_store.storage.layout import StoreLayout
+from n4a_store.storage.system import backend_errors
 
 __all__ = ["Ballast"]
 
@@ -57,8 +58,13 @@ class Ballast:
                 self.fill()
 
     def free_bytes(self) -> int:
-        """Bytes that are free beside those that a deletion may need itself."""
-        return system.free_bytes(str(self.layout.root)) - self._wanted_bytes()
+        """Bytes that are free beside those that a deletion may need itself.
+
+        Raises:
+            BackendError: It cannot be told.
+        """
+        with backend_errors(f"look at {self.layout.root}"):
+            return system.free_bytes(str(self.layout.root)) - self._wanted_bytes()
 
     def fill(self) -> None:
         """Make it as large as it is to be; on a full disk, as large as it can be."""

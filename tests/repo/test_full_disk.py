@@ -16,6 +16,7 @@ from n4a_store.artifacts.removal import remove
 from n4a_store.repo import rewriting
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
+from n4a_store.repo.maintenance import PACKS_BEFORE_REPACK, maintain
 from n4a_store.repo.tags import delete_tag
 from n4a_store.storage import system
 from tests.repo.objects import tag, tag_blobs
@@ -219,3 +220,17 @@ def test_a_quota_counts_as_a_full_disk(
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     assert system.has_room(str(tmp_path), 1000) is room
+
+
+def test_what_runs_by_itself_does_not_fill_the_disk(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(PACKS_BEFORE_REPACK + 1):
+        tag(store, f"t{number}", 400)
+    copies = sum(path.stat().st_size for path in store.layout.packs.iterdir())
+    reserved = 256 * 1024 + store.layout.catalog.stat().st_size
+    monkeypatch.setattr(system, "free_bytes", lambda _: reserved + copies - 1000)
+    assert maintain(store) is None
+    assert "no room" in caplog.text
+    monkeypatch.setattr(system, "free_bytes", lambda _: reserved + copies)
+    assert maintain(store) is not None
