@@ -31,6 +31,7 @@ from n4a_store.errors import (
     BackendError,
     CorruptionError,
     InvalidInputError,
+    LockedError,
     UnsupportedFormatError,
 )
 from n4a_store.settings import Durability
@@ -50,6 +51,7 @@ log = logging.getLogger(__name__)
 CATALOG_VERSION = 1
 _BUSY_SECONDS = 30.0
 _LOOKS = 50
+_HINT_FOR_HANDLERS = "let the signal handler raise, or note what is to be done"
 _SYNCHRONOUS = {Durability.FULL: "FULL", Durability.RELAXED: "NORMAL", Durability.NONE: "OFF"}
 _catalogs: weakref.WeakSet[Catalog] = weakref.WeakSet()
 
@@ -82,7 +84,7 @@ class Catalog:
         self._immutable = immutable
         self._shared_group = shared_group
         self._mutex = fork_gate.new_mutex(path)  # whoever uses the connection
-        self._writing = threading.Lock()  # whoever writes, or waits for its turn; taken first
+        self._writing = threading.RLock()  # whoever writes, or waits for its turn; taken first
         self._last_lock: weakref.ref[FileLock] | None = None
         self._connection: sqlite3.Connection | None = None
         self._within: CatalogReader | None = None
@@ -151,7 +153,7 @@ class Catalog:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
         # A thread that exists in the parent only may have held them.
         self._mutex = fork_gate.new_mutex(self._path)
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()
         self._last_lock = None
         self._within = None
         self._memo = PackMemo()
@@ -221,6 +223,12 @@ class Catalog:
             if self._within is not None:
                 yield self._within
                 return
+            if nested and connection.in_transaction:  # to end that one would undo it
+                raise LockedError(
+                    f"the catalog {self._path} is in use by this very thread, which a signal "
+                    "handler has interrupted",
+                    hint=_HINT_FOR_HANDLERS,
+                )
             system.step("catalog-read", str(self._path))
             reader = CatalogReader(connection, self._path, self._memo)
             try:
@@ -267,8 +275,12 @@ class Catalog:
                 f"the catalog {self._path} is open read-only",
                 hint="a change needs permission to write to the store's folder",
             )
-        if self._is_within():
-            raise InvalidInputError("a catalog transaction cannot begin within another")
+        # Not even where the first has not begun yet: a signal handler would wait for itself.
+        if self._is_within() or self._writing._is_owned():  # type: ignore[attr-defined]
+            raise InvalidInputError(
+                "a catalog transaction cannot begin within another",
+                hint=_HINT_FOR_HANDLERS,
+            )
         with self._writing:
             lock = self._commit_lock_anew()
             # The mutex comes last: others read on while one waits for what may take long.

@@ -26,6 +26,16 @@ __all__ = ["FileLock"]
 
 _NOTE_BYTES = 64
 _in_process: dict[str, threading.Lock] = {}
+
+
+class _OfThread(threading.local):
+    """What this thread has taken, or tries to take."""
+
+    def __init__(self) -> None:
+        self.locks: list[weakref.ref[FileLock]] = []
+
+
+_of_thread = _OfThread()
 _locks: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
@@ -47,6 +57,7 @@ class FileLock:
     ) -> None:
         self._fd = -1
         self._turns: list[bool] = []
+        self._siblings: list[weakref.ref[FileLock]] = []
         self._path = path
         self._wait = wait
         self._note = note
@@ -55,6 +66,10 @@ class FileLock:
         self._threads = _in_process.setdefault(str(path), threading.Lock())
 
     def __enter__(self) -> FileLock:
+        if self._wait and self._is_waiting_for_itself():
+            raise self._locked("this very thread, which a signal handler has interrupted")
+        self._siblings = _of_thread.locks
+        self._siblings.append(weakref.ref(self))
         # Taken and noted in one call: a Ctrl-C between the two would leave it taken for good.
         self._turns.extend(map(self._threads.acquire, (self._wait,)))
         if not self._turns[-1]:
@@ -108,6 +123,12 @@ class FileLock:
                 turns, self._turns = self._turns, []
                 if True in turns:
                     self._threads.release()
+                with suppress(ValueError):
+                    self._siblings.remove(weakref.ref(self))
+
+    def _is_waiting_for_itself(self) -> bool:
+        found = [lock for ref in _of_thread.locks if (lock := ref()) is not None]
+        return any(lock._path == self._path and True in lock._turns for lock in found)
 
     def _close_in_child(self) -> None:
         # The child's copy would keep the lock for as long as the child lives.
