@@ -126,10 +126,11 @@ class PackBuilder:
             self._refuse()
         try:
             writer = self._writer or self._begin()
-            writer.keep()
             added = writer.add(oid, kind, data, item_size)
             if writer.reaches(self._most_objects, self._most_bytes):
                 self._seal()
+            else:
+                writer.keep()
         except BaseException:
             self._recover()
             raise
@@ -208,13 +209,17 @@ class PackBuilder:
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
-        """Undo what fails half-way or is interrupted; a pack where that fails must not be used."""
+        """Undo what fails half-way or is interrupted; a pack where that fails must not be used.
+
+        What is whole is kept as it ends, never as the next begins: a Ctrl-C before that would
+        undo what somebody has been told is there.
+        """
         if self._broken:
             self._refuse()
         try:
+            yield
             if self._writer is not None:
                 self._writer.keep()
-            yield
         except BaseException:
             self._recover()
             raise
@@ -224,7 +229,8 @@ class PackBuilder:
         self._broken = True  # unless it can be undone
         writer = self._writer
         if writer is None:  # it could not even begin, or has been sealed
-            self._broken = self._file is not None
+            self._pass_over()
+            self._broken = False
         elif self._pid == os.getpid():
             try:
                 self._broken = not writer.rewind()
@@ -331,7 +337,13 @@ class PackBuilder:
     def close(self) -> None:
         """Close the file that is being written."""
         if self._file is not None:
-            self._file.close()
-            self._abandoned = True
-            self._count += 1
+            self._pass_over()
         self._file = self._writer = None
+
+    def _pass_over(self) -> None:
+        """Never use a number again under which a file may stand, begun and left."""
+        self._abandoned = True
+        self._count += 1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
