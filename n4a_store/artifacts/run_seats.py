@@ -27,7 +27,7 @@ class RunSeats:
             BackendError: No lease can be taken.
         """
         busy = {id(seat) for seat in used}
-        free = (seat for seat in self._seats if seat.held and id(seat) not in busy)
+        free = (seat for seat in self._seats if seat.free and id(seat) not in busy)
         seat = next(free, None)
         if seat is None:
             seat = store.seat()

@@ -12,6 +12,7 @@ one by one until a repack merges them.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -80,7 +81,10 @@ class ObjectDatabase:
         self._waiting: list[str] = []  # packs that may come into the table, the newest last
         self._passed_over: list[str] = []  # those that never do: too large, damaged, no room
         self._damaged: dict[str, str] = {}
-        self._snapshots: dict[int, AbstractSet[str]] = {}
+        # By who holds them: a Ctrl-C may keep him from saying that he does no longer.
+        self._snapshots: weakref.WeakKeyDictionary[object, AbstractSet[str]] = (
+            weakref.WeakKeyDictionary()
+        )
         self.kept = KeptBlobs()
         forks.tell_in_child(self)
 
@@ -132,19 +136,19 @@ class ObjectDatabase:
             self._in_table.add(row.id)
             self._waiting.remove(row.id)  # last: until then it is searched like any other
 
-    def hold(self, snapshot: AbstractSet[str]) -> None:
-        """Keep the packs of ``snapshot`` until that very object is let go.
+    def hold(self, owner: object, snapshot: AbstractSet[str]) -> None:
+        """Keep the packs of ``snapshot`` until ``owner`` lets go, or is gone himself.
 
         A transaction's lease keeps them on the disk although gc may have condemned them, and it
-        must be able to read what it relies on.
+        must be able to read what it relies on. What it held before is let go.
         """
         with self._mutex:
-            self._snapshots[id(snapshot)] = snapshot
+            self._snapshots[owner] = snapshot
 
-    def let_go(self, snapshot: AbstractSet[str]) -> None:
+    def let_go(self, owner: object) -> None:
         """End a :meth:`hold`; fine when there is none."""
         with self._mutex:
-            self._snapshots.pop(id(snapshot), None)
+            self._snapshots.pop(owner, None)
 
     def retain(self, pack_ids: Container[str]) -> None:
         """Forget every pack that is neither among ``pack_ids`` nor held."""

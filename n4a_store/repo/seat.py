@@ -65,6 +65,11 @@ class Seat:
         """Whether this process holds it; a forked child does not."""
         return self.lease.held
 
+    @property
+    def free(self) -> bool:
+        """Whether a transaction may take it: one whose end was cut short has it still."""
+        return self.held and not self._taken
+
     def take(self) -> None:
         """Take it for a transaction.
 

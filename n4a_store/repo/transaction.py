@@ -98,7 +98,7 @@ class Transaction(PlannedRefs, PutsObjects):
         self._packs = begun.builder
         self._seen = begun.refs  # as it was then
         store.odb.add_live(begun.packs.rows)
-        store.odb.hold(self._live)
+        store.odb.hold(self, self._live)
 
     def __enter__(self) -> Transaction:
         return self
@@ -227,9 +227,8 @@ class Transaction(PlannedRefs, PutsObjects):
             rows = [row for row in reader.packs((PackState.HELD,)) if row.owner == run_lock]
         self._store.odb.add(rows)
         found = tuple(row.id for row in rows)
-        before, self._live = self._live, {*self._live, *found}
-        self._store.odb.hold(self._live)
-        self._store.odb.let_go(before)
+        self._live = {*self._live, *found}
+        self._store.odb.hold(self, self._live)
         self._plan.adopts_held.update(found)
         return found
 
@@ -321,5 +320,5 @@ class Transaction(PlannedRefs, PutsObjects):
 
     def _end(self) -> None:
         self._open = False
-        self._store.odb.let_go(self._live)
+        self._store.odb.let_go(self)
         self._end_seat()

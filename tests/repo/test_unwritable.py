@@ -361,12 +361,12 @@ def test_what_another_thread_learns_while_a_pack_is_forgotten(
 def test_a_pack_that_has_gone_and_cannot_be_forgotten_is_damage(
     store: Store, refused: Store
 ) -> None:
-    held = set(refused.odb.pack_ids)
-    refused.odb.hold(held)  # as a transaction does, whose lease would keep it
+    # As a transaction does, whose lease would keep it.
+    refused.odb.hold(store, set(refused.odb.pack_ids))
     drop(store, refused)
     with pytest.raises(CorruptionError, match="missing"):
         refused.has(ObjectId(bytes(32)))
-    refused.odb.let_go(held)
+    refused.odb.let_go(store)
     assert not refused.has(ObjectId(bytes(32)))
 
 
