@@ -25,6 +25,7 @@ __all__ = [
     "BytesLike",
     "Kind",
     "ObjectId",
+    "begin_hash",
     "hash_object",
     "raw_hash",
     "split_ids",
@@ -112,6 +113,11 @@ def raw_hash(kind: int, payload: BytesLike) -> bytes:
     hasher = _SEEDS[kind].copy()
     hasher.update(payload)
     return hasher.digest()
+
+
+def begin_hash(kind: int) -> blake3:
+    """What gives the 32 id bytes of an object of ``kind`` once it has been fed its payload."""
+    return _SEEDS[kind].copy()
 
 
 def split_ids(packed: BytesLike) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from blake3 import blake3
 
-from n4a_store.objects.oid import BytesLike, raw_hash, split_ids
+from n4a_store.objects.oid import BytesLike, begin_hash, raw_hash, split_ids
 from n4a_store.packs.compression import COMPRESS_FROM, DEFAULT_LEVEL, compress
 from n4a_store.packs.entry import ENTRY_HEADER_BYTES, Codec, encode_header, encode_tiny
 from n4a_store.packs.format import ALIGNMENT, FOOTER_BYTES, HEADER, Footer
@@ -158,8 +158,9 @@ class PackWriter:
             return copy
 
         size = len(data)
+        is_large = size > _BUFFER_BYTES - _MOST_HEADER
         try:
-            if size < COMPRESS_FROM or size > _BUFFER_BYTES - _MOST_HEADER:
+            if size < COMPRESS_FROM or (is_large and self._cut is None):
                 return self.add_new(oid, kind, settle(data), item_size)
             codec, stored_item_size, stored = compress(data, item_size, self._level, settle)
         except _ChangedError:
@@ -167,6 +168,8 @@ class PackWriter:
         if stored is not data:
             self.add_stored(oid, kind, codec, stored_item_size, stored, size)
             return True
+        if is_large:
+            return self._add_large(oid, kind, data)
         # As nearly always. The pack's buffer is where it is copied to anyway.
         if self._used + _MOST_HEADER + size > _BUFFER_BYTES:
             self.flush()
@@ -182,6 +185,29 @@ class PackWriter:
                 return False
         self._used = end
         self._note(oid, offset, end - begin, kind, size)
+        return True
+
+    def _add_large(self, oid: bytes, kind: int, data: BytesLike) -> bool:
+        """:meth:`_add_changeable` for what no buffer holds, raw: piece by piece.
+
+        A copy of all of it would take as much memory again, and there are arrays that leave none.
+        """
+        assert self._cut is not None
+        self.flush()
+        offset, size = self._flushed, len(data)
+        before, found = self._hasher.copy(), begin_hash(kind)
+        self._emit(encode_header(offset, kind, Codec.RAW, 0, size, size, oid))
+        for begin in range(0, size, _BUFFER_BYTES):
+            some = data[begin : begin + _BUFFER_BYTES]
+            with self._view[: len(some)] as piece:
+                piece[:] = some
+                found.update(piece)
+                self._emit(piece)
+        if found.digest() != oid:
+            self._cut(offset)
+            self._hasher, self._flushed = before, offset
+            return False
+        self._note(oid, offset, self._flushed - offset, kind, size)
         return True
 
     def add_stored(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,25 @@ def test_what_changes_while_it_is_put_never_has_a_wrong_id(
         assert bytes(store.get(ObjectId(first))) in (before, data.tobytes())
         assert before != data.tobytes()
         assert bytes(store.get(innocent)) == before
+        assert fsck(store, full=True).ok
+
+
+def test_a_large_array_is_stored_without_another_in_memory(tmp_path: Path) -> None:
+    """To be sure of what was written, all of it was copied: a model of half the memory was lost."""
+    data = np.frombuffer(noise(24 * MIB), np.uint8).copy()
+    with Store.init(tmp_path / "store") as store, store.transaction() as txn:
+        beside = txn.put_blob(noise(300, 1))
+        tracemalloc.start()
+        try:
+            large = txn.put_blob(memoryview(data))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 4 * MIB
+        last = txn.put_blob(noise(5_000, 2))
+        txn.set_ref("refs/tags/x", txn.put_tree({"a": beside, "b": large, "c": last}))
+        txn.commit()
+        assert store.get(large) == data.tobytes()
         assert fsck(store, full=True).ok
 
 
