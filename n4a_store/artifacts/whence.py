@@ -22,7 +22,6 @@ from n4a_store.repo.store import Store
 __all__ = ["whence"]
 
 
-
 def whence(view: View, store: Store, record: ArtifactRecord) -> tuple[ObjectReader, str]:
     """What reads the content of a record, and where it came from; empty when it was made here."""
     found = view.find(record.artifact_id)

@@ -9,11 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from n4a_store.errors import CorruptionError
 from n4a_store.packs.entry import Codec
 from n4a_store.packs.reader import PackReader
 from n4a_store.repo.packing import PackBuilder
 
-__all__ = ["copy_objects"]
+__all__ = ["changed_on_disk", "copy_objects"]
+
+
+def changed_on_disk(oid: bytes) -> CorruptionError:
+    """The error for what was sound when it was read, and is not what has been copied."""
+    return CorruptionError(
+        f"object {oid.hex()[:12]} changed on the disk while it was copied",
+        hint="run: n4a-store fsck --full",
+    )
 
 
 def copy_objects(builder: PackBuilder, reader: PackReader, positions: Iterable[int]) -> None:

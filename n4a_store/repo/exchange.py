@@ -15,6 +15,7 @@ from n4a_store.objects.children import raw_children
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId
 from n4a_store.packs.reader import PackReader
 from n4a_store.packs.writer import PackWriter
+from n4a_store.repo.copying import changed_on_disk
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import Transaction
 
@@ -66,7 +67,8 @@ def write_pack(
         for oid in oids:
             if oid.raw not in writer:
                 kind, data = store.read(oid.raw)
-                writer.add(oid.raw, kind, data)
+                if not writer.add(oid.raw, kind, data):
+                    raise changed_on_disk(oid.raw)
                 size += len(data)
                 if progress is not None:
                     progress(size)

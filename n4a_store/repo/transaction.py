@@ -41,6 +41,7 @@ from n4a_store.packs.id_table import IdTable
 from n4a_store.refs.names import check_ref_name
 from n4a_store.refs.refs import ANY
 from n4a_store.repo.commit import CommitPlan, CommitResult, publish, publish_packs
+from n4a_store.repo.copying import changed_on_disk
 from n4a_store.repo.planned_refs import PlannedRefs
 from n4a_store.repo.putting import PutsObjects
 from n4a_store.repo.reading import need_id
@@ -152,9 +153,9 @@ class Transaction(PlannedRefs, PutsObjects):
                 found[at] = Kind.BLOB  # with nothing below it, it need not be read
                 continue
             kind, data = self.read(at)
-            if not self._rely(at):
-                # It stands in a pack that is condemned or newer than our snapshot: copy it.
-                self._packs.add(at, kind, data)
+            # If not, it stands in a pack that is condemned or newer than our snapshot: copy it.
+            if not self._rely(at) and not self._packs.add(at, kind, data):
+                raise changed_on_disk(at)
             found[at] = kind
             waiting.extend(raw_children(kind, data))
         self._known.absorb(found)  # only now: the half of a closure allows nothing

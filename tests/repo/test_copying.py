@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from n4a_store import ObjectId, Settings, Store
+from n4a_store import CorruptionError, ObjectId, Settings, Store
 from n4a_store.packs.writer import PackWriter
+from n4a_store.repo.exchange import write_pack
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
 from n4a_store.repo.repack import RepackMode, repack
@@ -122,3 +124,46 @@ def test_and_is_salvaged(hurt: Store) -> None:
     assert (report.lost, report.objects) == ((), len(before))
     assert contents(again) == before
     assert fsck(again, full=True).problems == ()
+
+
+@pytest.fixture
+def flaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, ObjectId]:
+    """A store, and a blob of it that changes on the disk between its check and its copy."""
+    store = Store.init(tmp_path / "flaky", settings=SMALL)
+    data = np.random.default_rng(3).bytes(9_000)
+    with store.transaction() as txn:
+        oid = txn.put_blob(data)
+        txn.set_ref("refs/tags/x", txn.put_tree({"a": oid}))
+    (pack,) = store.layout.packs.iterdir()
+    at = pack.read_bytes().index(data[:64])
+    real = PackWriter.add
+
+    def add(writer: PackWriter, raw: bytes, *rest: Any) -> bool:
+        if raw == oid.raw:
+            with pack.open("r+b") as file:
+                file.seek(at)
+                file.write(bytes([data[0] ^ 1]))
+        return real(writer, raw, *rest)
+
+    monkeypatch.setattr(PackWriter, "add", add)
+    return store, oid
+
+
+def test_what_changes_on_the_disk_is_not_left_out_of_an_export(
+    flaky: tuple[Store, ObjectId],
+) -> None:
+    """The file was written without it, and said nothing."""
+    store, oid = flaky
+    out = bytearray()
+    with pytest.raises(CorruptionError, match="changed on the disk"):
+        write_pack(store, [oid], out.extend)
+
+
+def test_what_changes_on_the_disk_is_not_named_by_a_commit(
+    flaky: tuple[Store, ObjectId], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tree named it, and no pack held it: gc would not run any more."""
+    store, oid = flaky
+    monkeypatch.setattr(Transaction, "_rely", lambda *_: False)  # as where its pack is condemned
+    with store.transaction() as txn, pytest.raises(CorruptionError, match="changed on the disk"):
+        txn.put_tree({"again": oid})
