@@ -54,6 +54,7 @@ from n4a_store.objects.trees import encode_tree
 from n4a_store.refs.names import check_ref_name, namesakes
 from n4a_store.repo.exchange import ASK_AGAIN, Received, read_whole, receive_pack, write_pack
 from n4a_store.repo.history import RUN_REFS, reach
+from n4a_store.repo.revision import object_called
 from n4a_store.repo.store import Store
 from n4a_store.repo.tags import TAGS
 from n4a_store.repo.transaction import Transaction
@@ -376,10 +377,12 @@ def _refuse_another_meaning(store: Store, new: str) -> None:
     """Refuse a ref beside which a short name would not mean what it does.
 
     Raises:
-        InvalidInputError: Something of another kind is called like it here.
+        InvalidInputError: Something of another kind is called like it here, or an object's id
+            begins so.
     """
-    for there in namesakes(new):
-        if store.find_ref(there) is not None:
+    called = [there for there in namesakes(new) if store.find_ref(there) is not None]
+    for there in (*called, object_called(store, new)):
+        if there is not None:
             raise InvalidInputError(
                 f"{new} would be called like {there}, and a name that means that now could mean "
                 "either; no ref was set",

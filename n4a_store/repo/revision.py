@@ -40,7 +40,7 @@ from n4a_store.refs.names import NAMESPACES, REF_ROOT, check_ref_name, namesakes
 if TYPE_CHECKING:
     from n4a_store.repo.store import Store
 
-__all__ = ["expand_ref", "resolve", "split_name"]
+__all__ = ["expand_ref", "object_called", "resolve", "split_name"]
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +115,17 @@ def _candidates(name: str) -> Iterator[str]:
             yield check_ref_name(candidate)
         except InvalidNameError:
             continue
+
+
+def object_called(store: Store, ref: str) -> str | None:
+    """The object that the short name of ``ref`` means as long as there is no such ref, or None.
+
+    Refs go before the first digits of an id.
+    """
+    space = next((space for space in NAMESPACES if ref.startswith(space)), "")
+    digits = ref.removeprefix(space)
+    found = store.objects_with_prefix(digits) if _SHORT.fullmatch(digits) else []
+    return f"object {found[0][0].short(16)}" if len(found) == 1 else None
 
 
 def _resolve_short(store: Store, digits: str) -> TreeEntry:

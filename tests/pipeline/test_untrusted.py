@@ -138,10 +138,11 @@ def test_an_import_does_not_change_what_a_name_means(tmp_path: Path) -> None:
     mine, run = trained(place, "prod", model(1))
     set_tag(mine, "best", "prod")
     theirs, other = trained(elsewhere, "theirs", [666])
-    for number, tag in enumerate(("prod", run)):
+    first_digits = mine.ref("refs/pipelines/prod").oid.short()
+    for number, tag in enumerate(("prod", run, first_digits)):
         set_tag(theirs, tag, "theirs", move=True)
         file = bundle(theirs, tmp_path / f"{number}.n4b", f"refs/tags/{tag}")
-        with pytest.raises(InvalidInputError, match=f"would be called like refs/.*/{tag}"):
+        with pytest.raises(InvalidInputError, match=f"would be called like .*{tag}"):
             import_bundle(mine, file)
         assert mine.find_ref(f"refs/tags/{tag}") is None
         with theirs.transaction("delete") as txn:
@@ -149,7 +150,8 @@ def test_an_import_does_not_change_what_a_name_means(tmp_path: Path) -> None:
     file = bundle(theirs, tmp_path / "run.n4b", other)
     import_bundle(mine, file)
     with Predictor(place, "corn") as predictor:
-        for name in ("prod", "best", run, None):  # None: one's own newest run, whoever came since
+        # None: one's own newest run, whoever came since.
+        for name in ("prod", "best", run, first_digits, None):
             assert predictor.predict(name, X).tolist() == [1, 1], name
     import_bundle(mine, bundle(theirs, tmp_path / "tag.n4b", "theirs"), replace_refs=True)
 
