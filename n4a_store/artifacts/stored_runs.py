@@ -11,7 +11,7 @@ from n4a_store.objects.model import Run, RunStatus
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.refs.refs import Ref
 from n4a_store.repo.store import Store
-from n4a_store.storage.leases import probe_lease
+from n4a_store.storage.leases import is_lease_id, probe_lease
 
 __all__ = [
     "LOCK",
@@ -64,7 +64,7 @@ def shown_status(store: Store, run: Run) -> RunStatus:
     lock = run.details.get(LOCK)
     if run.status is not RunStatus.RUNNING:
         return run.status
-    if isinstance(lock, str) and lock.isalnum():
+    if isinstance(lock, str) and is_lease_id(lock):  # a run of a bundle may say anything
         info = probe_lease(store.layout.lease(lock))
         if info is not None and info.alive:
             return RunStatus.RUNNING

@@ -1,11 +1,14 @@
-"""Which run came before: the youngest, found without reading all of a busy day."""
+"""Which run came before: the youngest, found without reading all of a busy day. And its status."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from n4a_store import ArtifactRegistry, ObjectId, Store
-from n4a_store.artifacts.stored_runs import newest_run
+from n4a_store.artifacts.stored_runs import LOCK, newest_run, shown_status
+from n4a_store.objects.model import RunStatus
 from n4a_store.storage.leases import LeaseRole, list_leases
 from tests.repo.objects import spoil
 
@@ -90,3 +93,16 @@ def test_what_fails_before_a_run_has_its_store_holds_no_lock(
     assert run.is_open
     registry.register([2], "b:0:all", "model")
     registry.end_run()
+
+
+@pytest.mark.parametrize("lock", ["a" * 300, "a", "٣" * 32, 3])
+def test_a_run_whose_lock_is_no_locks_name_was_interrupted(
+    registry: ArtifactRegistry, lock: object
+) -> None:
+    """One that came with a bundle may say anything: for the name of a lock no run was listed."""
+    with registry.run() as run:
+        registry.register([1], "a:0:all", "model")
+    store = registry.store
+    odd = store.get_run(run_of(store, run.id))
+    odd = replace(odd, status=RunStatus.RUNNING, details={**odd.details, LOCK: lock})
+    assert shown_status(store, odd) is RunStatus.INTERRUPTED
