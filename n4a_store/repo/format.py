@@ -166,10 +166,11 @@ def read_config(layout: StoreLayout) -> str | None:
 
 
 def refuse_links(layout: StoreLayout) -> None:
-    """Refuse a store one of whose folders leads out of it.
+    """Refuse a store one of whose folders, or whose catalog, leads out of it.
 
     Raises:
-        BackendError: One of them is a link: gc would delete what stands elsewhere.
+        BackendError: One of them is a link: gc would delete what stands elsewhere, and to open a
+            database is to write to it.
     """
-    for folder in (*layout.folders(), layout.quarantine):
-        refuse_link(folder)
+    for part in (*layout.folders(), layout.quarantine, layout.catalog):
+        refuse_link(part)

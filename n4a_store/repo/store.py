@@ -108,7 +108,7 @@ class Store(CachingReader):
             UnsupportedFormatError: It needs a later version of this program.
             CorruptionError: Its ``format`` file or its catalog is damaged.
             BackendError: It stands on a file system whose locks are not known to hold, or one of
-                its folders is a link.
+                its folders, or its catalog, is a link.
         """
         layout = StoreLayout(Path(path).absolute())
         form = read_format(layout)

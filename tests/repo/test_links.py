@@ -1,8 +1,9 @@
-"""Nothing outside of a store is deleted, whatever leads there."""
+"""Nothing outside of a store is deleted or written to, whatever leads there."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,3 +150,19 @@ def test_a_store_that_is_reached_through_a_link_works_as_any_other(
             junk = txn.put_blob(os.urandom(1_000))
         assert len(collect(linked).condemned) == 1
         assert not linked.has(junk)
+
+
+def test_a_link_in_the_place_of_the_catalog_is_refused(store: Store, tmp_path: Path) -> None:
+    """To open what it led to took the write-ahead log from somebody else's database."""
+    others = tmp_path / "others.db"
+    connection = sqlite3.connect(others)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("CREATE TABLE work (years)")
+    connection.close()
+    before = others.read_bytes()
+    store.close()
+    store.layout.catalog.unlink()
+    store.layout.catalog.symlink_to(others)
+    with pytest.raises(BackendError, match="is a link"):
+        Store.open(store.path)
+    assert others.read_bytes() == before
