@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 # Enough that no process waits for this one, few enough that little is done twice after a death.
 _AHEAD = 2
 _IDLE_SECONDS = 300
-_kept: _Processes | None = None  # of the last use
+_kept: list[_Processes] = []  # of the last use, one at most
 # Each process would else start a thread a core for its linear algebra.
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -96,27 +96,30 @@ class WorkerPool(Generic[Item, Result]):
 
         What a task raises is raised here, and ends all.
         """
+        own = _Own(self._loky, self._environment)
         finished = False
         try:
-            yield from self._in_order(iter(items))
+            yield from self._in_order(iter(items), own)
             finished = True
         finally:
-            if not finished:
-                _stop(kill=True)
+            if finished:
+                own.keep()
+            else:
+                own.stop(kill=True)
 
-    def _in_order(self, items: Iterator[Item]) -> Iterator[Result | Lost]:
+    def _in_order(self, items: Iterator[Item], own: _Own) -> Iterator[Result | Lost]:
         # A task without a future was in flight when a process died, and goes alone.
         waiting: deque[tuple[Item, Future[Result] | None]] = deque()
         while True:
             if all(future is not None for _, future in waiting):
-                self._fill(waiting, items)
+                self._fill(waiting, items, own)
             if not waiting:
                 return
             item, future = waiting.popleft()
             try:
-                result: Result | Lost = (future or self._submit(item, alone=True)).result()
+                result: Result | Lost = (future or self._submit(item, own, 1)).result()
             except BrokenProcessPool:
-                _stop(kill=True)
+                own.stop(kill=True)
                 if future is not None:
                     waiting.appendleft((item, future))
                     waiting = deque((one, _if_done(its)) for one, its in waiting)
@@ -127,7 +130,10 @@ class WorkerPool(Generic[Item, Result]):
             yield result
 
     def _fill(
-        self, waiting: deque[tuple[Item, Future[Result] | None]], items: Iterator[Item]
+        self,
+        waiting: deque[tuple[Item, Future[Result] | None]],
+        items: Iterator[Item],
+        own: _Own,
     ) -> None:
         while len(waiting) < _AHEAD * self._workers:
             try:
@@ -135,30 +141,15 @@ class WorkerPool(Generic[Item, Result]):
             except StopIteration:
                 return
             try:
-                waiting.append((item, self._submit(item)))
+                waiting.append((item, self._submit(item, own, self._workers)))
             except BrokenProcessPool:
-                _stop(kill=True)
+                own.stop(kill=True)
                 waiting.append((item, None))
                 return
 
-    def _submit(self, item: Item, *, alone: bool = False) -> Future[Result]:
-        executor = self._executor(1 if alone else self._workers)
-        future: Future[Result] = executor.submit(self._task, item)
+    def _submit(self, item: Item, own: _Own, workers: int) -> Future[Result]:
+        future: Future[Result] = own.executor(workers).submit(self._task, item)
         return future
-
-    def _executor(self, workers: int) -> Any:
-        """The processes; those of the last use, unless one has died or there were others."""
-        global _kept  # noqa: PLW0603 - they outlive the pool
-        # After a fork they are the parent's. Never resized: loky waits for ever where a process
-        # dies while it counts them.
-        wanted = (os.getpid(), workers, self._environment)
-        if _kept is None or _kept.wanted != wanted:
-            _stop()
-            executor = self._loky.ProcessPoolExecutor(
-                max_workers=workers, timeout=_IDLE_SECONDS, env=self._environment
-            )
-            _kept = _Processes(wanted, executor)
-        return _kept.executor
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +160,63 @@ class _Processes:
     executor: Any
 
 
-def _stop(*, kill: bool = False) -> None:
-    """Let go of the processes of the last use; ``kill`` does not wait for what they have begun."""
-    global _kept
-    kept, _kept = _kept, None
-    if kept is not None and kept.wanted[0] == os.getpid():
-        kept.executor.shutdown(wait=True, kill_workers=kill)
+class _Own:
+    """The processes of one use, in which nobody else has tasks.
+
+    Another thread that trains at the same time has its own: one that stops, or loses one, ends all
+    that are with it.
+    """
+
+    def __init__(self, loky: Any, environment: dict[str, str]) -> None:
+        self._loky = loky
+        self._environment = environment
+        self._now: _Processes | None = None
+
+    def executor(self, workers: int) -> Any:
+        """So many; those of the last use, unless one has died or there were others."""
+        # After a fork they are the parent's. Never resized: loky waits for ever where a process
+        # dies while it counts them.
+        wanted = (os.getpid(), workers, self._environment)
+        if self._now is None:
+            self._now = _waiting()
+        if self._now is None or self._now.wanted != wanted:
+            self.stop()
+            executor = self._loky.ProcessPoolExecutor(
+                max_workers=workers, timeout=_IDLE_SECONDS, env=self._environment
+            )
+            self._now = _Processes(wanted, executor)
+        return self._now.executor
+
+    def keep(self) -> None:
+        """Let them wait for the next use, in the place of those that do."""
+        now, self._now = self._now, None
+        if now is not None:
+            _stop_kept()
+            _kept.append(now)
+
+    def stop(self, *, kill: bool = False) -> None:
+        """Let go of them; ``kill`` does not wait for what they have begun."""
+        now, self._now = self._now, None
+        if now is not None:
+            _shut(now, kill=kill)
+
+
+def _shut(processes: _Processes, *, kill: bool) -> None:
+    if processes.wanted[0] == os.getpid():
+        processes.executor.shutdown(wait=True, kill_workers=kill)
+
+
+def _waiting() -> _Processes | None:
+    try:
+        return _kept.pop()  # one step: two threads never have the same
+    except IndexError:
+        return None
+
+
+def _stop_kept() -> None:
+    """Let go of those that wait."""
+    while (waiting := _waiting()) is not None:
+        _shut(waiting, kill=False)
 
 
 def _if_done(future: Future[Result] | None) -> Future[Result] | None:

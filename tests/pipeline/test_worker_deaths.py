@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def test_a_pipeline_that_kills_its_worker_is_lost_and_no_other(
         started.append(max_workers)
         return real(max_workers=max_workers, **settings)
 
-    pool._stop()
+    pool._stop_kept()
     monkeypatch.setattr(loky, "ProcessPoolExecutor", note)
     # The first of them kills its process once, and is trained when it is tried again.
     once, always = Deadly(os.getpid(), str(tmp_path / "killed")), Deadly(os.getpid())
@@ -91,6 +92,30 @@ def test_a_caller_that_has_enough_stops_the_processes(tmp_path: Path) -> None:
     done = len(list(tmp_path.iterdir()))
     time.sleep(0.3)
     assert len(list(tmp_path.iterdir())) == done < 40
+
+
+def slow(number: int) -> int:
+    time.sleep(0.2)
+    return number
+
+
+def test_one_thread_that_fails_does_not_end_what_another_trains() -> None:
+    """They had their tasks in the same processes: all of them were killed."""
+    found: list[Any] = []
+
+    def train() -> None:
+        try:
+            found.extend(WorkerPool(slow, 2).map(range(12)))
+        except Exception as error:  # noqa: BLE001 - the test tells it
+            found.append(error)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    time.sleep(0.5)
+    with pytest.raises(KeyError):
+        list(WorkerPool(refuse, 2).map([1, 2]))
+    thread.join(60)
+    assert found == list(range(12))
 
 
 def double(number: int) -> int:
