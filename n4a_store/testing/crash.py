@@ -105,11 +105,13 @@ def crash_states(
     """The states at every prefix of the calls, with ``random_ones`` random ones at each.
 
     Args:
-        sample: The share of them that is made at all.
+        sample: The share of them that is made at all; of each operation there is one at least.
     """
     disk = Disk(recording.root)
     doing = "nothing"
     allowed: tuple[Refs | None, ...] = (None,)
+    passed = 0  # states of this operation that were left out; -1 once one was not
+    spare: State | None = None  # one of those, each as likely as the others
     outcomes = _outcomes(recording.calls)
     for prefix, call in enumerate(recording.calls):
         if call.kind == "N":
@@ -118,15 +120,23 @@ def crash_states(
                 doing, after = said["begin"], next(outcomes)
                 allowed = (allowed[-1], after)
             else:
+                if spare is not None:
+                    yield spare
                 allowed = (said["refs"],)
                 doing = "nothing"
+            passed, spare = 0, None
         else:
             disk.follow(call)
         # What the next call would change is not there yet: the state after this call is one.
         ones = 0 if disk.settled else random_ones
         for choice in disk.choices(rng, ones):
             if rng.random() < sample:
+                passed, spare = -1, None
                 yield State(prefix, doing, disk.crash(choice), allowed)
+            elif passed >= 0:
+                passed += 1
+                if rng.random() * passed < 1:
+                    spare = State(prefix, doing, disk.crash(choice), allowed)
 
 
 def _outcomes(calls: list[Call]) -> Iterator[Refs]:
