@@ -25,6 +25,7 @@ __all__ = [
     "is_transformer",
     "labels_of",
     "params_of",
+    "predicts",
     "set_params",
     "takes_labels_only",
     "takes_targets",
@@ -49,17 +50,34 @@ def is_model(obj: object) -> bool:
     """Whether a bare ``obj`` in a list of steps is meant to predict.
 
     PLS and discriminant analysis both predict and transform; what declares itself a regressor
-    or a classifier is a model. A clusterer is a transformer when it can transform.
+    or a classifier is a model. A clusterer is a transformer when it can transform, and a selector
+    of features always, whatever it declares: RFE repeats what the model in it says.
     """
-    if not _can(obj, "fit", "predict"):
+    if not predicts(obj) or (_can(obj, "get_support") and _can(obj, "transform")):
         return False
-    return not _can(obj, "transform") or _estimator_type(obj) in ("regressor", "classifier")
+    return not _can(obj, "transform") or _declares_predictions(obj)
+
+
+def predicts(obj: object) -> bool:
+    """Whether ``obj`` can predict once it is fitted.
+
+    scikit-learn's stacks, and searches and pipelines over them, show their ``predict`` only when
+    they are fitted; what such an object declares itself to be is asked before.
+    """
+    return _can(obj, "fit") and (_can(obj, "predict") or _declares_predictions(obj))
+
+
+def _declares_predictions(obj: object) -> bool:
+    return _estimator_type(obj) in ("regressor", "classifier")
 
 
 def _estimator_type(obj: object) -> str | None:
     declared = getattr(obj, "_estimator_type", None)  # scikit-learn before 1.6, and its imitators
     if declared is None and callable(getattr(obj, "__sklearn_tags__", None)):
-        declared = obj.__sklearn_tags__().estimator_type  # type: ignore[attr-defined]
+        try:
+            declared = obj.__sklearn_tags__().estimator_type  # type: ignore[attr-defined]
+        except AttributeError:  # one of scikit-learn's mixins without its base class
+            return None
     return declared if isinstance(declared, str) else None
 
 

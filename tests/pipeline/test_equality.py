@@ -13,6 +13,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestRegressor, StackingClassifier, StackingRegressor
+from sklearn.feature_selection import RFE
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import (
     GroupKFold,
@@ -169,6 +170,28 @@ def test_a_stack_is_scikit_learns_stack(train: Any, open_predictor: Any, ferment
         cv=FOLDS,
     ).fit(X, y)  # fmt: skip
     assert np.array_equal(open_predictor().predict(run.id, X), hand.predict(X))
+
+
+@pytest.mark.parametrize("as_step", [False, True])
+def test_a_stack_of_scikit_learn_is_a_model_before_it_shows_that_it_predicts(
+    train: Any, open_predictor: Any, fermentation: Any, as_step: bool
+) -> None:
+    X, y = fermentation
+    stack = StackingRegressor([("small", PLSRegression(n_components=2)), ("ridge", Ridge())])
+    assert not hasattr(stack, "predict")
+    run = train([FOLDS, {"model": stack} if as_step else stack], fermentation)
+    assert np.array_equal(open_predictor().predict(run.id, X), fold_mean(stack, X, y, X))
+
+
+def test_a_bare_selector_of_features_selects(
+    train: Any, open_predictor: Any, fermentation: Any
+) -> None:
+    X, y = fermentation
+    select = RFE(Ridge(), n_features_to_select=0.1, step=0.5)
+    run = train([FOLDS, select, PLS], fermentation)
+    assert [score.model for score in run.ranking()] == ["PLSRegression"]
+    hand = make_pipeline(select, PLS)
+    assert np.array_equal(open_predictor().predict(run.id, X), fold_mean(hand, X, y, X))
 
 
 def test_a_stack_without_refit_averages_its_sources_folds(

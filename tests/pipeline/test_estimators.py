@@ -7,12 +7,15 @@ import sys
 from typing import Any
 
 import pytest
+from sklearn.base import TransformerMixin
 from sklearn.cluster import KMeans
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import KFold
+from sklearn.ensemble import StackingClassifier, StackingRegressor
+from sklearn.feature_selection import RFE, SelectFromModel
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 
@@ -48,6 +51,21 @@ class Plain:
         return X
 
 
+class OnlyMixed(TransformerMixin):  # type: ignore[misc]
+    """Its tags cannot be asked for: scikit-learn's base class is what ends their chain."""
+
+    def fit(self, X: Any, y: Any = None) -> Any:
+        return self
+
+    def transform(self, X: Any) -> Any:
+        return X
+
+
+# Neither shows a predict before it is fitted: it would be that of what fit makes of None.
+STACK = StackingRegressor([("ridge", Ridge())])
+VOTES = StackingClassifier([("logistic", LogisticRegression())])
+
+
 @pytest.mark.parametrize(
     ("obj", "model", "transformer", "splitter"),
     [
@@ -60,6 +78,13 @@ class Plain:
         (PCA(), False, True, False),
         (make_pipeline(StandardScaler(), Ridge()), True, False, False),
         (Plain(), True, True, False),
+        (STACK, True, True, False),
+        (VOTES, True, True, False),
+        (make_pipeline(StandardScaler(), STACK), True, True, False),
+        (GridSearchCV(STACK, {"passthrough": [False, True]}), True, True, False),
+        (RFE(Ridge()), False, True, False),
+        (SelectFromModel(Ridge()), False, True, False),
+        (OnlyMixed(), False, True, False),
         ("a b", False, False, False),
         (b"a b", False, False, False),
         (None, False, False, False),

@@ -17,6 +17,7 @@ from n4a_store.pipeline.estimators import (
     clone_estimator,
     instantiate,
     is_model,
+    predicts,
     set_params,
 )
 from n4a_store.pipeline.evaluation import Evaluation, FoldRows
@@ -119,9 +120,9 @@ def read_model(value: Any, options: Mapping[str, Any], place: Place) -> Any:
         InvalidInputError: It cannot be fitted or cannot predict, or does not know a parameter.
     """
     operator = instantiate(value)
-    for method in ("fit", "predict"):
-        if not callable(getattr(operator, method, None)):
-            raise place.fail(f"{class_name(operator)} is no model: it has no {method}")
+    if not predicts(operator):
+        lacks = "predict" if callable(getattr(operator, "fit", None)) else "fit"
+        raise place.fail(f"{class_name(operator)} is no model: it has no {lacks}")
     params = options.get("params") or {}
     if not isinstance(params, Mapping):
         raise place.fail(f'"params" is a dict, not {type(params).__name__}')
