@@ -22,11 +22,12 @@ A skeleton without out-of-band buffers is a plain pickle: ``pickle.loads`` reads
 from __future__ import annotations
 
 import copyreg
+import functools
 import io
 import pickle
 import sys
 from collections import ChainMap
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,7 @@ class Pickle5Serializer:
             SerializationError: Something in it cannot be pickled.
         """
         try:
-            payload = _dump(pickle.Pickler, obj, threshold, _dispatch_table())
+            payload = _dump(_by_name, obj, threshold)
         except _BY_REFERENCE_ERRORS:
             payload = None
         except Exception as error:
@@ -164,16 +165,30 @@ class Pickle5Serializer:
             ) from error
 
 
-def _dispatch_table() -> dict[type, Any]:
+def _by_name(stream: io.BytesIO, keep: Callable[[pickle.PickleBuffer], bool]) -> Any:
+    engine = pickle.Pickler(stream, PROTOCOL, buffer_callback=keep)
     # Libraries register with copyreg when they are imported, which may be at any time.
-    return {**copyreg.dispatch_table, **_CANONICAL}
+    engine.dispatch_table = {**copyreg.dispatch_table, **_CANONICAL}
+    return engine
+
+
+def _by_content(stream: io.BytesIO, keep: Callable[[pickle.PickleBuffer], bool]) -> Any:
+    return _cloud_pickler()(stream, PROTOCOL, buffer_callback=keep)
+
+
+@functools.cache
+def _cloud_pickler() -> Any:
+    import cloudpickle
+
+    # A table of the class, as its own is: one that is set on an object of it is never looked at.
+    table = ChainMap(_CANONICAL, cloudpickle.Pickler.dispatch_table)
+    return type("CanonicalPickler", (cloudpickle.Pickler,), {"dispatch_table": table})
 
 
 def _dump(
-    make: Any,
+    make: Callable[[io.BytesIO, Callable[[pickle.PickleBuffer], bool]], Any],
     obj: Any,
     threshold: int,
-    table: MutableMapping[type, Any],
     *,
     by_reference: bool = True,
 ) -> Payload | None:
@@ -191,8 +206,7 @@ def _dump(
         return False
 
     stream = io.BytesIO()
-    engine = make(stream, PROTOCOL, buffer_callback=keep)
-    engine.dispatch_table = table
+    engine = make(stream, keep)
     engine.dump(obj)
     written = stream.getvalue()
     key = raw_hash(Kind.BLOB, written)
@@ -207,11 +221,8 @@ def _dump(
 
 
 def _by_value(obj: Any, threshold: int) -> Payload:
-    import cloudpickle
-
-    table = ChainMap(_CANONICAL, cloudpickle.Pickler.dispatch_table)
     with mains_by_value():
-        payload = _dump(cloudpickle.Pickler, obj, threshold, table, by_reference=False)
+        payload = _dump(_by_content, obj, threshold, by_reference=False)
     assert payload is not None
     return payload
 
