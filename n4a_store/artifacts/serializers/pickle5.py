@@ -14,7 +14,8 @@ Laws:
 - Memory that is not contiguous is copied in the order of its axes, so that a product with it goes
   the same way, to the last bit, before and after; into C order where that leaves gaps. F order
   stays F order.
-- A failure names the class and the attribute path that cannot be pickled. There is no fallback.
+- A failure names the class and the attribute path that cannot be pickled. There is no fallback, and
+  an open file is a failure, unless it is the standard output or error of the process.
 
 A skeleton without out-of-band buffers is a plain pickle: ``pickle.loads`` reads it.
 """
@@ -104,6 +105,18 @@ _CANONICAL: dict[type, _Reducer] = {
 }
 
 
+def _reduce_text_file(file: io.TextIOWrapper) -> _Reduced:
+    # cloudpickle reads what is in a file and stores that, as a StringIO: another type, which never
+    # reaches the disk again, and content that nobody meant to give away with a model.
+    for name in ("stdout", "stderr"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    raise pickle.PicklingError("an open file cannot be stored")
+
+
+_BY_VALUE: dict[type, _Reducer] = {**_CANONICAL, io.TextIOWrapper: _reduce_text_file}
+
+
 # Streams in canonical form, by the hash of what pickle wrote. Branches and folds fit the same
 # scaler to the same rows again and again, and finding its form takes as long as pickling it.
 # None of them names the script, so that need not be looked for again either.
@@ -181,7 +194,7 @@ def _cloud_pickler() -> Any:
     import cloudpickle
 
     # A table of the class, as its own is: one that is set on an object of it is never looked at.
-    table = ChainMap(_CANONICAL, cloudpickle.Pickler.dispatch_table)
+    table = ChainMap(_BY_VALUE, cloudpickle.Pickler.dispatch_table)
     return type("CanonicalPickler", (cloudpickle.Pickler,), {"dispatch_table": table})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from n4a_store.artifacts.serializers.base import Payload
 from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
+from n4a_store.errors import SerializationError
 
 S = Pickle5Serializer()
 
@@ -23,6 +25,7 @@ def local() -> Any:
 
     class Holder:
         array: Any = None
+        to: Any = None
 
     return Holder()
 
@@ -52,3 +55,24 @@ def test_what_was_loaded_in_part_is_stored_as_what_was_fitted() -> None:
     back = reload(once)
     back.array = (back.array[0], np.arange(4.0))
     assert S.dumps(back).skeleton == once.skeleton
+
+
+def test_an_open_file_is_refused_and_not_read(tmp_path: Path) -> None:
+    holder = local()
+    for mode in ("w", "r", "a+"):
+        with (tmp_path / "log.txt").open(mode) as file:
+            holder.to = file
+            with pytest.raises(SerializationError, match=r"Holder: attribute to .*an open file"):
+                S.dumps(holder)
+            with pytest.raises(SerializationError, match="an open file"):
+                S.dumps([file])
+
+
+def test_an_open_stream_of_the_process_is_that_of_the_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    holder = local()
+    with (tmp_path / "out.txt").open("w") as file:
+        monkeypatch.setattr(sys, "stderr", file)
+        holder.to = file
+        assert reload(S.dumps(holder)).to is file
