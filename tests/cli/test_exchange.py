@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -197,7 +198,9 @@ def test_packs_that_are_no_good(cli: Cli, small: SmallStore, tmp_path: Path) -> 
     cli("pack-objects", "--store", small.path, stdin="nowhere\n").failed(13)
 
 
-def test_a_damaged_pack_is_salvaged(executable: Cli, cli: Cli, own: SmallStore) -> None:
+def test_a_damaged_pack_is_salvaged(
+    executable: Cli, cli: Cli, own: SmallStore, tmp_path: Path
+) -> None:
     flip(own.path, b"hello\n")
     report = cli("--store", own.path, "verify-pack", "--json").json["packs"]
     (damaged,) = [pack["path"] for pack in report if pack["damage"]]
@@ -210,5 +213,11 @@ def test_a_damaged_pack_is_salvaged(executable: Cli, cli: Cli, own: SmallStore) 
     assert "object-missing" in lost.out
     cli("--store", own.path, "index-pack").failed(2, "name packs, or pass --unlisted")
     cli("--store", own.path, "index-pack", "nowhere").failed(13, "no pack nowhere")
+    cli("--store", own.path, "index-pack", damaged).failed(13, "no pack")  # it was, and is no more
+    (whole, *_) = (own.path / "packs").glob("*.n4p")
+    said = cli("--store", own.path, "index-pack", whole, "--json").ok().json["salvaged"]
+    assert [pack["pack"] for pack in said] == [whole.stem]
+    elsewhere = shutil.copy(own.path / "packs" / f"{said[0]['into'][0]}.n4p", tmp_path)
+    cli("--store", own.path, "index-pack", elsewhere).failed(2, "is no pack of the store in")
     assert cli("--store", own.path, "index-pack", "--unlisted").ok().out == ""
     assert cli("--store", own.path, "index-pack", "--unlisted", "--json").ok().json["entered"] == []
