@@ -14,7 +14,16 @@ from n4a_store.repo.revision import expand_ref
 from n4a_store.repo.store import Store
 from n4a_store.repo.transaction import Transaction
 
-__all__ = ["TAGS", "adopt_name", "delete_tag", "list_tags", "roll_back", "set_tag", "tag_history"]
+__all__ = [
+    "TAGS",
+    "adopt_name",
+    "delete_tag",
+    "list_tags",
+    "roll_back",
+    "set_tag",
+    "tag_history",
+    "tag_ref",
+]
 
 TAGS = "refs/tags/"
 
@@ -22,6 +31,15 @@ TAGS = "refs/tags/"
 def list_tags(store: Store) -> list[Ref]:
     """All tags, sorted by name."""
     return store.refs(TAGS)
+
+
+def tag_ref(tag: str) -> str:
+    """The ref of a tag, which may be called by its ref as well: ``refs/tags/production``.
+
+    Raises:
+        InvalidNameError: No tag can be called so.
+    """
+    return check_ref_name(TAGS + tag.removeprefix(TAGS))
 
 
 def set_tag(store: Store, tag: str, target: str, *, move: bool = False) -> Ref:
@@ -35,7 +53,8 @@ def set_tag(store: Store, tag: str, target: str, *, move: bool = False) -> Ref:
         NotFoundError: `target` names nothing.
         ConflictError: Somebody else moved the tag meanwhile.
     """
-    name = check_ref_name(TAGS + tag)
+    name = tag_ref(tag)
+    tag = name.removeprefix(TAGS)
     now = store.find_ref(name)
     if now is not None and not move:
         raise InvalidInputError(
@@ -60,7 +79,7 @@ def tag_history(store: Store, tag: str) -> list[ReflogEntry]:
     Raises:
         RefNotFoundError: No tag is or was called so.
     """
-    moves = store.reflog(check_ref_name(TAGS + tag))
+    moves = store.reflog(tag_ref(tag))
     if not moves:
         raise RefNotFoundError(f"no tag is or was called '{tag}'")
     return moves
@@ -73,7 +92,7 @@ def roll_back(store: Store, tag: str, steps: int = 1) -> Ref:
         RefNotFoundError: It has no history that long, or did not exist then.
         ConflictError: Somebody else moved the tag meanwhile.
     """
-    name = check_ref_name(TAGS + tag)
+    name = tag_ref(tag)
     now = store.find_ref(name)
     tag_history(store, tag)
     entry = store.resolve_entry(f"{name}@{{{steps}}}")
@@ -89,7 +108,7 @@ def delete_tag(store: Store, tag: str) -> Ref:
         RefNotFoundError: There is no such tag.
         ConflictError: Somebody else moved it meanwhile.
     """
-    ref = store.ref(check_ref_name(TAGS + tag))
+    ref = store.ref(tag_ref(tag))
     with (
         store.ballast.room_to_delete(),
         store.transaction(f"delete tag {tag}", action="tag") as txn,

@@ -90,3 +90,19 @@ def test_a_tag_is_not_put_on_what_nothing_vouches_for(tmp_path: Path, cli: Cli) 
         cli(*at, "show", oid).ok()  # it is there
         cli(*at, "tag", "x", oid).failed(12, "nothing tells where it came from", "hint: ")
     cli(*at, "tag", "x", "p").ok()
+
+
+def test_a_tag_may_be_called_by_its_ref(cli: Cli, corn: tuple[str]) -> None:
+    tag = (*corn, "tag", "refs/tags/production")
+    said = cli(*tag, "0002_stack").ok().out
+    assert said.startswith("tag 'production' set: ")
+    assert [at["ref"]["name"] for at in cli(*corn, "tag", "--json").ok().json["tags"]] == [
+        "refs/tags/production"
+    ]
+    cli(*tag, "0001_pls").failed(2, "the tag 'production' exists already")
+    cli(*tag, "0001_pls", "--force").ok()
+    assert cli(*tag).ok().out.startswith("tag 'production' at: tree ")
+    assert len(cli(*tag, "--history").ok().lines) == 3
+    cli(*tag, "--rollback").ok()
+    cli(*tag, "--delete").ok()
+    assert cli(*corn[:-1], "for-each-ref", "refs/tags").ok().out == ""

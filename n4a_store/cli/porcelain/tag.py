@@ -72,11 +72,13 @@ def command(
             refuse_doubtful(store, target, store.resolve_entry(target))
             done, ref = "set", tags.set_tag(store, tag, target, move=force)
         else:
-            done, ref = "at", store.ref(tags.TAGS + tag)
+            done, ref = "at", store.ref(tags.tag_ref(tag))
     if app.json:
         app.out.json("artifacts tag", {"done": done, "ref": ref, "dataset": dataset.name})
     else:
-        app.out.line(f"tag '{tag}' {done}: {ref.kind.label} {ref.oid.short()}")
+        app.out.line(
+            f"tag '{ref.name.removeprefix(tags.TAGS)}' {done}: {ref.kind.label} {ref.oid.short()}"
+        )
 
 
 def _list(app: App) -> None:
