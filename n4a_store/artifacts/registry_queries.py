@@ -120,6 +120,9 @@ class RegistryQueries:
     def resolve(self, artifact_id: str, run: RunName | None = None) -> ArtifactRecord | None:
         """The record of an artifact, None when no artifact has this id.
 
+        A dataset that nobody has begun holds none: whoever asks what is to be registered yet may
+        ask before the first. It is not created. A run of it, though, is an error as anywhere.
+
         Args:
             artifact_id: The id.
             run: A run to look in, by id or as :meth:`run` gave it; None looks in the open run and
@@ -127,11 +130,20 @@ class RegistryQueries:
 
         Raises:
             InvalidInputError: The id is malformed.
-            StoreNotFoundError: There is no such dataset.
+            StoreNotFoundError: ``run`` is given and there is no such dataset; or what stands in
+                its place is no store.
+            RefNotFoundError: There is no such run.
         """
         with self._mutex:
+            if run is None and self._nothing_yet():
+                parse_artifact_id(artifact_id)
+                return None
             found = self._view.find(artifact_id, run)
             return None if found is None else found.record
+
+    def _nothing_yet(self) -> bool:
+        """Whether the dataset has not been begun, here or elsewhere."""
+        return self._store is None and self._run is None and self.workspace.is_new(self.dataset)
 
     def get_notes(self, artifact_id: str, run: RunName | None = None) -> dict[str, str]:
         """What the runner noted about an artifact; empty when nothing.
@@ -154,7 +166,7 @@ class RegistryQueries:
 
         Raises:
             InvalidInputError: ``content_hash`` is no text.
-            StoreNotFoundError: There is no such dataset.
+            StoreNotFoundError: What stands in the dataset's place is no store.
         """
         if not isinstance(content_hash, str):
             raise InvalidInputError(
@@ -163,6 +175,8 @@ class RegistryQueries:
             )
         wanted = HASH_PREFIX + content_hash.lower().removeprefix(HASH_PREFIX)
         with self._mutex:
+            if self._nothing_yet():
+                return []
             return self._view.records_of(wanted)
 
     def get_all_records(

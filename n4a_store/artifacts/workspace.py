@@ -76,6 +76,14 @@ class Workspace:
             )
         return Store.open(folder, settings=self.settings)
 
+    def is_new(self, dataset: str) -> bool:
+        """Whether nothing stands yet where the store of a dataset would: it can be begun.
+
+        Raises:
+            InvalidNameError: That cannot be the name of a dataset.
+        """
+        return not os.path.lexists(self.layout.store(check_name_component(dataset, what="dataset")))
+
     def settings_of(self, dataset: str) -> Settings:
         """The settings that the store of a dataset has, or will have when it is created.
 

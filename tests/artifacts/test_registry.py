@@ -71,7 +71,7 @@ def test_unknown_ids_resolve_to_none(registry: ArtifactRegistry, fitted: dict) -
 def test_asking_about_what_is_not_there_creates_nothing(tmp_path: Path) -> None:
     registry = ArtifactRegistry(tmp_path / "nowhere", "corn")
     for ask in (
-        lambda: registry.resolve("p:0:all"),
+        lambda: registry.resolve("p:0:all", run="20261123_a1b2c3"),
         registry.get_all_records,
         lambda: registry.get_dependencies("p:0:all"),
         lambda: ArtifactLoader(tmp_path / "nowhere", "corn").load_by_id("p:0:all"),
@@ -81,7 +81,7 @@ def test_asking_about_what_is_not_there_creates_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
     (tmp_path / "nowhere").mkdir()
     with pytest.raises(StoreNotFoundError, match="no dataset 'corn'"):
-        registry.resolve("p:0:all")
+        registry.get_all_records()
     assert not list((tmp_path / "nowhere").iterdir())
 
 
@@ -406,7 +406,7 @@ def test_params_are_canonical(registry: ArtifactRegistry) -> None:
 def test_an_open_run_may_ask_before_it_has_registered_anything(tmp_path: Path) -> None:
     registry = ArtifactRegistry(tmp_path / "new", "corn")
     with pytest.raises(StoreNotFoundError):
-        registry.resolve("p:0:all")
+        registry.get_all_records()
     assert not (tmp_path / "new").exists()
     with registry.run():
         assert registry.resolve("p:0:all") is None

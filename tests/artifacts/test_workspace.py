@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from n4a_store import InvalidNameError, StoreNotFoundError
+from n4a_store import (
+    ArtifactRegistry,
+    InvalidInputError,
+    InvalidNameError,
+    StoreNotFoundError,
+)
 from n4a_store.artifacts.workspace import Workspace
 
 
@@ -43,3 +48,18 @@ def test_a_bad_name_touches_no_file(tmp_path: Path, name: str) -> None:
         with pytest.raises(InvalidNameError):
             ask(name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_before_the_first_artifact_no_id_is_known(tmp_path: Path) -> None:
+    registry = ArtifactRegistry(tmp_path / "nowhere", "corn")
+    assert registry.resolve("p:0:all") is None
+    assert registry.resolve_by_hash("blake3:" + 64 * "0") == []
+    with pytest.raises(InvalidInputError, match="step and fold"):
+        registry.resolve("p")
+    assert not (tmp_path / "nowhere").exists()
+    other = ArtifactRegistry(tmp_path / "nowhere", "corn")
+    record = other.register(1, "p:0:all", "model")
+    assert registry.resolve("p:0:all") == record
+    (tmp_path / "nowhere" / "binaries" / "wheat").mkdir()  # neither new nor a store
+    with pytest.raises(StoreNotFoundError, match="no dataset 'wheat'"):
+        ArtifactRegistry(tmp_path / "nowhere", "wheat").resolve("p:0:all")
