@@ -234,6 +234,17 @@ class WorkerRegistry(ArtifactRegistry):
             for name, manifest in run.completed.items()
         ]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A worker's registry does not leave its process, not even closed.
+
+        Raises:
+            InvalidInputError: Always.
+        """
+        raise InvalidInputError(
+            "the registry of a worker cannot be sent to another process",
+            hint="return registry.hand_over() from the worker; the run adopts that",
+        )
+
     def end_run(self) -> None:
         """Not a worker's to do.
 

@@ -1,6 +1,7 @@
 """Worker processes register for a run; the run adopts what they hand over, or nobody does."""
 
 import os
+import pickle
 import subprocess
 import sys
 from itertools import chain
@@ -233,3 +234,13 @@ def test_a_worker_is_told_what_it_can_depend_on(tmp_path: Path) -> None:
             assert "complete_pipeline()" in str(told.value.hint)
             registry.complete_pipeline("p")
             worker.register(1, "p:1:0", "model", depends_on=["p:0:all"])
+
+
+def test_the_registry_of_a_worker_stays_where_it_is(tmp_path: Path) -> None:
+    with ArtifactRegistry(tmp_path, "corn") as registry, registry.run() as run:
+        worker = WorkerRegistry(run.worker_ticket())
+        for _ in ("open", "closed"):
+            with pytest.raises(InvalidInputError, match="of a worker cannot be sent") as caught:
+                pickle.dumps(worker)
+            assert "hand_over()" in (caught.value.hint or "")
+            worker.close()
