@@ -39,7 +39,7 @@ class _Held:
 def name_again(
     store: Store, dataset: str, manifest: Mapping[str, Any] | str | os.PathLike[str]
 ) -> list[str]:
-    """Give content the names that a manifest states; the pipelines that changed.
+    """Give content the names that a manifest states; these names, in the order of its items.
 
     Raises:
         InvalidInputError: The manifest is malformed or of another dataset.
@@ -62,7 +62,7 @@ def name_again(
         names = sorted({record.pipeline_id for record in checked.records})
         for name in names:
             _commit(run, name, [pair for pair in found if pair[0].pipeline_id == name])
-    return names
+    return [record.artifact_id for record in checked.records]
 
 
 def _commit(run: OpenRun, name: str, found: list[tuple[ArtifactRecord, _Held]]) -> None:

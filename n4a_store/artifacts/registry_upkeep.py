@@ -146,7 +146,7 @@ class RegistryUpkeep(RegistryQueries):
             results_dir: Not needed; where the manifest was found.
 
         Returns:
-            The records as they are now.
+            The records of what the manifest lists, in its order, as they are now.
 
         Raises:
             InvalidInputError: The manifest is malformed or a run is open.
@@ -159,8 +159,8 @@ class RegistryUpkeep(RegistryQueries):
         with self._mutex:
             if self._run is not None:
                 raise InvalidInputError(f"run {self._run.id} is open", hint="end_run() first")
-            name_again(self.store, self.dataset, manifest)
-            return self.get_all_records()
+            named = name_again(self.store, self.dataset, manifest)
+            return [self._view.get(artifact_id).record for artifact_id in named]
 
     # --- cleaning up --------------------------------------------------------------------------
 
