@@ -164,15 +164,15 @@ def _place(event: Any) -> str:
     return f"line {event.start_mark.line + 1}"
 
 
-def read_manifest_file(path: Path) -> CheckedManifest:
-    """Read and check a manifest's file.
+def read_manifest_file(path: Path, dataset: str | None = None) -> CheckedManifest:
+    """Read and check a manifest's file; see :func:`check_manifest`.
 
     Raises:
         StoreNotFoundError: There is no such file.
         InvalidInputError: It is malformed; the message names the file and the place.
         UnsupportedFormatError: It is of another schema.
     """
-    return check_manifest(load_yaml(read_text(path), str(path)), str(path))
+    return check_manifest(load_yaml(read_text(path), str(path)), str(path), dataset)
 
 
 def read_text(path: Path) -> str:
@@ -225,8 +225,16 @@ def check_schema(document: Any, what: str = "manifest") -> Mapping[str, Any]:
     return section
 
 
-def check_manifest(document: Any, what: str = "manifest") -> CheckedManifest:
+def check_manifest(
+    document: Any, what: str = "manifest", dataset: str | None = None
+) -> CheckedManifest:
     """Check a manifest of schema 2.0 field by field.
+
+    Args:
+        document: What was read.
+        what: What errors call it.
+        dataset: Of which dataset it is where it does not say so, as one that is no more than its
+            ``schema_version`` and ``items``.
 
     Raises:
         InvalidInputError: Something in it is malformed; says where.
@@ -238,9 +246,10 @@ def check_manifest(document: Any, what: str = "manifest") -> CheckedManifest:
         raise InvalidInputError(f"{what}: items is a list")
     if len(items) > MAX_ITEMS:
         raise InvalidInputError(f"{what} has {len(items)} items; at most {MAX_ITEMS} are read")
-    if "dataset" not in document:
+    named = document.get("dataset", dataset)
+    if named is None:
         raise InvalidInputError(f"{what} names no dataset")
-    dataset = check_name_component(document["dataset"], what="dataset")
+    dataset = check_name_component(named, what="dataset")
     run_id = document.get("run_id")
     if run_id is not None:
         run_id = check_name_component(run_id, what="run id")

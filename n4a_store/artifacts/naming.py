@@ -47,9 +47,9 @@ def name_again(
         ArtifactNotFoundError: Nothing here has the content of an item; nothing was changed.
     """
     if isinstance(manifest, str | os.PathLike):
-        checked = read_manifest_file(Path(manifest))
+        checked = read_manifest_file(Path(manifest), dataset)
     else:
-        checked = check_manifest(manifest)
+        checked = check_manifest(manifest, dataset=dataset)
     if checked.dataset != dataset:
         raise InvalidInputError(
             f"the manifest is of dataset {checked.dataset!r}, this is {dataset!r}"

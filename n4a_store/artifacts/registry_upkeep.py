@@ -142,7 +142,8 @@ class RegistryUpkeep(RegistryQueries):
         run holds its content; and content gets further names. Outside of runs only.
 
         Args:
-            manifest: A manifest of schema 2.0, read already, or the path of its file.
+            manifest: A manifest of schema 2.0, read already, or the path of its file. One that
+                names no dataset is taken for one of this.
             results_dir: Not needed; where the manifest was found.
 
         Returns:

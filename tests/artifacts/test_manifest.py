@@ -359,6 +359,21 @@ def test_a_manifest_without_a_dataset_says_so() -> None:
         check_manifest({"schema_version": "2.0", "items": []})
 
 
+def test_a_manifest_of_items_alone_is_of_the_dataset_that_takes_it(
+    registry: ArtifactRegistry, tmp_path: Path
+) -> None:
+    record = registry.register(1, "p:0:all", "model")
+    place = {"artifact_id": "q:3:all", "pipeline_id": "q", "step_index": 3}
+    items = {"schema_version": "2.0", "items": [record.to_dict() | place]}
+    file = tmp_path / "items.yaml"
+    file.write_text(yaml.safe_dump({"artifacts": items}))
+    for manifest in (items, file):
+        (named,) = registry.import_from_manifest(manifest)
+        assert named.artifact_id == "q:3:all"
+    with pytest.raises(InvalidInputError, match="of dataset 'wheat'"):
+        registry.import_from_manifest({**items, "dataset": "wheat"})
+
+
 def test_a_manifest_is_believed_in_whatever_order_its_maps_are(
     registry: ArtifactRegistry, workspace: Workspace
 ) -> None:
