@@ -36,7 +36,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, Payload
-from n4a_store.artifacts.serializers.soft_import import imported, reading
+from n4a_store.artifacts.serializers.soft_import import OfLibrary, imported, reading
 from n4a_store.errors import CorruptionError, SerializationError
 from n4a_store.objects.codec import decode_value, encode_value
 from n4a_store.objects.oid import BytesLike
@@ -55,10 +55,9 @@ _CAT_CLASSES = ("CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostReg
 _CAT_IMPORTANCES = ("prediction_values_change", "loss_value_change")
 
 
-class _Boosting:
+class _Boosting(OfLibrary):
     """What the three have in common: a skeleton that is a canonical map with one blob in it."""
 
-    library = ""
     format = ""
     extension = "bin"
     needs_trust = True
@@ -149,7 +148,7 @@ class XgboostSerializer(_Boosting):
 
     def handles(self, obj: Any) -> bool:
         """A booster, or a fitted estimator of the library itself with plain parameters."""
-        xgboost = imported("xgboost")
+        xgboost = imported(self.library)
         if xgboost is None:
             return False
         if type(obj) is xgboost.Booster:
@@ -243,7 +242,7 @@ class LightGbmSerializer(_Boosting):
 
     def handles(self, obj: Any) -> bool:
         """A booster."""
-        lightgbm = imported("lightgbm")
+        lightgbm = imported(self.library)
         return lightgbm is not None and type(obj) is lightgbm.Booster
 
     def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:
@@ -274,7 +273,7 @@ class CatBoostSerializer(_Boosting):
 
     def handles(self, obj: Any) -> bool:
         """A fitted model of the library itself with plain parameters."""
-        catboost = imported("catboost")
+        catboost = imported(self.library)
         return (
             catboost is not None
             and type(obj).__name__ in _CAT_CLASSES

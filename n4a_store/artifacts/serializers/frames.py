@@ -20,7 +20,7 @@ from importlib import metadata, util
 from typing import Any
 
 from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, BufferView, Payload
-from n4a_store.artifacts.serializers.soft_import import imported, reading
+from n4a_store.artifacts.serializers.soft_import import OfLibrary, imported, reading
 from n4a_store.errors import CorruptionError, SerializationError
 from n4a_store.objects.oid import BytesLike
 
@@ -39,10 +39,9 @@ def _runs_no_pickle() -> bool:
     return tuple(map(int, re.findall(r"\d+", version)[:3])) >= _SAFE
 
 
-class _Frames:
+class _Frames(OfLibrary):
     """What both have in common: a skeleton of a word, and the IPC bytes beside it or after it."""
 
-    library = ""
     format = ""
     extension = "arrow"
     words: tuple[bytes, ...] = ()
@@ -92,7 +91,7 @@ class PolarsSerializer(_Frames):
 
     def handles(self, obj: Any) -> bool:
         """A frame or a series that holds no Python objects."""
-        polars = imported("polars")
+        polars = imported(self.library)
         if polars is None or type(obj) not in (polars.DataFrame, polars.Series):
             return False
         dtypes = obj.dtypes if type(obj) is polars.DataFrame else [obj.dtype]
@@ -124,7 +123,7 @@ class ArrowSerializer(_Frames):
 
     def handles(self, obj: Any) -> bool:
         """A table or a record batch."""
-        pyarrow = imported("pyarrow")
+        pyarrow = imported(self.library)
         return pyarrow is not None and type(obj) in (pyarrow.Table, pyarrow.RecordBatch)
 
     def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:

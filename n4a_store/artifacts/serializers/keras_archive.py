@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, BufferView, Payload
-from n4a_store.artifacts.serializers.soft_import import imported, reading
+from n4a_store.artifacts.serializers.soft_import import OfLibrary, imported, reading
 from n4a_store.errors import CorruptionError, SerializationError
 from n4a_store.objects.codec import decode_value, encode_value
 from n4a_store.objects.oid import BytesLike
@@ -35,16 +35,17 @@ _SHARED = "shared_object_id"
 _ITEM_SIZE = 4  # weights are float32 nearly always; it guides compression and nothing else
 
 
-class KerasSerializer:
+class KerasSerializer(OfLibrary):
     """See the module."""
 
+    library = "keras"
     format = "keras"
     extension = "keras"
     needs_trust = True
 
     def handles(self, obj: Any) -> bool:
         """A model of keras 3."""
-        model = getattr(imported("keras"), "Model", None)
+        model = getattr(imported(self.library), "Model", None)
         return isinstance(model, type) and isinstance(obj, model)
 
     def dumps(self, obj: Any, *, threshold: int = DEFAULT_THRESHOLD) -> Payload:
@@ -90,7 +91,7 @@ class KerasSerializer:
         """
         data = self.file_bytes(skeleton, buffers)
         with (
-            reading("keras", self.format) as keras,
+            reading(self.library, self.format) as keras,
             tempfile.TemporaryDirectory(prefix="n4a_store-") as folder,
         ):
             path = os.path.join(folder, "model.keras")

@@ -14,7 +14,17 @@ from typing import Any
 
 from n4a_store.errors import SerializationError, StoreError
 
-__all__ = ["imported", "reading"]
+__all__ = ["OfLibrary", "imported", "reading"]
+
+
+class OfLibrary:
+    """A serializer of one library's objects: not even asked before somebody has imported that.
+
+    Attributes:
+        library: Its name, as it is imported.
+    """
+
+    library: str
 
 
 def imported(library: str) -> Any:

@@ -9,6 +9,7 @@ pickle comes last, because it takes everything.
 from __future__ import annotations
 
 import functools
+import sys
 from importlib import metadata
 from typing import Any
 
@@ -19,10 +20,11 @@ from n4a_store.artifacts.serializers.boosting import (
     LightGbmSerializer,
     XgboostSerializer,
 )
-from n4a_store.artifacts.serializers.foreign import foreign_serializers
+from n4a_store.artifacts.serializers.foreign import ForeignPickle, foreign_serializers
 from n4a_store.artifacts.serializers.frames import ArrowSerializer, PolarsSerializer
 from n4a_store.artifacts.serializers.keras_archive import KerasSerializer
 from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
+from n4a_store.artifacts.serializers.soft_import import OfLibrary
 from n4a_store.artifacts.serializers.torch_archive import (
     TorchModuleSerializer,
     TorchStateSerializer,
@@ -45,7 +47,13 @@ class SerializerTable:
     """
 
     def __init__(self, serializers: tuple[Serializer, ...]) -> None:
-        self._serializers = serializers
+        # Who writes, and the library without which there is nothing for it to write: a registration
+        # asks nobody in vain, which would be a tenth of its calls.
+        self._writers = tuple(
+            (one.library if isinstance(one, OfLibrary) else None, one)
+            for one in serializers
+            if not isinstance(one, ForeignPickle)
+        )
         self._by_format: dict[str, Serializer] = {}
         for serializer in serializers:
             if self._by_format.setdefault(serializer.format, serializer) is not serializer:
@@ -75,8 +83,9 @@ class SerializerTable:
         """
         if format_hint is not None:
             return self._hinted(obj, format_hint)
-        for serializer in self._serializers:
-            if serializer.handles(obj):
+        modules = sys.modules
+        for library, serializer in self._writers:
+            if (library is None or library in modules) and serializer.handles(obj):
                 return serializer
         raise InvalidInputError(f"no serializer handles a {type(obj).__qualname__}")
 

@@ -35,7 +35,7 @@ from typing import Any
 from n4a_store.artifacts.serializers.base import DEFAULT_THRESHOLD, BufferView, Payload
 from n4a_store.artifacts.serializers.culprit import describe_failure
 from n4a_store.artifacts.serializers.main_module import mains_by_value, names_main
-from n4a_store.artifacts.serializers.soft_import import imported, reading
+from n4a_store.artifacts.serializers.soft_import import OfLibrary, imported, reading
 from n4a_store.errors import CorruptionError, SerializationError
 from n4a_store.objects.codec import decode_value, encode_value
 from n4a_store.objects.oid import BytesLike
@@ -58,9 +58,10 @@ def _holds_to_weights() -> bool:
     return numbers > _SAFE or (numbers == _SAFE and "dev" not in version)
 
 
-class _Torch:
+class _Torch(OfLibrary):
     """``torch.save``'s archive: what lies between the large members, and those."""
 
+    library = "torch"
     format = ""
     extension = "pt"
     weights_only = True
@@ -73,7 +74,7 @@ class _Torch:
             CorruptionError: The payload is not of this format.
         """
         archive = io.BytesIO(self.file_bytes(skeleton, buffers))
-        with reading("torch", self.format) as torch:
+        with reading(self.library, self.format) as torch:
             return torch.load(archive, map_location="cpu", weights_only=self.weights_only)
 
     def file_bytes(self, skeleton: BytesLike, buffers: Sequence[BytesLike]) -> bytes:
@@ -131,7 +132,7 @@ class TorchStateSerializer(_Torch):
 
     def handles(self, obj: Any) -> bool:
         """A tensor or parameter, or maps and lists of them and of plain values."""
-        torch = imported("torch")
+        torch = imported(self.library)
         if torch is None or not hasattr(torch, "Tensor"):
             return False
         return _tensors(obj, (torch.Tensor, torch.nn.Parameter), 0) > 0
@@ -230,7 +231,7 @@ class TorchModuleSerializer(_Torch):
 
     def handles(self, obj: Any) -> bool:
         """A whole module, its class included by reference."""
-        torch = imported("torch")
+        torch = imported(self.library)
         nn = getattr(torch, "nn", None)
         return nn is not None and isinstance(obj, nn.Module) and not isinstance(obj, type)
 

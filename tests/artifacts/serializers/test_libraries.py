@@ -23,6 +23,7 @@ from n4a_store.artifacts.serializers.boosting import (
 )
 from n4a_store.artifacts.serializers.frames import ArrowSerializer, PolarsSerializer
 from n4a_store.artifacts.serializers.pickle5 import Pickle5Serializer
+from n4a_store.artifacts.serializers.soft_import import OfLibrary
 from n4a_store.artifacts.serializers.table import SerializerTable, default_table
 from n4a_store.artifacts.serializers.torch_archive import TorchStateSerializer
 from n4a_store.errors import (
@@ -175,6 +176,16 @@ def test_the_table_chooses_by_object() -> None:
         SerializerTable((ArraySerializer(), ArraySerializer()))
     with pytest.raises(InvalidInputError, match="no serializer handles"):
         SerializerTable((ArraySerializer(),)).for_object("x")
+
+
+def test_nobody_is_asked_for_a_library_that_is_not_imported(monkeypatch: Any) -> None:
+    class Soft(Pickle5Serializer, OfLibrary):
+        library, format = "nobodys_library", "soft"
+
+    table = SerializerTable((Soft(), Pickle5Serializer()))
+    assert table.for_object([1]).format == "pickle5"
+    monkeypatch.setitem(sys.modules, "nobodys_library", ModuleType("nobodys_library"))
+    assert table.for_object([1]).format == "soft"
 
 
 def test_the_kit_finds_what_is_wrong() -> None:
