@@ -93,7 +93,7 @@ class ExecutionPath(NamedTuple):
     @property
     def artifact_id(self) -> str:
         """The id as text."""
-        return f"{self.pipeline_id}{SEPARATOR}{self.key}"
+        return _as_text(self)
 
     @property
     def order(self) -> tuple[str, int, int, BranchPath, int]:
@@ -256,6 +256,12 @@ def _places(key: str) -> _Places:
     sub_index = _number("sub-step", sub) if dot else None
     step_index = _number("step", step)
     return BranchPath(_number("branch", text) for text in branches), step_index, fold_id, sub_index
+
+
+@functools.lru_cache(maxsize=4096)
+def _as_text(path: ExecutionPath) -> str:
+    # As often as its id is parsed.
+    return f"{path.pipeline_id}{SEPARATOR}{path.key}"
 
 
 def parse_key(pipeline_id: str, key: str) -> ExecutionPath:

@@ -7,7 +7,6 @@ artifacts' own trees and records are read when asked for, their payloads never.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +44,7 @@ RUNS = "refs/runs/"
 ARTIFACTS, LINKS = "artifacts", "links"
 RECORD, PAYLOAD, DEPS = "record", "payload", "deps"
 MEASURES = "measures"
+_CONTAINERS = frozenset((list, dict))
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +282,11 @@ def _meta_config(blob: RecordBlob, links: KeyLinks) -> MetaModelConfig | None:
 
 def _own(values: Mapping[str, Any]) -> FrozenMap[str, Any]:
     """A copy for the reader of one record: what it was made of is remembered for others."""
-    own = {
-        name: copy.deepcopy(value) if isinstance(value, list | dict) else value
-        for name, value in values.items()
-    }
-    return FrozenMap(own)
+    return FrozenMap(_copied(values))
+
+
+def _copied(value: Any) -> Any:
+    """A canonical list or map that shares nothing that can be changed."""
+    if isinstance(value, list):
+        return [_copied(item) if type(item) in _CONTAINERS else item for item in value]
+    return {k: _copied(item) if type(item) in _CONTAINERS else item for k, item in value.items()}

@@ -301,7 +301,7 @@ class ArtifactRecord:
     def __post_init__(self) -> None:
         path = parse_artifact_id(self.artifact_id)
         branch_path = self.branch_path
-        if branch_path != path.branch_path:
+        if branch_path is not path.branch_path and branch_path != path.branch_path:
             branch_path = make_branch_path(branch_path)
         stated = (self.pipeline_id, branch_path, self.step_index, self.fold_id, self.sub_index)
         if tuple(path) != stated:
