@@ -131,9 +131,7 @@ class ObjectDatabase:
             self.add((row,))
             if known or len(oids) != row.objects or not self._has_room(row.objects):
                 return
-            for oid in oids:
-                self._table.setdefault(oid, row.id)
-            self._in_table.add(row.id)
+            self._enter(row.id, oids)
             self._waiting.remove(row.id)  # last: until then it is searched like any other
 
     def hold(self, owner: object, snapshot: AbstractSet[str]) -> None:
@@ -249,13 +247,17 @@ class ObjectDatabase:
                 self._passed_over.append(pack_id)  # the search passes over it as well
                 self._waiting.pop()
                 continue
-            if self._table.keys().isdisjoint(oids):
-                self._table.update(dict.fromkeys(oids, pack_id))
-            else:
-                for oid in oids:
-                    self._table.setdefault(oid, pack_id)
-            self._in_table.add(pack_id)
+            self._enter(pack_id, oids)
             self._waiting.pop()
+
+    def _enter(self, pack_id: str, oids: Collection[bytes]) -> None:
+        """Put what a pack holds into the table; what stands there already stays."""
+        if self._table.keys().isdisjoint(oids):
+            self._table.update(dict.fromkeys(oids, pack_id))
+        else:
+            for oid in oids:
+                self._table.setdefault(oid, pack_id)
+        self._in_table.add(pack_id)
 
     def _has_room(self, objects: int) -> bool:
         return objects <= SMALL_OBJECTS and len(self._table) + objects <= _TABLE_OBJECTS

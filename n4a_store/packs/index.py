@@ -90,6 +90,11 @@ class Columns:
         self.lengths.append(length)
         self.kinds.append(kind)
 
+    def each_id(self) -> list[bytes]:
+        """The ids one by one."""
+        data = bytes(self.ids)
+        return [data[at : at + OID_BYTES] for at in range(0, len(data), OID_BYTES)]
+
     def cut(self, count: int) -> None:
         """Keep the first ``count`` entries; what was added half-way goes as well."""
         del self.ids[count * OID_BYTES :], self.offsets[count:]
@@ -103,8 +108,7 @@ def encode_index(columns: Columns) -> bytes:
 
 
 def _small_sections(columns: Columns) -> Iterator[bytes]:
-    data = bytes(columns.ids)
-    ids = [data[at : at + OID_BYTES] for at in range(0, len(data), OID_BYTES)]
+    ids = columns.each_id()
     order = sorted(range(len(ids)), key=ids.__getitem__)
     ids.sort()
     data = b"".join(ids)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from blake3 import blake3
 
-from n4a_store.objects.oid import BytesLike, begin_hash, raw_hash, split_ids
+from n4a_store.objects.oid import BytesLike, begin_hash, raw_hash
 from n4a_store.packs.compression import COMPRESS_FROM, DEFAULT_LEVEL, compress
 from n4a_store.packs.entry import ENTRY_HEADER_BYTES, Codec, encode_header, encode_tiny
 from n4a_store.packs.format import ALIGNMENT, FOOTER_BYTES, HEADER, Footer
@@ -300,7 +300,7 @@ class PackWriter:
 
     def ids(self) -> list[bytes]:
         """What it holds, in the order in which it came."""
-        return list(split_ids(bytes(self._columns.ids)))
+        return self._columns.each_id()
 
     def kind_of(self, oid: bytes) -> int | None:
         """The kind of ``oid``, or None when it is not in this pack."""

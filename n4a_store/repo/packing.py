@@ -125,7 +125,7 @@ class PackBuilder:
         if self._broken:
             self._refuse()
         try:
-            writer = self._writer or self._begin()
+            writer = self._begin() if self._writer is None else self._writer
             added = writer.add(oid, kind, data, item_size)
             if writer.reaches(self._most_objects, self._most_bytes):
                 self._seal()
@@ -146,13 +146,13 @@ class PackBuilder:
         if not objects:
             return changed  # nor is a file begun
         with self._whole():
-            writer = self._writer or self._begin()
+            writer = self._begin() if self._writer is None else self._writer
             new = writer.lacking([one[0] for one in objects])
             if len(new) < len(objects):
                 known = set(new)
                 objects = [one for one in objects if one[0] in known]
             for oid, data, item_size in objects:
-                writer = self._writer or self._begin()
+                writer = self._begin() if self._writer is None else self._writer
                 if not writer.add_new(oid, kind, data, item_size):
                     changed.append(oid)
                 if writer.reaches(self._most_objects, self._most_bytes):
