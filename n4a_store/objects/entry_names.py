@@ -17,6 +17,7 @@ __all__ = ["MANY_NAMES", "MAX_NAME_BYTES", "check_entry_name", "check_entry_name
 MAX_NAME_BYTES = 1024
 MANY_NAMES = 16
 """From where on it pays to look at all names of a tree together."""
+_TEXT = frozenset((str,))
 Child = TypeVar("Child")
 
 
@@ -44,7 +45,7 @@ def check_entry_name(name: str) -> None:
 
 def _are_plain(names: Collection[str]) -> bool:
     """Whether all of them are short ASCII names, as nearly always: they need no second look."""
-    if not set(map(type, names)) <= {str}:
+    if not _TEXT.issuperset(map(type, names)):
         return False
     text = "".join(names)
     plain = text.isascii() and "/" not in text and "\0" not in text and "" not in names
@@ -64,7 +65,7 @@ def normal_names(entries: Mapping[str, Child]) -> Mapping[str, Child]:
     Raises:
         InvalidInputError: Two names are one then.
     """
-    if all(type(name) is str and name.isascii() for name in entries):
+    if _TEXT.issuperset(map(type, entries)) and "".join(entries).isascii():
         return entries
     normal = {
         unicodedata.normalize("NFC", name) if isinstance(name, str) else name: child

@@ -9,7 +9,7 @@ equal trees have equal ids however they were built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, KeysView, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -45,7 +45,8 @@ __all__ = [
 
 FANOUT_LIMIT = 1024
 MAX_SHARD_DEPTH = 16
-# Names that were looked at: those in the trees of artifacts and payloads are always the same few.
+# Names that were looked at: the trees of artifacts, of payloads and of one run's pipelines have the
+# same few.
 _sound_names: set[str] = set()
 _MOST_SOUND = 1_024
 _SHARD_SEED = blake3(derive_key_context="n4a_store v1 shard")
@@ -55,6 +56,7 @@ Made = TypeVar("Made")
 _DIGITS = frozenset("0123456789abcdef")
 _KINDS = frozenset(int(kind) for kind in Kind)
 _KIND_OF = {int(kind): kind for kind in Kind}
+_TEXT = frozenset((str,))
 _FIRST = itemgetter(0)
 
 
@@ -114,7 +116,7 @@ def encode_tree(
     Raises:
         InvalidInputError: A name or an attribute cannot be stored.
     """
-    check_entry_names(entries.keys())
+    _check_names(entries.keys())
     return _encode(entries, attrs, 0, emit, remember)
 
 
@@ -130,7 +132,7 @@ def encode_packed(entries: Mapping[str, bytes]) -> bytes:
     names = list(entries)
     if len(names) > FANOUT_LIMIT or names != sorted(names):
         raise InvalidInputError("a packed tree has few entries, in the order of their names")
-    check_entry_names(names)
+    _check_names(entries.keys())
     if not set(map(len, entries.values())) <= {ENTRY_BYTES}:
         raise InvalidInputError(f"a packed tree entry has {ENTRY_BYTES} bytes")
     return pack_normal({"entries": entries})
@@ -341,14 +343,20 @@ def _entry_kinds(entries: Mapping[str, Any]) -> set[int]:
 def _check_plain(names: Mapping[str, object]) -> None:
     if len(names) > FANOUT_LIMIT:
         raise CorruptionError("not a tree object: a large tree that is not sharded")
-    if names.keys() <= _sound_names:
+    if names.keys() <= _sound_names:  # what was decoded is text
         return
     try:
-        check_entry_names(names.keys())
+        _check_names(names.keys())
     except InvalidInputError as error:
         raise CorruptionError(f"not a tree object: {error}") from error
-    if len(names) < MANY_NAMES and len(_sound_names) < _MOST_SOUND:
-        _sound_names.update(names)
+
+
+def _check_names(names: KeysView[str]) -> None:
+    """As :func:`check_entry_names`; the names of artifacts' and payloads' trees come again."""
+    if not (names <= _sound_names and _TEXT.issuperset(map(type, names))):
+        check_entry_names(names)
+        if len(names) < MANY_NAMES and len(_sound_names) < _MOST_SOUND:
+            _sound_names.update(names)
 
 
 def iter_entries(

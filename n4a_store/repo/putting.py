@@ -136,7 +136,7 @@ class PutsObjects(ObjectReader):
         """
         self._check_open()
         data = encode_packed(entries)
-        known = self._known.get
+        known = self._known.recent.get
         for packed in entries.values():
             if known(packed[1:]) != packed[0]:
                 try:

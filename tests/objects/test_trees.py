@@ -183,6 +183,16 @@ def test_names_that_cannot_be_stored_are_refused_before_anything_is(name: Any) -
     assert nodes.data == {}
 
 
+def test_a_name_that_is_known_is_refused_in_another_type() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    nodes = Nodes()
+    nodes.put({"known": LEAF})
+    with pytest.raises(InvalidInputError, match="needs a name"):
+        nodes.put({Text("known"): LEAF})
+
+
 def plain(**change: Any) -> bytes:
     return encode_value({"entries": {"a": pack_entry(LEAF)}, **change})
 
