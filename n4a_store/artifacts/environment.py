@@ -77,4 +77,4 @@ def environment(settings: Settings) -> dict[str, str]:
             facts["user"] = getpass.getuser()
         except (KeyError, OSError):  # no such user in this container
             facts["user"] = str(os.getuid())
-    return facts
+    return dict(sorted(facts.items()))  # as they are stored

@@ -270,8 +270,8 @@ def encode_run(run: Run) -> bytes:
         {
             "created_at": run.created_at,
             "dataset": run.dataset,
-            "details": run.details,
-            "environment": run.environment,
+            "details": dict(run.details),
+            "environment": dict(run.environment),
             "message": run.message,
             "parents": [parent.raw for parent in run.parents],
             "pipelines": run.pipelines.raw,

@@ -101,6 +101,7 @@ class KeptNodes:
     def __init__(self, most_entries: int = MOST_ENTRIES) -> None:
         self._most = most_entries
         self._nodes: OrderedDict[bytes, TreeNode] = OrderedDict()
+        self._weights: dict[bytes, int] = {}  # what each takes, in entries
         self._entries = 0
         self._mutex = threading.Lock()
         forks.tell_in_child(self)
@@ -112,31 +113,39 @@ class KeptNodes:
         """The node with this id, or None. Nobody changes it."""
         return self._nodes.get(oid)
 
-    def put(self, oid: bytes, node: TreeNode) -> None:
-        """Keep a node, which nobody changes from now on."""
+    def put(self, oid: bytes, node: TreeNode, weight: int | None = None) -> None:
+        """Keep a node, which nobody changes from now on.
+
+        Args:
+            weight: What it takes, in entries, where that is known already.
+        """
+        if weight is None:
+            weight = _weigh(node)
         with self._mutex:
             if oid in self._nodes:
                 return
-            self._nodes[oid] = node
-            self._entries += _weigh(node)
+            self._nodes[oid], self._weights[oid] = node, weight
+            self._entries += weight
             while self._entries > self._most and len(self._nodes) > 1:
-                self._entries -= _weigh(self._nodes.popitem(last=False)[1])
+                self._entries -= self._weights.pop(self._nodes.popitem(last=False)[0])
 
     def take(self, other: KeptNodes) -> None:
         """Keep what ``other`` keeps."""
         for oid, node in other._nodes.items():
-            self.put(oid, node)
+            self.put(oid, node, other._weights[oid])
 
     def clear(self) -> None:
         """Keep nothing."""
         with self._mutex:
             self._nodes.clear()
+            self._weights.clear()
             self._entries = 0
 
     def _forget_threads(self) -> None:
         """In a forked child: a thread that is not here may have been in the middle of a change."""
         self._mutex = threading.Lock()
         self._nodes = OrderedDict()
+        self._weights = {}
         self._entries = 0
 
 

@@ -91,7 +91,7 @@ class ErrorsAs(Generic[Raised, About]):
         """Nothing is to be done before."""
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, self._kinds):
+        if error is not None and isinstance(error, self._kinds):
             raise self._make(self._about, error) from error
 
 

@@ -102,3 +102,8 @@ def test_one_takes_what_another_keeps() -> None:
     assert kept.get(b"a") == _node(1)
     kept.clear()
     assert (len(kept), len(other)) == (0, 1)
+    for number in range(9):
+        other.put(b"%d" % number, _node(16))
+    small = KeptNodes(100)
+    small.take(other)
+    assert len(small) == 100 // 20
