@@ -70,6 +70,9 @@ class BranchPath(tuple[int, ...]):
         return tuple.__eq__(tuple(self[: len(ancestor)]), tuple(ancestor))
 
 
+_TRUNK = BranchPath()  # one for all: what is the same object is not compared
+
+
 class ExecutionPath(NamedTuple):
     """The five parts of an artifact id, in the order that :func:`generate_artifact_id` takes."""
 
@@ -255,7 +258,8 @@ def _places(key: str) -> _Places:
     step, dot, sub = step.partition(".")
     sub_index = _number("sub-step", sub) if dot else None
     step_index = _number("step", step)
-    return BranchPath(_number("branch", text) for text in branches), step_index, fold_id, sub_index
+    branch_path = BranchPath(_number("branch", text) for text in branches) if branches else _TRUNK
+    return branch_path, step_index, fold_id, sub_index
 
 
 @functools.lru_cache(maxsize=4096)

@@ -21,8 +21,7 @@ class InnerNames:
     def __init__(self, pipeline_id: str, children: Mapping[str, TreeEntry]) -> None:
         self._prefix = pipeline_id + ":"
         self._children = children
-        self._complete: dict[int, bool] = {}
-        self._seen: list[ArtifactNode] = []  # keeps the nodes alive whose id() is remembered
+        self._complete: dict[ArtifactNode, bool] = {}  # by the node itself, not by what it says
 
     def missing(self, node: ArtifactNode) -> dict[str, tuple[str, ...]]:
         """The names below ``node`` that the manifest does not hold, by tree.
@@ -30,14 +29,13 @@ class InnerNames:
         Cheap for a node whose children were asked about before.
         """
         if not node.children:
-            self._seen.append(node)
-            self._complete[id(node)] = True
-        elif all(id(child) in self._complete for child in node.children):
+            self._complete[node] = True
+        elif self._complete.keys() >= set(node.children):
             self._note(node)
         else:
             for at in walk(node):
                 self._note(at)
-        if self._complete[id(node)]:
+        if self._complete[node]:
             return {}
         return {
             at.tree.hex: tuple(child.artifact_id for child in at.children)
@@ -46,13 +44,12 @@ class InnerNames:
         }
 
     def _note(self, node: ArtifactNode) -> None:
-        self._seen.append(node)
-        self._complete[id(node)] = all(
-            self._complete.get(id(child)) and self._holds(child) for child in node.children
+        self._complete[node] = all(
+            self._complete.get(child) and self._holds(child) for child in node.children
         )
 
     def _holds(self, node: ArtifactNode) -> bool:
         if not node.artifact_id.startswith(self._prefix):
             return False
         entry = self._children.get(node.artifact_id.removeprefix(self._prefix))
-        return entry is not None and entry.oid == node.tree
+        return entry is not None and entry.oid.raw == node.tree.raw

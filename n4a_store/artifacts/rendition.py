@@ -68,10 +68,11 @@ def render_records(document: Mapping[str, Any], records: Iterable[ArtifactRecord
 def _item(record: ArtifactRecord) -> str:
     """A record as an item, field by field as its ``to_dict`` has them."""
     meta, fold, place = record.meta_config, record.fold_id, record.sub_index
+    artifact_id, content_hash, path = _once(record.artifact_id, record.content_hash, record.path)
     return (
-        f"- artifact_id: {_once(record.artifact_id)}\n"
-        f"  content_hash: {_once(record.content_hash)}\n"
-        f"  path: {_once(record.path)}\n"
+        f"- artifact_id: {artifact_id}\n"
+        f"  content_hash: {content_hash}\n"
+        f"  path: {path}\n"
         f"  pipeline_id: {_text(record.pipeline_id)}\n"
         f"  branch_path: {[*record.branch_path]}\n"
         f"  step_index: {record.step_index}\n"
@@ -129,11 +130,11 @@ def _inherited(value: Any) -> str:
     return _text(repr(value))
 
 
-def _once(value: str) -> str:
-    """As :func:`_text`, for what is hardly ever asked for again: an id, a hash."""
-    if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
-        return f'"{value}"'
-    return _text(value)
+def _once(*values: str) -> list[str]:
+    """As :func:`_text` each, for what is hardly ever asked for again: an id, a hash."""
+    if _PLAIN.fullmatch("".join(values)):
+        return [f'"{value}"' for value in values]
+    return [_text(value) for value in values]
 
 
 @functools.lru_cache(maxsize=8_192)
