@@ -24,6 +24,7 @@ from n4a_store.repo.transaction import Transaction
 __all__ = ["ObjectReader", "ordered_key", "payload_parts", "put_payload", "read_payload"]
 
 _SKELETON = "skeleton"  # sorts after every number
+_BLOBS = {int(Kind.BLOB)}
 _Parts = tuple[ObjectId, tuple[ObjectId, ...]]  # the skeleton and the buffers, in order
 
 
@@ -41,11 +42,6 @@ def put_payload(txn: Transaction, payload: Payload) -> TreeEntry:
     skeleton, *buffers = [pack_child(Kind.BLOB, oid) for oid in txn.put_blobs(parts)]
     names = _names(len(buffers))
     return TreeEntry(Kind.TREE, put_again(txn, dict(zip(names, (*buffers, skeleton), strict=True))))
-
-
-@functools.lru_cache(maxsize=64)
-def _names(buffers: int) -> tuple[str, ...]:
-    return (*map(ordered_key, range(buffers)), _SKELETON)
 
 
 def read_payload(
@@ -95,18 +91,18 @@ def _parts_of(reader: ObjectReader, entry: TreeEntry) -> _Parts:
 
 
 def _parts_of_tree(reader: ObjectReader, payload: ObjectId) -> _Parts:
-    entries = reader.entries(payload)
+    entries = reader.packed_entries(payload)
     buffers = len(entries) - 1
     # The names are in order: those of the buffers, and after every number the skeleton.
-    if buffers < 1 or tuple(entries) != _names_of(buffers):
+    if buffers < 1 or tuple(entries) != _names(buffers):
         raise CorruptionError(f"payload {payload.short(12)} is not a skeleton and its buffers")
-    *tail, head = entries.values()
-    if any(entry.kind is not Kind.BLOB for entry in entries.values()):
+    if {packed[0] for packed in entries.values()} != _BLOBS:
         raise CorruptionError(f"payload {payload.short(12)} is not a skeleton and its buffers")
-    return head.oid, tuple([buffer.oid for buffer in tail])
+    *tail, head = [ObjectId(packed[1:]) for packed in entries.values()]
+    return head, tuple(tail)
 
 
 @functools.lru_cache(maxsize=64)
-def _names_of(buffers: int) -> tuple[str, ...]:
+def _names(buffers: int) -> tuple[str, ...]:
     """The names in the tree of a payload with so many buffers."""
     return (*map(ordered_key, range(buffers)), _SKELETON)

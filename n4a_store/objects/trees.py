@@ -35,6 +35,7 @@ __all__ = [
     "TreeNode",
     "check_node",
     "decode_node",
+    "decode_packed",
     "empty_tree_id",
     "encode_packed",
     "encode_tree",
@@ -292,6 +293,17 @@ def decode_node(data: BytesLike) -> TreeNode:
     return TreeNode(
         entries, value.get("total", len(entries)), value.get("attrs", {}), value.get("depth")
     )
+
+
+def decode_packed(data: BytesLike) -> dict[str, bytes] | None:
+    """The entries of a tree of one object as :func:`encode_packed` takes them; None of a shard.
+
+    Raises:
+        CorruptionError: ``data`` is not the encoding of a tree node.
+    """
+    value = _checked_node(data)
+    entries: dict[str, bytes] = value["entries"]
+    return None if "depth" in value else entries
 
 
 def check_node(data: BytesLike) -> None:

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from n4a_store.errors import InvalidInputError
-from n4a_store.objects.codec import decode_run, decode_value
+from n4a_store.objects.codec import decode_run, decode_value, pack_entry
 from n4a_store.objects.model import Run, Tree, TreeEntry
 from n4a_store.objects.oid import BytesLike, Kind, ObjectId
-from n4a_store.objects.trees import TreeNode, decode_node, iter_entries, lookup
+from n4a_store.objects.trees import TreeNode, decode_node, decode_packed, iter_entries, lookup
 
 __all__ = ["ObjectReader", "need_id"]
 
@@ -174,6 +174,19 @@ class ObjectReader(ABC):
             return self.get_tree(oid).entries
         # Python orders text by code point, which is the order of its UTF-8 bytes.
         return {name: node.entries[name] for name in sorted(node.entries)}
+
+    def packed_entries(self, oid: ObjectId) -> Mapping[str, bytes]:
+        """As :meth:`entries`, each as its kind byte and its id; the tree is not remembered.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            InvalidInputError: It is not a tree.
+            CorruptionError: It is damaged.
+        """
+        packed = decode_packed(self.payload(oid, Kind.TREE))
+        if packed is None:
+            return {name: pack_entry(child) for name, child in self.entries(oid).items()}
+        return packed
 
     def get_entry(self, oid: ObjectId, name: str) -> TreeEntry | None:
         """One child of a tree, or None; of a sharded tree only the nodes on the way are read.

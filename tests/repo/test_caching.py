@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from n4a_store.errors import CorruptionError, InvalidInputError, ObjectNotFoundError
+from n4a_store.objects.codec import pack_entry
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.packs.entry import Codec
@@ -172,3 +173,17 @@ def test_what_is_remembered_is_no_part_of_a_pack(tmp_path: Path) -> None:
             file.seek(at)
             file.write(b"A")
         assert bytes(store.blob(oid)) == sound
+
+
+@pytest.mark.parametrize("count", [1, 1_024, 1_025])  # the last one is sharded
+def test_packed_entries_are_those_of_the_tree(store: Store, count: int) -> None:
+    leaf = TreeEntry(Kind.BLOB, named(store, "small"))
+    with store.transaction() as txn:
+        tree = txn.put_tree({f"{place:08d}": leaf for place in range(count)})
+        txn.set_ref("refs/tags/many", tree)
+        assert len(txn.packed_entries(tree)) == count
+    packed = store.packed_entries(tree)
+    assert list(packed) == list(store.entries(tree))
+    assert {*packed.values()} == {pack_entry(leaf)}
+    with pytest.raises(InvalidInputError, match="not a tree"):
+        store.packed_entries(leaf.oid)
