@@ -17,7 +17,7 @@ __all__ = ["BATCH_BYTES", "COMPACTED_AT_ONCE", "batches", "choose_geometric", "m
 FACTOR = 2
 BATCH_BYTES = 256 * 1024 * 1024
 COMPACTED_AT_ONCE = 1_024
-"""A compaction has its whole batch open, and many systems allow a process 4,096 files."""
+"""A compaction has its whole batch mapped, and a process may map some 65,000 files."""
 
 
 def _limit(settings: Settings) -> int:

@@ -7,7 +7,6 @@ switches the fsyncs off for stores that were told so; the order stays.
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import TypeVar
 
 from n4a_store.errors import BackendError
 from n4a_store.storage import system
+from n4a_store.storage.mapping import map_descriptor
 from n4a_store.storage.system import as_backend_error, backend_errors
 
 __all__ = [
@@ -355,7 +355,7 @@ def map_file(path: AnyPath) -> memoryview:
 def _map(fd: int, size: int) -> memoryview:
     if size == 0:
         return memoryview(b"")
-    return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
+    return map_descriptor(fd, size)
 
 
 def read_ends(path: AnyPath, first: int, last: int) -> tuple[bytes, bytes, int]:
@@ -375,15 +375,13 @@ def read_ends(path: AnyPath, first: int, last: int) -> tuple[bytes, bytes, int]:
 def _open_and(path: AnyPath, read: Callable[[int, int], Read]) -> Read:
     """What ``read`` makes of an open file and its size.
 
-    A missing file stays a :class:`FileNotFoundError`; a pipe is not waited for.
-
-    A mapped file counts as open, and gc maps every pack: where that is too many, more are allowed.
+    A missing file stays a :class:`FileNotFoundError`; a pipe is not waited for. Where too many
+    files are open, more are allowed.
     """
     for attempt in range(2):
         try:
             fd = os.open(path, _FILE)
             try:
-                system.keep_some_files(fd)
                 return read(fd, _size_of(fd, path))
             finally:
                 os.close(fd)

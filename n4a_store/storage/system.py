@@ -13,7 +13,6 @@ import fcntl
 import logging
 import os
 import resource
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,7 +33,6 @@ __all__ = [
     "is_broken",
     "is_full",
     "is_refusal",
-    "keep_some_files",
     "observe",
     "step",
 ]
@@ -42,8 +40,6 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 5.0
-_SPARE_FILES = 32
-_plenty = 0
 _GROUP_WRITE = 0o020
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -115,7 +111,7 @@ def _hint(error: OSError) -> str | None:
         errno.EIO: "the disk reports an error: check its health, then run n4a-store fsck --full",
         errno.EMFILE: "raise the limit on open files (ulimit -n)",
         errno.ENFILE: "the system has too many open files: close some programs, or raise its limit",
-        errno.ENOMEM: "free some memory, or raise the limit on it (ulimit -v)",
+        errno.ENOMEM: "free memory, raise the limit on it (ulimit -v), or run: n4a-store repack",
     }
     return hints.get(error.errno or 0)
 
@@ -173,17 +169,6 @@ def allow_more_files() -> None:
     if soft != hard:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def keep_some_files(fd: int) -> None:
-    """See to it that some files can be opened after ``fd``: by SQLite too, which says not why."""
-    global _plenty  # noqa: PLW0603 - a limit of the process
-    if fd < _plenty:
-        return
-    if fd + _SPARE_FILES >= resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
-        allow_more_files()
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    _plenty = soft - _SPARE_FILES if fd + _SPARE_FILES < soft else sys.maxsize
 
 
 class Holder(Protocol):

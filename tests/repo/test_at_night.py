@@ -31,6 +31,8 @@ from n4a_store.repo.repack import RepackMode, repack
 path, hard = sys.argv[1], int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
 with Store.open(path) as store:
+    store.refs()
+    held = [open("/dev/null") for _ in range(45)]
     try:
         print(fsck(store, full=True).ok, repack(store, RepackMode.ALL).packs_after)
     except BackendError as error:
@@ -60,8 +62,8 @@ def full(*steps: str, below: Path, until: Path | None = None) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("hard", "said"), [(4096, "True 1"), (64, "Too many open files")])
-def test_a_mapped_pack_counts_as_an_open_file(store: Store, hard: int, said: str) -> None:
-    """More are allowed where they may be; where not, nothing is called damaged for that."""
+def test_where_no_file_can_be_opened_more_are_allowed(store: Store, hard: int, said: str) -> None:
+    """As many as may be; where that is not enough, nothing is called damaged for it."""
     for number in range(80):
         tag(store, f"t{number}", 64)
     store.close()

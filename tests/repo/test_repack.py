@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from n4a_store import CorruptionError, Settings, Store
+from n4a_store import CorruptionError, Store
 from n4a_store.repo import mark
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
 from n4a_store.repo.geometry import choose_geometric
 from n4a_store.repo.maintenance import PACKS_BEFORE_REPACK, maintain
 from n4a_store.repo.repack import RepackMode, repack
-from n4a_store.settings import Durability
 from n4a_store.storage.rows import PackRow, PackState
 from tests.repo.objects import tag, tag_blobs
 
@@ -98,32 +95,6 @@ def test_a_writer_that_relies_on_a_merged_pack_follows_its_objects(store: Store)
     repack(store)
     assert store.get(store.resolve("c:again")) == b"shared" * 300
     assert fsck(store, full=True).ok
-
-
-def in_a_small_process(store: Store, code: str) -> subprocess.CompletedProcess[str]:
-    """What another process prints that may have 128 files open."""
-    begin = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))\n"
-    imports = (
-        "import sys\nfrom n4a_store import Store\n"
-        "from n4a_store.odb import database\n"
-        "from n4a_store.repo.repack import RepackMode, repack\n"
-        "database._OPEN_PACKS = 32\n"  # of 128 files, as 256 of 1,024
-        "store = Store.open(sys.argv[1])\n"
-    )
-    command = [sys.executable, "-c", begin + imports + code, str(store.path)]
-    return subprocess.run(command, check=True, capture_output=True, text=True)
-
-
-@pytest.mark.parametrize("mode", ["GEOMETRIC", "ALL"])
-def test_more_packs_are_merged_than_a_process_may_have_open(tmp_path: Path, mode: str) -> None:
-    store = Store.init(tmp_path / "store", settings=Settings(durability=Durability.NONE))
-    for number in range(150):
-        with store.transaction() as txn:
-            txn.set_ref(f"refs/tags/t{number}", txn.put_blob(b"%d" % number))
-    store.close()
-    ran = in_a_small_process(store, f"print(repack(store, RepackMode.{mode}).packs_after)")
-    assert ran.stdout == "1\n"
-    assert fsck(Store.open(store.path), full=True).problems == ()
 
 
 def test_a_compaction_has_no_more_packs_open_than_it_may(
