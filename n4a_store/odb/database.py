@@ -18,20 +18,22 @@ from collections.abc import Collection, Container, Iterable, Iterator, Mapping, 
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from n4a_store.errors import CorruptionError, UnsupportedFormatError
+from n4a_store.errors import BackendError, CorruptionError, UnsupportedFormatError
 from n4a_store.objects.oid import BytesLike
 from n4a_store.odb.kept import KeptBlobs
+from n4a_store.odb.small_packs import read_ids, serial
 from n4a_store.packs.entry import EntryHeader
-from n4a_store.packs.format import HEADER_BYTES
-from n4a_store.packs.reader import PackReader, end_bytes, ids_from_ends
+from n4a_store.packs.reader import PackReader
 from n4a_store.storage import forks
-from n4a_store.storage.files import map_file, read_ends
+from n4a_store.storage.files import map_file
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.rows import PackRow
+from n4a_store.storage.system import is_short
 
 __all__ = ["SMALL_OBJECTS", "Location", "ObjectDatabase", "PackGoneError"]
 
-_OPEN_PACKS = 256
+_OPEN_PACKS = 16_384
+"""How many packs are kept mapped, of the 65,530 mappings that the kernel allows a process."""
 SMALL_OBJECTS = 4_096
 """Up to how many objects a pack is small: its ids stand in the table."""
 _TABLE_OBJECTS = 262_144
@@ -55,15 +57,6 @@ class Location(NamedTuple):
     position: int
 
 
-def _serial(pack_id: str) -> int:
-    """Which pack of its owner it is, counted from the first; what else an id says is chance.
-
-    Only the order of searching depends on it.
-    """
-    number = pack_id.rpartition("-")[2]
-    return int(number) if number.isdecimal() and number.isascii() else 0
-
-
 class ObjectDatabase:
     """The packs of one store that this process knows of. Safe to share among threads.
 
@@ -85,6 +78,9 @@ class ObjectDatabase:
         self._snapshots: weakref.WeakKeyDictionary[object, AbstractSet[str]] = (
             weakref.WeakKeyDictionary()
         )
+        self._verified_at = -1
+        self.changes = 0
+        """Counts on when packs come, go or are unmapped: what was true of all may not be now."""
         self.kept = KeptBlobs()
         forks.tell_in_child(self)
 
@@ -96,8 +92,8 @@ class ObjectDatabase:
         """The packs it knows of."""
         return list(self._packs)
 
-    def add(self, rows: Iterable[PackRow]) -> None:
-        """Learn of packs."""
+    def add(self, rows: Iterable[PackRow]) -> int:
+        """Learn of packs; :attr:`changes` when all of them were known."""
         with self._mutex:
             fresh = []
             try:
@@ -108,10 +104,14 @@ class ObjectDatabase:
                     self._packs[row.id] = row
                     if known is None:
                         fresh.append(row.id)
-                self._waiting.extend(sorted(fresh, key=_serial))
+                if fresh:
+                    self.changes += 1
+                self._waiting.extend(sorted(fresh, key=serial))
             except BaseException:  # a Ctrl-C: what is known must be searched
+                self.changes += 1
                 self._begin_search()
                 raise
+            return self.changes
 
     def add_live(self, rows: Mapping[str, PackRow]) -> None:
         """Learn of the packs that are live, by id; whoever begins knows nearly all of them."""
@@ -159,6 +159,7 @@ class ObjectDatabase:
             ]
             if not gone:
                 return
+            self.changes += 1
             self.kept.clear()  # what is in no pack any more is not there
             for pack_id in gone:
                 self._readers.pop(pack_id, None)
@@ -202,7 +203,7 @@ class ObjectDatabase:
                 # A new error each time: one that is raised again and again grows its traceback.
                 raise CorruptionError(self._damaged[pack_id], hint=_FSCK)
             try:
-                data = map_file(self._layout.pack_name(pack_id))
+                data = self._mapped(self._layout.pack_name(pack_id))
             except FileNotFoundError:
                 raise PackGoneError(pack_id) from None
             row = self._packs.get(pack_id)
@@ -223,7 +224,18 @@ class ObjectDatabase:
             if len(self._readers) > _OPEN_PACKS:
                 # Only the handle goes: views into the pack keep its mapping.
                 self._readers.popitem(last=False)
+                self.changes += 1
             return reader
+
+    def _mapped(self, name: str) -> memoryview:
+        """The file called ``name``; where no more can be mapped, the other packs make room."""
+        try:
+            return map_file(name)
+        except BackendError as error:
+            if not self._readers or not is_short(error):
+                raise
+        self.unmap()
+        return map_file(name)
 
     def _fill_table(self, beyond: int, wanted: bytes = b"") -> None:
         """Put small packs into the table, the newest first, until it knows ``wanted``.
@@ -269,18 +281,10 @@ class ObjectDatabase:
             CorruptionError: It is missing or cannot be opened.
         """
         if pack_id not in self._readers and pack_id not in self._damaged:
-            try:
-                row = self._packs[pack_id]
-                first, last, size = read_ends(
-                    self._layout.pack_name(pack_id), HEADER_BYTES, end_bytes(row.objects)
-                )
-                if size == row.stored_bytes:
-                    oids = ids_from_ends(first, last, size)
-                    if oids is not None:
-                        return oids
-            except (FileNotFoundError, CorruptionError, UnsupportedFormatError):
-                pass  # the reader says what is wrong
-        return self.reader(pack_id).index.oids()
+            oids = read_ids(self._layout.pack_name(pack_id), self._packs[pack_id])
+            if oids is not None:
+                return oids
+        return self.reader(pack_id).index.oids()  # or it says what is wrong
 
     def find_pack(self, oid: bytes, allowed: Container[str]) -> str | None:
         """A pack among ``allowed`` that holds the object; small packs are not even opened.
@@ -409,8 +413,12 @@ class ObjectDatabase:
             CorruptionError: A pack is missing or cannot be opened, or its index is damaged; the
                 message names it.
         """
+        changes = self.changes
+        if changes == self._verified_at:
+            return
         for pack_id in self.pack_ids:
             self.reader(pack_id).verify_index()
+        self._verified_at = changes  # and not true for long, if some were closed meanwhile
 
     def header(self, location: Location) -> EntryHeader:
         """The header of the object at ``location``."""
@@ -424,10 +432,16 @@ class ObjectDatabase:
         """As :meth:`read`, but no part of the pack; see ``PackReader.copy_at``."""
         return self.reader(location.pack_id).copy_at(location.position)
 
+    def unmap(self) -> None:
+        """Keep no pack open; each is mapped again when it is read from. Views stay valid."""
+        with self._mutex:
+            self._readers.clear()
+            self.changes += 1
+
     def close(self) -> None:
         """Forget everything. Views handed out stay valid."""
         with self._mutex:
-            self._readers.clear()
+            self.unmap()
             self.kept.clear()
             self._damaged.clear()
             # As above: in one go.

@@ -32,7 +32,7 @@ from n4a_store.storage import forks, system
 from n4a_store.storage.catalog import Catalog
 from n4a_store.storage.layout import StoreLayout
 from n4a_store.storage.leases import Lease, LeaseRole
-from n4a_store.storage.rows import PackState
+from n4a_store.storage.rows import PackRow, PackState, Summary
 
 __all__ = ["IDLE_SECONDS", "ReadSessions", "drop_idle_sessions", "run_lease"]
 
@@ -155,6 +155,7 @@ class ReadSessions:
         self._began = 0.0
         self._idle_since = 0.0
         self._loaded = False
+        self._learnt: tuple[Summary, int | None, int] | None = None
         self.ends_when_idle = True
         """Whether a session ends by the clock; only a test that steps by hand says no."""
         with _mutex:
@@ -267,10 +268,13 @@ class ReadSessions:
         lease = self._lease
         pinned = None if lease is None else lease.generation
         with self._catalog.read() as reader:
+            summary = reader.summary(PackRow.TABLE)
+            if (summary, pinned, self._odb.changes) == self._learnt:
+                return  # the same rows, and none of them has been forgotten
             rows = reader.packs(READABLE)
             if pinned is not None:
                 rows += reader.condemned_since(pinned)
-        self._odb.add(rows)
+        self._learnt = summary, pinned, self._odb.add(rows)
 
     def known_to_catalog(self, pack_id: str) -> bool:
         """Whether the catalog still promises a pack that the disk lacks."""

@@ -33,6 +33,7 @@ __all__ = [
     "is_broken",
     "is_full",
     "is_refusal",
+    "is_short",
     "observe",
     "step",
 ]
@@ -156,6 +157,11 @@ def has_room(folder: str, size: int) -> bool:
 def is_broken(error: BackendError) -> bool:
     """Whether ``error`` says that the disk itself is."""
     return _is_one_of(error, (errno.EIO,))
+
+
+def is_short(error: BackendError) -> bool:
+    """Whether ``error`` says that this process has as many files open or mapped as it may."""
+    return _is_one_of(error, (errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 
 def _is_one_of(error: BackendError, numbers: tuple[int, ...]) -> bool:

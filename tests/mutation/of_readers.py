@@ -9,9 +9,8 @@ READERS_AND_PROCESSES = (
         "reader-replaces-its-list",
         "a reader that looks again forgets the packs it had promised from",
         "repo/session.py",
-        "                rows += reader.condemned_since(pinned)\n        self._odb.add(rows)\n",
-        "                rows += reader.condemned_since(pinned)\n"
-        "        self._odb.add(rows)\n"
+        "        self._learnt = summary, pinned, self._odb.add(rows)\n",
+        "        self._learnt = summary, pinned, self._odb.add(rows)\n"
         "        self._odb.retain({row.id for row in rows if row.gc_gen == 0})\n",
         RULES,
         EXPLORER,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from n4a_store.errors import BackendError, CorruptionError
 from n4a_store.objects.oid import Kind, raw_hash
-from n4a_store.odb import database
+from n4a_store.odb import database, small_packs
 from n4a_store.odb.database import Location, ObjectDatabase, PackGoneError
 from n4a_store.odb.listing import ids_with_prefix, iter_ids
 from n4a_store.packs.reader import PackReader
@@ -196,7 +196,7 @@ def test_an_error_while_the_table_is_filled_makes_no_pack_disappear(
             raise BackendError("too many open files")
         return read_ends(path, first, last)
 
-    monkeypatch.setattr(database, "read_ends", flaky)
+    monkeypatch.setattr(small_packs, "read_ends", flaky)
     with pytest.raises(BackendError):
         odb.find(blob(0)[0])
     assert [odb.find(blob(n)[0]) for n in range(20)] == [Location(f"p{n}", 0) for n in range(20)]
@@ -212,7 +212,7 @@ def test_what_is_new_is_found_without_opening_what_is_old(
         opened.append(path)
         return read_ends(path, first, last)
 
-    monkeypatch.setattr(database, "read_ends", note)
+    monkeypatch.setattr(small_packs, "read_ends", note)
     assert odb.find(blob(79)[0]) is not None
     assert len(opened) == 1
     assert odb.find(blob(60)[0]) is not None

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from n4a_store import Settings, Store
+from n4a_store.objects.oid import Kind, ObjectId, raw_hash
 from n4a_store.repo.fsck import fsck
 from n4a_store.settings import Durability
+from n4a_store.storage.catalog_access import CatalogReader
 
 PACKS, FILES = 150, 96
 BEGIN = f"""
@@ -60,3 +62,36 @@ def test_all_packs_are_merged(store: Store, mode: str) -> None:
     ran = in_a_small_process(store, f"print(repack(store, RepackMode.{mode}).packs_after)")
     assert ran == "1\n"
     assert fsck(Store.open(store.path), full=True).problems == ()
+
+
+def test_what_is_absent_is_not_looked_for_in_each_pack_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def note(frame: object, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    assert not store.has(ObjectId(b"a" * 32))
+    monkeypatch.setattr(CatalogReader, "packs", None)  # whoever read all of them would fail
+    sys.setprofile(note)
+    try:
+        assert not store.has(ObjectId(b"b" * 32))
+    finally:
+        sys.setprofile(None)
+    assert calls < 2 * PACKS
+
+
+def test_what_has_been_forgotten_or_committed_since_is_learnt_again(store: Store) -> None:
+    known = store.resolve("t0:data")
+    new = ObjectId(raw_hash(Kind.BLOB, b"new"))
+    with store.session():
+        for forget in (lambda: store.odb.retain(set()), store.odb.close):
+            assert not store.has(new)
+            assert not store.has(new)
+            forget()
+            assert store.has(known)
+        with Store.open(store.path) as other, other.transaction() as txn:
+            txn.set_ref("refs/tags/new", txn.put_blob(b"new"))
+        assert store.has(new)

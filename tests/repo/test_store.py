@@ -241,7 +241,7 @@ def test_a_pack_that_the_catalog_dropped_meanwhile_is_no_damage(path: Path, stor
             assert row is not None
             writer.delete(row)
         store.layout.pack(result.packs[0]).unlink()
-        store.odb._readers.clear()
+        store.odb.unmap()
         assert not store.has(oid)
         with pytest.raises(ObjectNotFoundError):
             store.get(oid)

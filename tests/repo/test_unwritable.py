@@ -40,7 +40,7 @@ def look(path, may_write, meanwhile):
             assert store.sessions.holds_lease == may_write
             meanwhile("has looked")
             # Everything was packed anew, and the old packs went: no lease of ours in the way.
-            store.odb._readers.clear()
+            store.odb.unmap()
             assert store.get(first)
             assert len(list(store.objects())) == 2 * len(store.refs())
         assert fsck(store, full=True).ok
@@ -54,7 +54,7 @@ def look(path, may_write, meanwhile):
             else:
                 assert may_write
         meanwhile("has read")
-        store.odb._readers.clear()
+        store.odb.unmap()
         try:
             store.get(first)
         except ObjectNotFoundError as error:
@@ -257,7 +257,7 @@ def drop(store: Store, reader: Store | None = None) -> None:
     collect(store)
     assert len(list(store.layout.packs.iterdir())) == 1
     if reader is not None:
-        reader.odb._readers.clear()
+        reader.odb.unmap()
 
 
 def test_packs_that_went_are_looked_for_anew(store: Store, refused: Store) -> None:
@@ -395,12 +395,12 @@ def test_what_is_gone_for_good_and_what_is_damage(store: Store, refused: Store) 
     with store.transaction() as txn:
         txn.delete_ref("refs/tags/a")
     collect(store, expire_now=True, thorough=True)
-    refused.odb._readers.clear()
+    refused.odb.unmap()
     with pytest.raises(ObjectNotFoundError) as caught:
         refused.get(gone)
     assert "try again" in str(caught.value.hint)
     store.layout.pack(refused.info(lost).pack).unlink()
-    refused.odb._readers.clear()
+    refused.odb.unmap()
     with pytest.raises(CorruptionError, match="missing"):
         refused.get(lost)
     with pytest.raises(CorruptionError, match="missing"):
