@@ -79,13 +79,13 @@ def newest_run(store: Store) -> tuple[ObjectId, ...]:
     damage to what is past stops nobody from training.
     """
     with store.catalog.read() as reader:
-        rows = [row for row in reader.refs(RUNS) if row.kind == Kind.RUN]
-    if not rows:
-        return ()
-    day = rows[-1].name.partition("_")[0]
-    of_day = [row for row in rows if row.name.startswith(day)]
+        newest = reader.last_refs(RUNS, Kind.RUN, "name", 1)
+        if not newest:
+            return ()
+        day = newest[0].name.partition("_")[0]
+        rows = reader.last_refs(day, Kind.RUN, "op", _LOOKED_AT)
     found: list[tuple[str, ObjectId]] = []
-    for row in sorted(of_day, key=lambda row: row.op, reverse=True)[:_LOOKED_AT]:
+    for row in rows:
         oid = ObjectId(row.oid)
         try:
             found.append((store.get_run(oid).created_at, oid))

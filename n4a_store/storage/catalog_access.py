@@ -10,7 +10,7 @@ import sqlite3
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from n4a_store.errors import CorruptionError
 from n4a_store.storage.clock import now_us
@@ -39,6 +39,8 @@ __all__ = ["CatalogReader", "CatalogWriter"]
 AnyRow = TypeVar("AnyRow", bound=Row)
 _MOST_KNOWN = 65_536
 _ALL_SUMMARIES = "SELECT name, rows, total, sum FROM summaries"
+# The greatest code point closes the range: LIKE would fold case and read wildcards.
+_WITHIN, _LAST = "WHERE name >= ? AND name < ?", "\U0010ffff"
 _MOST_NAMES = 100  # in one statement; SQLite takes 999 at least
 _known_packs: dict[object, Row] = {}
 
@@ -79,11 +81,7 @@ class CatalogReader:
         *fields, stored_sum = record
         digest = row_hash(kind.TABLE, fields)
         if digest[:SUM_BYTES] != stored_sum:
-            raise CorruptionError(
-                f"the catalog {self._path} is damaged: a row of {kind.TABLE} "
-                f"({fields[0]!r:.80}) fails its checksum",
-                hint="run: n4a-store fsck",
-            )
+            raise self._damage(f"a row of {kind.TABLE} ({fields[0]!r:.80}) fails its checksum")
         try:
             return kind.from_record(fields), digest
         except ValueError as error:
@@ -111,7 +109,7 @@ class CatalogReader:
         """
         value = self.find_meta(key)
         if value is None:
-            raise self._damaged_meta(key)
+            raise self._damage(f"meta value {key!r}")
         return value
 
     def find_meta(self, key: str) -> int | bytes | str | None:
@@ -129,19 +127,18 @@ class CatalogReader:
         if record is None:
             return None
         if row_sum("meta", [key, record[0]]) != record[1]:
-            raise self._damaged_meta(key)
+            raise self._damage(f"meta value {key!r}")
         value: int | bytes | str = record[0]
         return value
 
-    def _damaged_meta(self, key: str) -> CorruptionError:
-        return CorruptionError(
-            f"the catalog {self._path} is damaged: meta value {key!r}", hint="run: n4a-store fsck"
-        )
+    def _damage(self, what: str) -> CorruptionError:
+        text = f"the catalog {self._path} is damaged: {what}"
+        return CorruptionError(text, hint="run: n4a-store fsck")
 
     def _meta_int(self, key: str) -> int:
         value = self.meta(key)
         if not isinstance(value, int):
-            raise CorruptionError(f"the catalog {self._path} is damaged: meta value {key!r}")
+            raise self._damage(f"meta value {key!r}")
         return value
 
     def generation(self) -> int:
@@ -156,7 +153,7 @@ class CatalogReader:
         """What tells this catalog's packs from those of another history; 8 bytes."""
         value = self.meta("epoch")
         if not isinstance(value, bytes):
-            raise CorruptionError(f"the catalog {self._path} is damaged: meta value 'epoch'")
+            raise self._damage("meta value 'epoch'")
         return value
 
     def packs(self, states: Iterable[PackState] | None = None) -> list[PackRow]:
@@ -196,9 +193,14 @@ class CatalogReader:
         """The refs whose name begins with ``prefix``, sorted by name."""
         if not prefix:
             return self._rows(RefRow, "ORDER BY name")
-        # The greatest code point closes the range: LIKE would fold case and read wildcards.
-        bounds = (prefix, prefix + "\U0010ffff")
-        return self._rows(RefRow, "WHERE name >= ? AND name < ? ORDER BY name", bounds)
+        return self._rows(RefRow, f"{_WITHIN} ORDER BY name", (prefix, prefix + _LAST))
+
+    def last_refs(
+        self, prefix: str, kind: int, column: Literal["name", "op"], most: int
+    ) -> list[RefRow]:
+        """At most so many refs of one kind below ``prefix``: the last by a column, last first."""
+        where = f"{_WITHIN} AND kind = ? ORDER BY {column} DESC, name LIMIT ?"
+        return list(self._rows(RefRow, where, (prefix, prefix + _LAST, kind, most)))
 
     def reflog(self, name: str | None = None) -> Iterator[ReflogRow]:
         """The reflog of one ref or of all, newest first."""
@@ -256,7 +258,7 @@ class CatalogReader:
 
     def _summary(self, table: str, record: Sequence[Any] | None) -> Summary:
         if record is None or row_sum("summaries", record[:3]) != record[3]:
-            raise CorruptionError(f"the catalog {self._path} is damaged: summary of {table}")
+            raise self._damage(f"summary of {table}")
         return Summary(record[1], int.from_bytes(record[2], "big"))
 
     def verify(self, tables: Iterable[type[Row]] = TABLES) -> None:
@@ -276,10 +278,9 @@ class CatalogReader:
         for kind in tables:
             found = self._added_up(kind)
             if found != self.summary(kind.TABLE):
-                raise CorruptionError(
-                    f"the catalog {self._path} is damaged: table {kind.TABLE} holds {found.rows} "
-                    f"rows that do not add up to the {self.summary(kind.TABLE).rows} it should",
-                    hint="run: n4a-store fsck",
+                raise self._damage(
+                    f"table {kind.TABLE} holds {found.rows} rows that do not add up to the "
+                    f"{self.summary(kind.TABLE).rows} it should"
                 )
 
 

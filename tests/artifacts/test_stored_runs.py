@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from n4a_store import ArtifactRegistry, ObjectId, Store
 from n4a_store.artifacts.stored_runs import LOCK, newest_run, shown_status
 from n4a_store.objects.model import RunStatus
+from n4a_store.storage.catalog_access import CatalogReader
 from n4a_store.storage.leases import LeaseRole, list_leases
 from tests.repo.objects import spoil
 
@@ -106,3 +108,31 @@ def test_a_run_whose_lock_is_no_locks_name_was_interrupted(
     odd = store.get_run(run_of(store, run.id))
     odd = replace(odd, status=RunStatus.RUNNING, details={**odd.details, LOCK: lock})
     assert shown_status(store, odd) is RunStatus.INTERRUPTED
+
+
+def test_a_run_that_begins_reads_few_rows_of_those_before_it(
+    registry: ArtifactRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with registry.run() as old:
+        registry.register([1], "a:0:all", "model")
+    with registry.run() as young:
+        registry.register([2], "b:0:all", "model")
+    store, day = registry.store, young.id.partition("_")[0]
+    with store.transaction() as txn:
+        txn.adopt_path(f"refs/runs/{old.id}")
+        for number in range(100):
+            for name in (f"20200101_{number}", f"{day}_{number}"):
+                txn.set_ref(f"refs/runs/{name}", run_of(store, old.id))
+        txn.set_ref("refs/runs/z", txn.put_blob(b"no run"))
+    with registry.run() as last:
+        registry.register([3], "c:0:all", "model")
+    checked: list[object] = []
+    real = CatalogReader._checked
+
+    def note(self: CatalogReader, kind: Any, record: Any) -> Any:
+        checked.append(record)
+        return real(self, kind, record)
+
+    monkeypatch.setattr(CatalogReader, "_checked", note)
+    assert newest_run(store) == (run_of(store, last.id),)
+    assert len(checked) < 20
