@@ -288,17 +288,24 @@ class ReadSessions:
         Raises:
             CorruptionError: One that the catalog promises is missing.
         """
+        try:
+            return self._past_gone(look)
+        except PackGoneError as gone:
+            raise CorruptionError(
+                f"object {oid.hex()[:12]} cannot be looked up: {gone}", hint=gone.hint
+            ) from gone
+
+    def _past_gone(self, look: Callable[[], _Found]) -> _Found:
         met: Counter[str] = Counter()
         while True:
             try:
                 return look()
             except PackGoneError as gone:
                 met[gone.pack_id] += 1
-                # A thread meets what another has forgotten already; but nobody goes on for ever.
+                # A thread meets what another has forgotten already, and a transaction's packs are
+                # not forgotten; but nobody goes on for ever.
                 if met[gone.pack_id] > _MEETINGS or not self._forget(gone.pack_id):
-                    raise CorruptionError(
-                        f"object {oid.hex()[:12]} cannot be looked up: {gone}", hint=gone.hint
-                    ) from gone
+                    raise
 
     def _forget(self, pack_id: str) -> bool:
         """Forget a pack whose file is missing, and learn of what came in its place.
@@ -316,18 +323,15 @@ class ReadSessions:
         """Learn of all packs; without a lease open them too, and forget those that gc dropped.
 
         Raises:
-            PackGoneError: One that the catalog promises is missing.
+            PackGoneError: One that the catalog promises, or a transaction counts on, is missing.
         """
         self.refresh()
-        while self.is_blind:
-            try:
-                for pack_id in self._odb.pack_ids:
-                    self._odb.reader(pack_id)
-            except PackGoneError as gone:
-                if not self._forget(gone.pack_id):
-                    raise
-            else:
-                return
+        if self.is_blind:
+            self._past_gone(self._open_all)
+
+    def _open_all(self) -> None:
+        for pack_id in self._odb.pack_ids:
+            self._odb.reader(pack_id)
 
     @property
     def hint_when_absent(self) -> str:

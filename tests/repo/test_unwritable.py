@@ -408,3 +408,28 @@ def test_what_is_gone_for_good_and_what_is_damage(store: Store, refused: Store) 
     with pytest.raises(CorruptionError, match="missing"):
         preview(refused)
     assert not fsck(refused).ok
+
+
+def test_what_a_transaction_counts_on_and_the_disk_lacks_is_not_looked_for_for_ever(
+    store: Store, refused: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease was removed, as by a clean-up of old files, so that gc dropped what it pinned."""
+    met: list[str] = []
+    real = refused.sessions._forget
+
+    def note(pack_id: str) -> bool:
+        met.append(pack_id)
+        assert len(met) < 1_000, "it goes on for ever"
+        return real(pack_id)
+
+    monkeypatch.setattr(refused.sessions, "_forget", note)
+    with refused.transaction():
+        for lease in store.layout.leases.iterdir():
+            lease.unlink()
+        drop(store, refused)
+        with pytest.raises(PackGoneError):
+            list(refused.objects())
+        with pytest.raises(PackGoneError):
+            refused.objects_with_prefix("00")
+    assert met
+    assert list(refused.objects())
