@@ -161,18 +161,27 @@ class PackBuilder:
 
     def add_stored(self, entry: StoredObject) -> None:
         """Append an object as it is encoded in another pack."""
-        header = entry.header
+        self._append(entry.header, entry.header.codec, entry.stored)
+
+    def add_delta(self, header: EntryHeader, stored: BytesLike, base: bytes) -> None:
+        """Append an object as a delta against ``base``, which :meth:`can_be_base`.
+
+        Args:
+            header: Of the object as it stands elsewhere, however encoded.
+            stored: The delta.
+        """
+        self._append(header, Codec.DELTA, stored, base)
+
+    def _append(
+        self, header: EntryHeader, codec: int, stored: BytesLike, base: bytes | None = None
+    ) -> None:
         with self._whole():
             writer = self._begin()
             writer.add_stored(
-                header.oid,
-                header.kind,
-                header.codec,
-                header.item_size,
-                entry.stored,
-                header.raw_length,
+                header.oid, header.kind, codec, header.item_size, stored, header.raw_length, base
             )
-            self._seal_when_full(writer)
+            if writer.reaches(self._most_objects, self._most_bytes):
+                self._seal()
 
     def holds(self, oid: bytes) -> bool:
         """Whether the pack that is being written holds an object."""
@@ -186,26 +195,6 @@ class PackBuilder:
     def is_between_packs(self) -> bool:
         """Whether the next object begins a new pack, so that it :meth:`holds` nothing."""
         return self._writer is None
-
-    def add_delta(self, header: EntryHeader, stored: BytesLike, base: bytes) -> None:
-        """Append an object as a delta against ``base``, which :meth:`can_be_base`.
-
-        Args:
-            header: Of the object as it stands elsewhere, however encoded.
-            stored: The delta.
-        """
-        with self._whole():
-            writer = self._begin()
-            writer.add_stored(
-                header.oid,
-                header.kind,
-                Codec.DELTA,
-                header.item_size,
-                stored,
-                header.raw_length,
-                base,
-            )
-            self._seal_when_full(writer)
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
@@ -242,10 +231,6 @@ class PackBuilder:
             f"a write to {self.folder} failed before: this transaction cannot go on",
             hint="abort it and begin another",
         )
-
-    def _seal_when_full(self, writer: PackWriter) -> None:
-        if writer.reaches(self._most_objects, self._most_bytes):
-            self._seal()
 
     def _seal(self) -> None:
         if self._writer is None or self._file is None:
