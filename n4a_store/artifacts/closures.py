@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from n4a_store.artifacts.payload import ObjectReader
 from n4a_store.objects.children import raw_children
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.transaction import Transaction
@@ -11,11 +10,12 @@ __all__ = ["copy_closure"]
 
 
 def copy_closure(
-    reader: ObjectReader, txn: Transaction, tree: ObjectId, done: set[ObjectId] | None = None
+    source: Transaction, txn: Transaction, tree: ObjectId, done: set[ObjectId] | None = None
 ) -> None:
     """Put an artifact's tree and all below it into ``txn``, children first.
 
     Args:
+        source: Where they have been put, or are relied on.
         done: What has been put there by this before, for whoever copies several trees: they
             share what they depend on. What is put now is added.
     """
@@ -26,7 +26,7 @@ def copy_closure(
         if oid in done:
             continue
         if data is None and kind is not Kind.BLOB:
-            data = reader.get(oid)
+            data = source.get(oid)
             waiting.append((oid, kind, data))  # once what is below it has been put
             waiting.extend(
                 (ObjectId(child), Kind(child_kind), None)
@@ -34,7 +34,7 @@ def copy_closure(
             )
             continue
         if data is None:
-            txn.put_blob(reader.view(oid))
+            txn.put_blob(source.view(oid), item_size=source.item_size(oid))
         else:
             txn.put(kind, data)
         done.add(oid)

@@ -250,7 +250,7 @@ class ArtifactRegistry(RegistryRuns):
         if isinstance(dep.pipeline, PipelineDraft):
             if dep.pipeline.txn is draft.txn:
                 return node
-            copy_closure(dep.reader, draft.txn, node.tree)
+            copy_closure(dep.pipeline.txn, draft.txn, node.tree)
             return node
         pipeline_id = dep.path.pipeline_id
         names = [ARTIFACTS, dep.path.key]

@@ -67,7 +67,7 @@ def write_pack(
         for oid in oids:
             if oid.raw not in writer:
                 kind, data = store.read(oid.raw)
-                if not writer.add(oid.raw, kind, data):
+                if not writer.add(oid.raw, kind, data, store.info(oid).item_size):
                     raise changed_on_disk(oid.raw)
                 size += len(data)
                 if progress is not None:
@@ -143,7 +143,8 @@ def put_objects(
                     txn.commit()
                     txn = store.transaction("receive objects", action="import")
                     batch = 0
-                oid = txn.put(Kind(kind), bytes(payload))
+                item_size = reader.header_at(position).item_size
+                oid = txn.put(Kind(kind), bytes(payload), item_size=max(item_size, 1))
                 if oid.raw != reader.index.oid_at(position):
                     raise CorruptionError(f"object {oid.short()} is not what the pack says")
                 size += len(payload)

@@ -20,6 +20,7 @@ class ObjectInfo:
         stored_size: Bytes it takes in its pack, without its header.
         codec: How it is stored: raw, zstd, shuffle+zstd or delta.
         pack: The pack that it is read from.
+        item_size: Bytes per array item, where it is stored item by item; else 1.
     """
 
     oid: ObjectId
@@ -28,10 +29,12 @@ class ObjectInfo:
     stored_size: int
     codec: str
     pack: str
+    item_size: int = 1
 
     @classmethod
     def of(cls, header: EntryHeader, pack: str) -> Self:
         """What an entry's header says."""
         codec = Codec(header.codec).label
         oid, kind = ObjectId(header.oid), Kind(header.kind)
-        return cls(oid, kind, header.raw_length, header.stored_length, codec, pack)
+        sizes = header.raw_length, header.stored_length
+        return cls(oid, kind, *sizes, codec, pack, max(header.item_size, 1))

@@ -256,17 +256,38 @@ class PackBuilder:
 
     def read(self, oid: bytes) -> tuple[int, BytesLike] | None:
         """An object of these packs, verified; None when it is not in them."""
-        if self._writer is not None and self._file is not None:
-            found = self._writer.locate(oid)
-            if found is not None:
-                offset, length = found
-                # Reading never writes: a forked child shares the file with its parent, and what
-                # it appended there would be in the middle of the parent's pack.
-                waiting = self._writer.unflushed(offset, length)
-                entry = memoryview(waiting or self._file.read_at(offset, length))
-                # The header counts from the start of its pack, the bytes at hand from its own.
-                header = decode_header(entry, 0, length)
-                return header.kind, decode_entry(header, entry[header.payload : header.end])
+        growing = self._growing(oid)
+        if growing is not None:
+            return growing.header.kind, decode_entry(growing.header, growing.stored)
+        sealed = self._in_sealed(oid)
+        return None if sealed is None else sealed[0].read_at(sealed[1])
+
+    def header(self, oid: bytes) -> EntryHeader | None:
+        """How an object stands in these packs; None when it is not in them."""
+        growing = self._growing(oid)
+        if growing is not None:
+            return growing.header
+        sealed = self._in_sealed(oid)
+        return None if sealed is None else sealed[0].header_at(sealed[1])
+
+    def _growing(self, oid: bytes) -> StoredObject | None:
+        """An object of the pack that is being written."""
+        if self._writer is None or self._file is None:
+            return None
+        found = self._writer.locate(oid)
+        if found is None:
+            return None
+        offset, length = found
+        # Reading never writes: a forked child shares the file with its parent, and what
+        # it appended there would be in the middle of the parent's pack.
+        waiting = self._writer.unflushed(offset, length)
+        entry = memoryview(waiting or self._file.read_at(offset, length))
+        # The header counts from the start of its pack, the bytes at hand from its own.
+        header = decode_header(entry, 0, length)
+        return StoredObject(header, entry[header.payload : header.end])
+
+    def _in_sealed(self, oid: bytes) -> tuple[PackReader, int] | None:
+        """The pack that has been sealed with an object, and its position there."""
         for row in self._sealed:
             reader = self._readers.get(row.id)
             if reader is None:
@@ -274,7 +295,7 @@ class PackBuilder:
                 self._readers[row.id] = reader
             position = reader.find(oid)
             if position >= 0:
-                return reader.read_at(position)
+                return reader, position
         return None
 
     def publish(self) -> list[PackRow]:

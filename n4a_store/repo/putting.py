@@ -212,15 +212,18 @@ class PutsObjects(ObjectReader):
         self._runs[oid.raw] = run.pipelines
         return oid
 
-    def put(self, kind: Kind, data: bytes) -> ObjectId:
+    def put(self, kind: Kind, data: bytes, *, item_size: int = 1) -> ObjectId:
         """Put an object from its canonical bytes, after decoding and checking them.
+
+        Args:
+            item_size: Of a blob, as :meth:`put_blob` takes it.
 
         Raises:
             CorruptionError: ``data`` is not canonical for that kind.
             ObjectNotFoundError: A child does not exist.
         """
         if kind is Kind.BLOB:
-            return self.put_blob(data)
+            return self.put_blob(data, item_size=item_size)
         self._check_open()
         if kind is Kind.RUN:
             return self.put_run(decode_run(data))

@@ -256,6 +256,16 @@ class Transaction(PlannedRefs, PutsObjects):
         """One tree object as it is stored; one that was put or read lately is not read again."""
         return self._nodes.get(oid.raw) or self._store.known_node(oid) or super().node(oid)
 
+    def item_size(self, oid: ObjectId) -> int:
+        """What :meth:`put_blob` needs to be told of a blob of this transaction or of the store.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            CorruptionError: Its header is damaged.
+        """
+        header = self._packs.header(oid.raw)
+        return self._store.info(oid).item_size if header is None else max(header.item_size, 1)
+
     def kind(self, oid: ObjectId) -> Kind:
         """The kind of an object of this transaction or of the store."""
         known = self._known.get(oid.raw)

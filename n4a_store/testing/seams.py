@@ -22,7 +22,7 @@ from threading import Lock
 from typing import Any
 from unittest import mock
 
-from n4a_store.odb import database
+from n4a_store.odb import database, small_packs
 from n4a_store.repo import gc, reachability, repack, session, sweep
 from n4a_store.storage import files, leases, locks, system
 from n4a_store.storage.catalog import Catalog
@@ -283,7 +283,7 @@ def as_processes() -> Iterator[None]:
                 (Catalog, "noted_sequence", noted_sequence),
                 (uuid, "uuid4", new_id),
                 (database, "map_file", _map_file),
-                (database, "read_ends", _read_ends),
+                (small_packs, "read_ends", _read_ends),
                 (leases.Lease, "__del__", _lose_lease),
                 (leases, "list_folder", _list_folder),
                 (leases, "probe_lease", _probe_lease),

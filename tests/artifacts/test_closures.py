@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from n4a_store import ArtifactRegistry, ObjectId
+from n4a_store.objects.oid import Kind
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.transaction import Transaction
 
@@ -67,3 +69,20 @@ def test_what_is_unfinished_at_a_checkpoint(
         assert max(read.values()) == 1
     assert len(registry.get_all_records()) == 2 * DEPTH + 1
     assert fsck(registry.store, full=True).ok
+
+
+def test_an_array_is_stored_as_well_in_the_other_pipeline(registry: ArtifactRegistry) -> None:
+    """Item by item, as which doubles take least, wherever it stood until then."""
+    arrays = [np.arange(4_000, dtype=np.float64) + number for number in range(3)]
+    with registry.run():
+        registry.register(arrays[0], "done:0:all", "transformer")
+        registry.complete_pipeline("done")
+        for number, array in enumerate(arrays):
+            registry.register(array, f"p:{number}:all", "transformer")
+        deps = [f"p:{number}:all" for number in range(3)]
+        registry.register([99], "q:0:all", "model", depends_on=deps)
+        registry.discard_pipeline("p")
+    store = registry.store
+    blobs = [oid for oid, kind in store.objects() if kind is Kind.BLOB]
+    large = [info for info in map(store.info, blobs) if info.size == arrays[0].nbytes]
+    assert [(info.codec, info.item_size) for info in large] == [("shuffle+zstd", 8)] * 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from n4a_store import BackendError, Store
@@ -94,6 +95,24 @@ def test_an_object_is_read_back_wherever_the_writer_has_it(
             places.add(offset < own.flushed)
             assert [txn.get(oid) for oid in oids] == blobs[: len(oids)]
     assert places == {True, False}
+
+
+def test_how_an_array_stands_is_known_wherever_the_writer_has_it(tmp_path: Path) -> None:
+    """In the pack that grows, in one that has been sealed, or in the store."""
+    array = np.arange(1_000, dtype=np.float64)
+    with Store.init(tmp_path / "store", settings=FEW) as store:
+        for place in ("growing", "sealed", "store"):
+            with store.transaction() as txn:
+                oid = txn.put_blob((array + len(place)).tobytes(), item_size=8)
+                if place == "sealed":
+                    txn.put_blob(b"full")
+                assert (txn._packs._writer is None) == (place == "sealed")
+                assert (txn.item_size(oid), txn.item_size(txn.put_blob(b"text"))) == (8, 1)
+                txn.set_ref(f"refs/tags/{place}", oid)
+        with store.transaction() as txn:
+            assert txn.item_size(store.resolve("sealed")) == 8
+            assert txn.put_blob((array + len("sealed")).tobytes()) == store.resolve("sealed")
+            assert txn.item_size(store.resolve("sealed")) == 8
 
 
 def test_what_a_pack_holds_is_not_written_again_with_others(tmp_path: Path) -> None:
