@@ -216,7 +216,10 @@ def test_calls_of_a_registration(registry: ArtifactRegistry) -> None:
 
 
 def test_calls_of_a_preparation() -> None:
-    """Beyond what pickling takes, when an equal one has been prepared before."""
+    """Beyond what pickling takes, when an equal one has been prepared before.
+
+    A dozen of them are there only where other tests have imported a library with a serializer.
+    """
     objects = fitted()
     options: dict[str, Any] = {"params": None, "meta_config": None, "format_hint": None}
     options |= {"table": default_table(), "threshold": DEFAULT_THRESHOLD}
@@ -228,7 +231,7 @@ def test_calls_of_a_preparation() -> None:
     with calls() as count:
         for step, obj in enumerate(objects):
             encode_record(prepare(obj, f"pls:{step}:all", "model", **options).blob)
-    assert (count[0] - plain[0]) / len(objects) < 120
+    assert (count[0] - plain[0]) / len(objects) < 130
 
 
 def test_calls_of_a_commit(registry: ArtifactRegistry) -> None:

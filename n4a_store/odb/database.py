@@ -75,9 +75,7 @@ class ObjectDatabase:
         self._passed_over: list[str] = []  # those that never do: too large, damaged, no room
         self._damaged: dict[str, str] = {}
         # By who holds them: a Ctrl-C may keep him from saying that he does no longer.
-        self._snapshots: weakref.WeakKeyDictionary[object, AbstractSet[str]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._snapshots = weakref.WeakKeyDictionary[object, AbstractSet[str]]()
         self._verified_at = -1
         self.changes = 0
         """Counts on when packs come, go or are unmapped: what was true of all may not be now."""
@@ -331,16 +329,10 @@ class ObjectDatabase:
                     if location is not None:
                         return location
                 # It may stand in another small pack as well, which the table cannot tell.
-                others: Iterable[str] = self._in_table
-                if allowed is not None:
-                    others = (name for name in self._in_table if name in allowed)
-                location = self._search(oid, others)
+                location = self._search(oid, _among(self._in_table, allowed))
                 if location is not None:
                     return location
-            names = self._untabled()
-            return self._search(
-                oid, names if allowed is None else (name for name in names if name in allowed)
-            )
+            return self._search(oid, _among(self._untabled(), allowed))
 
     def _search(self, oid: bytes, pack_ids: Iterable[str]) -> Location | None:
         opened = self._readers
@@ -397,9 +389,8 @@ class ObjectDatabase:
 
     def _last_read(self) -> PackReader | None:
         """The pack that was read from last: what was stored together is read together."""
-        for pack_id in reversed(self._readers):
-            return self._readers[pack_id] if pack_id in self._packs else None
-        return None
+        newest = next(reversed(self._readers), "")
+        return self._readers.get(newest) if newest in self._packs else None
 
     def find_all(self, oid: bytes) -> list[Location]:
         """Everywhere the object stands."""
@@ -444,8 +435,7 @@ class ObjectDatabase:
             self.unmap()
             self.kept.clear()
             self._damaged.clear()
-            # As above: in one go.
-            self._packs, self._table, self._in_table = {}, {}, set()
+            self._packs, self._table, self._in_table = {}, {}, set()  # as above: in one go
             self._waiting, self._passed_over = [], []
 
     def _forget_threads(self) -> None:
@@ -454,3 +444,7 @@ class ObjectDatabase:
         self._table = {}
         self._in_table = set()
         self._begin_search()
+
+
+def _among(names: Iterable[str], allowed: Container[str] | None) -> Iterable[str]:
+    return names if allowed is None else (name for name in names if name in allowed)
