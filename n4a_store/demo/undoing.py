@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from n4a_store.artifacts.removal import remove
+from n4a_store.artifacts.tags import set_tag
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.repo.history import reach
 from n4a_store.repo.reachability import preview
 from n4a_store.repo.store import Store
-from n4a_store.repo.tags import set_tag
 from n4a_store.repo.undo import undo
 
 __all__ = ["BEST", "Undoing", "delete_and_undo", "tag_best"]

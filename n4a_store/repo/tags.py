@@ -6,6 +6,8 @@ so that every earlier value can be listed and, within the undo window, brought b
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from n4a_store.errors import InvalidInputError, RefNotFoundError
 from n4a_store.objects.model import TreeEntry
 from n4a_store.refs.names import check_ref_name, namesakes
@@ -19,8 +21,8 @@ __all__ = [
     "adopt_name",
     "delete_tag",
     "list_tags",
+    "point_tag",
     "roll_back",
-    "set_tag",
     "tag_history",
     "tag_ref",
 ]
@@ -42,11 +44,21 @@ def tag_ref(tag: str) -> str:
     return check_ref_name(TAGS + tag.removeprefix(TAGS))
 
 
-def set_tag(store: Store, tag: str, target: str, *, move: bool = False) -> Ref:
+def point_tag(
+    store: Store,
+    tag: str,
+    target: str,
+    *,
+    move: bool = False,
+    check: Callable[[TreeEntry], None] | None = None,
+) -> Ref:
     """Point a tag at what `target` names.
+
+    For a result, :func:`n4a_store.artifacts.tags.set_tag` asks first where it came from.
 
     Args:
         move: Whether the tag may exist already, or take the name of a pipeline or a run.
+        check: Is given what `target` stands for, and raises where that is to have no tag.
 
     Raises:
         InvalidInputError: The tag exists and is not to be moved; or its name is another's.
@@ -69,6 +81,8 @@ def set_tag(store: Store, tag: str, target: str, *, move: bool = False) -> Ref:
             )
     with store.transaction(f"tag {tag} -> {target}", action="tag") as txn:
         entry = adopt_name(store, txn, target)
+        if check is not None:
+            check(entry)
         txn.set_ref(name, entry, expect=None if now is None else now.oid)
     return Ref(name, entry.kind, entry.oid)
 

@@ -12,13 +12,12 @@ from sklearn.dummy import DummyRegressor
 from n4a_store import ArtifactRegistry, InvalidInputError, UntrustedError, Workspace
 from n4a_store.artifacts.bundle import export_bundle, import_bundle
 from n4a_store.artifacts.subject import identify
-from n4a_store.artifacts.vouching import refuse_doubtful
+from n4a_store.artifacts.tags import set_tag
 from n4a_store.errors import NotFoundError
 from n4a_store.pipeline.predictor import Predictor
 from n4a_store.pipeline.transfer import transfer_model
 from n4a_store.repo.gc import collect
 from n4a_store.repo.store import Store
-from n4a_store.repo.tags import set_tag
 
 X = np.zeros((2, 3))
 
@@ -83,7 +82,8 @@ def test_what_came_with_a_bundle_is_not_run_by_its_own_id(tmp_path: Path) -> Non
         transfer_model(place, "corn", manifest.hex, "other")
     for oid in (manifest, run_object):
         with pytest.raises(UntrustedError, match="nothing tells where it came from"):
-            refuse_doubtful(mine, oid.hex, mine.resolve_entry(oid.hex))
+            set_tag(mine, "production", oid.hex)
+    assert mine.find_ref("refs/tags/production") is None
     assert not fuse.exists()
     with Predictor(place, "corn", trust=True) as predictor, pytest.raises(Exception):  # noqa: B017, PT011
         predictor.predict(manifest.hex, X)
@@ -130,7 +130,7 @@ def test_what_was_made_here_is_loaded_by_its_id_as_ever(tmp_path: Path) -> None:
     with Predictor(place, "corn") as predictor:
         for name in ("kept", first.hex):
             assert predictor.predict(name, X).tolist() == [1, 1], name
-    refuse_doubtful(store, "kept", store.resolve_entry("kept"))
+    set_tag(store, "other", "kept")
 
 
 def test_an_import_does_not_change_what_a_name_means(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def command(
     Without arguments, tags are listed. TARGET is a run, a pipeline, an artifact id or any other
     name; what a tag names is kept whole, whatever else is deleted.
     """
-    from n4a_store.artifacts.vouching import refuse_doubtful
+    from n4a_store.artifacts.tags import set_tag
     from n4a_store.repo import tags
 
     chosen = {"--history": history, "--rollback": rollback, "--delete": delete, "--list": listing}
@@ -69,8 +69,7 @@ def command(
         elif delete:
             done, ref = "deleted", tags.delete_tag(store, tag)
         elif target is not None:
-            refuse_doubtful(store, target, store.resolve_entry(target))
-            done, ref = "set", tags.set_tag(store, tag, target, move=force)
+            done, ref = "set", set_tag(store, tag, target, move=force)
         else:
             done, ref = "at", store.ref(tags.tag_ref(tag))
     if app.json:
