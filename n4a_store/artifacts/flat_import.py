@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from n4a_store.artifacts.closures import copy_closure
 from n4a_store.artifacts.draft import NewArtifact
 from n4a_store.artifacts.execution_path import ExecutionPath, parse_artifact_id
 from n4a_store.artifacts.graph import ArtifactNode
@@ -39,6 +38,7 @@ from n4a_store.errors import (
 )
 from n4a_store.objects.model import RunStatus
 from n4a_store.refs.names import check_name_component
+from n4a_store.settings import CommitEach
 from n4a_store.storage.foreign import read_verified
 
 __all__ = ["ImportReport", "Refused", "check_legacy", "import_flat_workspace"]
@@ -141,7 +141,7 @@ def import_flat_workspace(
         StoreNotFoundError: The source is no workspace, or has no such dataset.
         UnsupportedFormatError: It holds nothing but layouts that are too old.
         InvalidInputError: A store cannot be made where the source's own files are.
-        BackendError: The target cannot be written; pipelines taken before stay.
+        BackendError: The target cannot be written; runs taken before stay.
     """
     root, target = Path(source).absolute(), Workspace(workspace)
     manifests = sorted(_manifests(root))
@@ -263,6 +263,7 @@ class _Taker:
             lambda: self.target.create(dataset),
             dataset,
             message=f"imported from {folder}",
+            commit_each=CommitEach.RUN,  # of thousands of pipelines: one pack, and one commit
         )
         try:
             for item in self._in_order(items):
@@ -270,11 +271,11 @@ class _Taker:
             for pipeline_id in list(run.drafts):
                 run.complete(pipeline_id)
         except BaseException:
+            run.drop_waiting()
             run.end(RunStatus.FAILED)
             raise
-        if run.completed:
+        if run.end(RunStatus.COMPLETE):
             self.runs.append(run.id)
-        run.end(RunStatus.COMPLETE)
         log.info("imported run %s of %s from %s", run.id, dataset, folder)
 
     def _take(self, run: OpenRun, dataset: str, item: _Item) -> None:
@@ -284,12 +285,7 @@ class _Taker:
         except (StoreError, OSError) as error:
             self._refuse(item.where, error)
             return
-        draft = run.draft(item.path.pipeline_id)
-        for node in nodes:
-            other = run.drafts[parse_artifact_id(node.artifact_id).pipeline_id]
-            if other is not draft:
-                copy_closure(other.txn, draft.txn, node.tree)
-        draft.add(new, nodes)
+        run.draft(item.path.pipeline_id).add(new, nodes)
         self.taken.setdefault(dataset, []).append(str(item.path))
         self.bytes += new.payload.size
 

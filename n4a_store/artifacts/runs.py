@@ -23,6 +23,7 @@ from n4a_store.artifacts.environment import new_run_id, now
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, RUNS, PipelineManifest
 from n4a_store.artifacts.run_facts import RunFacts
 from n4a_store.artifacts.run_seats import RunSeats
+from n4a_store.artifacts.run_transactions import RunTransactions
 from n4a_store.artifacts.stored_runs import (
     LOCK,
     current_manifest,
@@ -107,7 +108,9 @@ class OpenRun:
         self._store: Store | None = None
         self._lock: Lease | None = None
         self._seats = RunSeats()
-        self._shared: Transaction | None = None
+        self.transactions = RunTransactions(
+            self._own_transaction, self._shared_transaction, one=commit_each is CommitEach.RUN
+        )
         self._planned: ObjectId | None = None
         self._last: ObjectId | None = None
         """The run object that this run has planned last, and the one that it has committed."""
@@ -167,34 +170,24 @@ class OpenRun:
         """A pipeline that only this process can see: unfinished, or waiting for a commit."""
         return self.drafts.get(pipeline_id) or self.waiting.get(pipeline_id)
 
-    def _begin_transaction(self, pipeline_id: str) -> Transaction:
-        if self.commit_each is not CommitEach.RUN:
-            return self.store.transaction(
-                f"pipeline {pipeline_id} of run {self.id}",
-                action="register",
-                seat=self._seat(),
-                look_at=(PIPELINES + pipeline_id, self.ref),
-            )
-        if self._shared is None or not self._shared.is_open:
-            message = f"pipelines of run {self.id}"
-            self._shared = self.store.transaction(message, action="register", seat=self._seat())
-        return self._shared
+    def _own_transaction(self, pipeline_id: str) -> Transaction:
+        return self.store.transaction(
+            f"pipeline {pipeline_id} of run {self.id}",
+            action="register",
+            seat=self._seat(),
+            look_at=(PIPELINES + pipeline_id, self.ref),
+        )
 
-    def _end_shared(self) -> None:
-        if self._shared is not None:
-            self._shared.abort()
-
-    def _abort(self, txn: Transaction) -> None:
-        """End a transaction that nothing else is in."""
-        if txn is not self._shared:
-            txn.abort()
+    def _shared_transaction(self) -> Transaction:
+        message = f"pipelines of run {self.id}"
+        return self.store.transaction(message, action="register", seat=self._seat())
 
     def begin(self, pipeline_id: str) -> PipelineDraft:
-        """A new draft, with a transaction of its own unless the run has one for all."""
+        """A new draft."""
         store = self.store
-        txn = self._begin_transaction(pipeline_id)
+        txn = self.transactions.begin(pipeline_id, len(self.drafts))
         try:
-            if txn is self._shared:
+            if self.transactions.is_shared(txn):
                 current = current_manifest(store, pipeline_id)
             else:
                 current = manifest_at(store, pipeline_id, txn.seen_ref(PIPELINES + pipeline_id))
@@ -216,7 +209,7 @@ class OpenRun:
                 kept=kept,
             )
         except BaseException:
-            self._abort(txn)
+            self.transactions.end(txn)
             raise
 
     def _seat(self) -> Seat | None:
@@ -250,10 +243,11 @@ class OpenRun:
             self.waiting[pipeline_id] = self.drafts.pop(pipeline_id)
             return []
         try:
+            self.transactions.part(draft)
             return self.commit([draft], RunStatus.RUNNING)
         finally:
             # Committed or aborted, the transaction has ended.
-            draft.txn.abort()
+            self.transactions.end(draft.txn)
             del self.drafts[pipeline_id]
 
     def complete_all(self) -> Iterator[list[Committed]]:
@@ -276,19 +270,9 @@ class OpenRun:
             ConflictError: What they rely on was taken away; they are dropped.
         """
         self.check_open()
-        if not self.waiting or self._shared is None:
+        if not self.waiting:
             return []
-        old, self._shared = self._shared, None
-        try:
-            for pipeline_id, draft in self.drafts.items():
-                draft.move_to(self._begin_transaction(pipeline_id))
-        except BaseException:
-            # All that was put is still in the old transaction.
-            for draft in self.drafts.values():
-                draft.txn = old
-            self._end_shared()
-            self._shared = old
-            raise
+        self.transactions.leave_behind(self.drafts.values())
         waiting = dict(self.waiting)
         made = self._commit_waiting(RunStatus.RUNNING)
         for done in made:
@@ -320,7 +304,7 @@ class OpenRun:
         before: dict[str, ObjectId | None] = {}
         # What a pipeline's own transaction saw when it began is very likely still so: the commit
         # finds out, and plans again. What all of a run's stand in may have begun long ago.
-        looks_again = txn is self._shared
+        looks_again = self.transactions.is_shared(txn)
 
         def plan() -> None:
             nonlocal looks_again
@@ -430,7 +414,7 @@ class OpenRun:
         draft = self.drafts.pop(pipeline_id, None)
         if draft is None:
             return 0
-        self._abort(draft.txn)
+        self.transactions.end(draft.txn)
         dropped = len(draft.artifacts)
         log.info("run %s: dropped %d artifacts of %s", self.id, dropped, pipeline_id)
         return dropped
@@ -442,4 +426,4 @@ class OpenRun:
             if self._lock is not None:
                 ending.callback(self._lock.release)
             ending.callback(self._seats.leave)
-            self._end_shared()
+            self.transactions.end_shared()

@@ -269,27 +269,34 @@ class _WorkerRun(OpenRun):
         """The store; the run's lock is its own process's."""
         return self._opened()
 
+    def _own_transaction(self, pipeline_id: str) -> Transaction:  # noqa: ARG002 - the run's to say
+        """One whose packs will be held for the run."""
+        return self.store.transaction(f"worker of run {self.id}", hold_for=self._held_for)
+
+    def _shared_transaction(self) -> Transaction:
+        return self.store.transaction(f"worker of run {self.id}")
+
     def begin(self, pipeline_id: str) -> PipelineDraft:
-        """A new draft, whose pack will be held for the run."""
-        store = self.store
-        txn = store.transaction(f"worker of run {self.id}", hold_for=self._held_for)
+        """A new draft."""
+        txn = self.transactions.begin(pipeline_id, len(self.drafts))
         try:
-            current = current_manifest(store, pipeline_id)
+            current = current_manifest(self.store, pipeline_id)
             return PipelineDraft(txn, pipeline_id, self.id, now(), current=current)
         except BaseException:
-            txn.abort()
+            self.transactions.end(txn)
             raise
 
     def complete(self, pipeline_id: str) -> list[Committed]:
         """Commit a draft for the run to adopt."""
         draft = self.drafts.pop(pipeline_id)
         try:
+            self.transactions.part(draft)
             made = Committed(draft.finish(draft.current), draft.records())
             bumps = {key: one.bumps for key, one in draft.artifacts.items() if one.bumps > 1}
             self.versions[pipeline_id] = bumps
             draft.txn.commit()
         finally:
-            draft.txn.abort()
+            self.transactions.end(draft.txn)
         self.completed[pipeline_id] = made.manifest.oid
         return [made]
 

@@ -26,7 +26,10 @@ from n4a_store import (
     UntrustedError,
     Workspace,
 )
+from n4a_store.artifacts.draft import PipelineDraft
 from n4a_store.artifacts.flat_import import check_legacy, import_flat_workspace
+from n4a_store.artifacts.run_transactions import MOST_OWN
+from n4a_store.repo.fsck import fsck
 
 Writer = Callable[..., dict[str, Any]]
 
@@ -294,6 +297,33 @@ def test_each_run_folder_becomes_a_run(flat: Path, write: Writer, workspace: Wor
     assert loaded == ["old", "new"]
     registry = ArtifactRegistry(workspace, "corn")
     assert registry.resolve("p:0:all").version == 2  # type: ignore[union-attr]
+
+
+def test_a_run_is_taken_in_one_commit_or_not_at_all(
+    flat: Path, write: Writer, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many pipelines it has: each with a file, a lease and a buffer would be too many."""
+    names = [f"{number}_p" for number in range(2 * MOST_OWN)]
+    for name in names:
+        items = [write(name, f"{name}:0:all")]
+        if name != names[0]:
+            items.append(write([name], f"{name}:1:all", depends_on=[f"{names[0]}:0:all"]))
+        put_manifest(flat, items, name=name)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PipelineDraft, "finish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            import_flat_workspace(flat, workspace)
+    with workspace.store("corn") as store:
+        assert (store.refs(), store.reflog()) == ([], [])
+        assert len(import_flat_workspace(flat, workspace).taken["corn"]) == 2 * len(names) - 1
+        assert len({moved.op for moved in store.reflog()}) == 1
+        assert fsck(store, full=True).ok
+    loader = ArtifactLoader(workspace, "corn", trust=True)
+    assert [loader.load_by_id(f"{name}:1:all") for name in names[1:]] == [[n] for n in names[1:]]
 
 
 @pytest.mark.parametrize("layout", ["metadata.json", "_binaries/x.pkl", "artifacts/objects/ab/c"])

@@ -33,6 +33,7 @@ from n4a_store.integrations.nirs4all.catalog import (
     CATALOG,
     ArtifactRow,
     Catalog,
+    ChainRow,
     PipelineRow,
     read_catalog,
 )
@@ -40,6 +41,7 @@ from n4a_store.integrations.nirs4all.chains import ID, component
 from n4a_store.integrations.nirs4all.places import Placed, places
 from n4a_store.objects.model import RunStatus
 from n4a_store.repo.store import Store
+from n4a_store.settings import CommitEach
 
 __all__ = ["FILE", "KEPT", "RUN", "WorkspaceImport", "import_workspace"]
 
@@ -141,6 +143,14 @@ class _Import:
         self.target = target
         self.origin = origin
         self.done = WorkspaceImport()
+        self.chains: dict[str, list[ChainRow]] = {}
+        for chain in catalog.chains:
+            self.chains.setdefault(chain.pipeline_id, []).append(chain)
+        self.artifacts: dict[str, list[str]] = {}
+        for name in catalog.artifacts:
+            pipeline_id, is_own, _ = name.partition("$")
+            if is_own:
+                self.artifacts.setdefault(pipeline_id, []).append(name)
 
     def dataset(self, dataset: str, runs: dict[str, list[PipelineRow]]) -> None:
         """Take one dataset; its store is created when the first run is taken."""
@@ -176,6 +186,7 @@ class _Import:
                 "status": first.run_status,
                 "pipelines": {row.pipeline_id: row.name for row in pipelines},
             },
+            commit_each=CommitEach.RUN,  # of thousands of pipelines: one pack, and one commit
             created_at=_iso(first.run_created),
         )
         try:
@@ -186,21 +197,17 @@ class _Import:
             for pipeline_id in list(run.drafts):
                 run.complete(pipeline_id)
         except BaseException:
+            run.drop_waiting()
             run.end(RunStatus.FAILED)
             raise
-        if run.completed:
+        if run.end(RunStatus.COMPLETE):
             self.done.runs.append(run.id)
             log.info("run %s: took nirs4all's run %s", run.id, first.run_id)
-        store = run.store if run.completed else None
-        run.end(RunStatus.COMPLETE)
-        if store is not None:
-            store.close()
+            run.store.close()
 
     def _pipeline(self, run: OpenRun, pipeline: PipelineRow) -> None:
-        chains = [row for row in self.catalog.chains if row.pipeline_id == pipeline.pipeline_id]
-        own = pipeline.pipeline_id + "$"
-        others = [name for name in self.catalog.artifacts if name.startswith(own)]
-        for path, placed in places(pipeline.pipeline_id, chains, others):
+        name = pipeline.pipeline_id
+        for path, placed in places(name, self.chains.get(name, ()), self.artifacts.get(name, ())):
             row = self.catalog.artifacts.get(placed.artifact_id)
             if row is not None and is_address(row.path):
                 self.done.kept += 1
