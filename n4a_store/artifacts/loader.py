@@ -9,6 +9,7 @@ the new one. ``clear_cache`` or ``cache_size=0`` give fresh copies.
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -75,7 +76,8 @@ class ArtifactLoader:
         self._mutex = forks.own_mutex(self)
         self._store: Store | None = None
         self._pipeline_id: str | None = None
-        self._view = View(lambda: self.store, lambda: None)
+        me = weakref.ref(self)  # else it would keep itself alive, and its files open
+        self._view = View(lambda: me().store, lambda: None)  # type: ignore[union-attr]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process: a loader of the same place, with nothing in its cache."""

@@ -273,7 +273,7 @@ class ArtifactRegistry(RegistryRuns):
         name = new.path.artifact_id
         if self._implicit is None or name in self._implicit_ids:
             # The earlier version stays reachable through the run that made it.
-            self._implicit = OpenRun(self._created_store, self.dataset, implicit=True)
+            self._implicit = OpenRun(self._store_giver(), self.dataset, implicit=True)
             self._implicit_ids = set()
         run = self._implicit
         for attempt in range(_ATTEMPTS):

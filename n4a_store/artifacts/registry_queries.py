@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterable
 from typing import Any, Self, SupportsIndex
 
@@ -50,7 +51,8 @@ class RegistryQueries:
         self._store: Store | None = None
         self._run: OpenRun | None = None
         self._implicit: OpenRun | None = None
-        self._view = View(lambda: self.store, lambda: self._run)
+        me = weakref.ref(self)  # else it would keep itself alive, and its files open
+        self._view = View(lambda: me().store, lambda: me()._run)  # type: ignore[union-attr]
 
     def __repr__(self) -> str:
         return f"ArtifactRegistry({str(self.workspace.path)!r}, {self.dataset!r})"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,6 +37,11 @@ class RegistryRuns(RegistryUpkeep):
             if self._store is None:
                 self._store = self.workspace.create(self.dataset)
             return self._store
+
+    def _store_giver(self) -> Callable[[], Store]:
+        """Gives that to a run, which this holds, without being held by it."""
+        me = weakref.ref(self)
+        return lambda: me()._created_store()  # type: ignore[union-attr]
 
     @contextmanager
     def run(
@@ -92,7 +98,7 @@ class RegistryRuns(RegistryUpkeep):
                     hint="end_run() or cleanup_failed_run() first",
                 )
             self._run = OpenRun(
-                self._created_store,
+                self._store_giver(),
                 self.dataset,
                 message=message,
                 details=details,

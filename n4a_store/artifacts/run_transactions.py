@@ -8,7 +8,8 @@ it first; what is left of it there is dropped in the end. A run that commits onc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Mapping
+from typing import Protocol
 
 from n4a_store.artifacts.draft import PipelineDraft
 from n4a_store.repo.transaction import Transaction
@@ -19,57 +20,65 @@ MOST_OWN = 32
 """How many unfinished pipelines have a transaction of their own: some 100 files, 32 MiB."""
 
 
+class _Run(Protocol):
+    """What a run that asks must give. It is not kept: it holds these transactions."""
+
+    @property
+    def drafts(self) -> Mapping[str, PipelineDraft]: ...
+
+    def own_transaction(self, pipeline_id: str) -> Transaction: ...
+
+    def shared_transaction(self) -> Transaction: ...
+
+
 class RunTransactions:
     """The transactions of one run.
 
     Args:
-        own: Begins one for a pipeline.
-        shared: Begins one for several.
-        one: Whether all pipelines share it.
+        one: Whether all pipelines share one.
     """
 
-    def __init__(
-        self, own: Callable[[str], Transaction], shared: Callable[[], Transaction], *, one: bool
-    ) -> None:
-        self._own = own
-        self._begin_shared = shared
+    def __init__(self, *, one: bool) -> None:
         self._one = one
         self._shared: Transaction | None = None
 
-    def begin(self, pipeline_id: str, unfinished: int) -> Transaction:
-        """The transaction of a pipeline that begins, beside so many others."""
-        if not self._one and unfinished < MOST_OWN:
-            return self._own(pipeline_id)
+    def begin(self, run: _Run, pipeline_id: str) -> Transaction:
+        """The transaction of a pipeline that begins."""
+        if not self._one and len(run.drafts) < MOST_OWN:
+            return run.own_transaction(pipeline_id)
+        return self._among_others(run)
+
+    def _among_others(self, run: _Run) -> Transaction:
         if self._shared is None or not self._shared.is_open:
-            self._shared = self._begin_shared()
+            self._shared = run.shared_transaction()
         return self._shared
 
     def is_shared(self, txn: Transaction) -> bool:
         """Whether other pipelines may be in it."""
         return txn is self._shared
 
-    def part(self, draft: PipelineDraft) -> None:
+    def part(self, run: _Run, draft: PipelineDraft) -> None:
         """See to it that nothing else is in a draft's transaction, which is to be committed."""
         if not self.is_shared(draft.txn):
             return
-        txn = self._own(draft.pipeline_id)
+        txn = run.own_transaction(draft.pipeline_id)
         try:
             draft.move_to(txn)
         except BaseException:
             txn.abort()
             raise
 
-    def leave_behind(self, drafts: Collection[PipelineDraft]) -> None:
-        """Put what ``drafts`` hold into a new transaction; the shared one can be committed."""
+    def leave_behind(self, run: _Run) -> None:
+        """Put all that is unfinished into another transaction; the shared one can be committed."""
         old, self._shared = self._shared, None
+        assert old is not None
         try:
-            for draft in drafts:
-                draft.move_to(self.begin(draft.pipeline_id, MOST_OWN))
+            for draft in run.drafts.values():
+                draft.move_to(self._among_others(run))
         except BaseException:
             # All that was put is still in the old transaction.
-            for draft in drafts:
-                if old is not None:
-                    draft.txn = old
+            for draft in run.drafts.values():
+                draft.txn = old
             self.end_shared()
             self._shared = old
             raise

@@ -108,9 +108,7 @@ class OpenRun:
         self._store: Store | None = None
         self._lock: Lease | None = None
         self._seats = RunSeats()
-        self.transactions = RunTransactions(
-            self._own_transaction, self._shared_transaction, one=commit_each is CommitEach.RUN
-        )
+        self.transactions = RunTransactions(one=commit_each is CommitEach.RUN)
         self._planned: ObjectId | None = None
         self._last: ObjectId | None = None
         """The run object that this run has planned last, and the one that it has committed."""
@@ -170,7 +168,8 @@ class OpenRun:
         """A pipeline that only this process can see: unfinished, or waiting for a commit."""
         return self.drafts.get(pipeline_id) or self.waiting.get(pipeline_id)
 
-    def _own_transaction(self, pipeline_id: str) -> Transaction:
+    def own_transaction(self, pipeline_id: str) -> Transaction:
+        """One for a pipeline alone."""
         return self.store.transaction(
             f"pipeline {pipeline_id} of run {self.id}",
             action="register",
@@ -178,14 +177,15 @@ class OpenRun:
             look_at=(PIPELINES + pipeline_id, self.ref),
         )
 
-    def _shared_transaction(self) -> Transaction:
+    def shared_transaction(self) -> Transaction:
+        """One for several pipelines."""
         message = f"pipelines of run {self.id}"
         return self.store.transaction(message, action="register", seat=self._seat())
 
     def begin(self, pipeline_id: str) -> PipelineDraft:
         """A new draft."""
         store = self.store
-        txn = self.transactions.begin(pipeline_id, len(self.drafts))
+        txn = self.transactions.begin(self, pipeline_id)
         try:
             if self.transactions.is_shared(txn):
                 current = current_manifest(store, pipeline_id)
@@ -243,7 +243,7 @@ class OpenRun:
             self.waiting[pipeline_id] = self.drafts.pop(pipeline_id)
             return []
         try:
-            self.transactions.part(draft)
+            self.transactions.part(self, draft)
             return self.commit([draft], RunStatus.RUNNING)
         finally:
             # Committed or aborted, the transaction has ended.
@@ -272,7 +272,7 @@ class OpenRun:
         self.check_open()
         if not self.waiting:
             return []
-        self.transactions.leave_behind(self.drafts.values())
+        self.transactions.leave_behind(self)
         waiting = dict(self.waiting)
         made = self._commit_waiting(RunStatus.RUNNING)
         for done in made:

@@ -216,7 +216,7 @@ class WorkerRegistry(ArtifactRegistry):
                 f"a worker is made with a ticket, not {ticket!r:.80}", hint="run.worker_ticket()"
             )
         super().__init__(ticket.workspace, ticket.dataset, table=table)
-        self._run = _WorkerRun(self._created_store, ticket)
+        self._run = _WorkerRun(self._store_giver(), ticket)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close. What was not handed over by then is garbage."""
@@ -269,16 +269,17 @@ class _WorkerRun(OpenRun):
         """The store; the run's lock is its own process's."""
         return self._opened()
 
-    def _own_transaction(self, pipeline_id: str) -> Transaction:  # noqa: ARG002 - the run's to say
+    def own_transaction(self, pipeline_id: str) -> Transaction:  # noqa: ARG002 - the run's to say
         """One whose packs will be held for the run."""
         return self.store.transaction(f"worker of run {self.id}", hold_for=self._held_for)
 
-    def _shared_transaction(self) -> Transaction:
+    def shared_transaction(self) -> Transaction:
+        """One that will not be committed."""
         return self.store.transaction(f"worker of run {self.id}")
 
     def begin(self, pipeline_id: str) -> PipelineDraft:
         """A new draft."""
-        txn = self.transactions.begin(pipeline_id, len(self.drafts))
+        txn = self.transactions.begin(self, pipeline_id)
         try:
             current = current_manifest(self.store, pipeline_id)
             return PipelineDraft(txn, pipeline_id, self.id, now(), current=current)
@@ -290,7 +291,7 @@ class _WorkerRun(OpenRun):
         """Commit a draft for the run to adopt."""
         draft = self.drafts.pop(pipeline_id)
         try:
-            self.transactions.part(draft)
+            self.transactions.part(self, draft)
             made = Committed(draft.finish(draft.current), draft.records())
             bumps = {key: one.bumps for key, one in draft.artifacts.items() if one.bumps > 1}
             self.versions[pipeline_id] = bumps

@@ -31,7 +31,7 @@ DEFAULT_WORKSPACE = "workspace"
 # A command in a hint that works on a store; what makes one, or only explains, needs no place.
 _ADVICE = re.compile(r"\bn4a-store (?=[a-z])(?!demo\b|init\b|completion\b)(?![^']*--help)")
 _MAKE_ONE = "'n4a-store demo' makes one; -w PATH or $N4A_WORKSPACE names another"
-
+_MANY = 50  # datasets, that are open at once
 
 _FROM_BACKUP = (
     "put it back from a backup (docs/howto/backup.md); "
@@ -208,6 +208,10 @@ class App:
         if not self._opened:
             workspace = self.workspace()
             self._opened = dict.fromkeys(workspace.datasets())
+            if len(self._opened) > _MANY:
+                from n4a_store.storage.system import allow_more_files
+
+                allow_more_files()  # each has its catalog open, and a lease or two
             for name in self._opened:
                 with self.attempt(name, diagnose=diagnose):
                     try:

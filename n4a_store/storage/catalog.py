@@ -421,6 +421,14 @@ class Catalog:
             if connection is not None:
                 connection.close()
 
+    def __del__(self) -> None:
+        # A connection holds itself, by its cache of statements: its file would stay open for long.
+        if getattr(self, "_connection", None) is not None and self._mutex.acquire(blocking=False):
+            try:
+                self.close()
+            finally:
+                self._mutex.release()
+
 
 def _as_number(note: str) -> int | None:
     return int(note) if note.isascii() and note.isdigit() else None

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from n4a_store.errors import BackendError, CorruptionError, LockedError
-from n4a_store.storage.system import ErrorsAs
+from n4a_store.storage.system import ErrorsAs, hint_for_opening
 
 __all__ = ["sqlite_errors"]
 
@@ -53,4 +53,6 @@ def _translated(path: Path, error: Exception) -> BackendError | CorruptionError 
             hint="run: n4a-store fsck; restore catalog.db from a backup",
         )
     hint = next((hint for prefix, hint in _HINTS.items() if code.startswith(prefix)), None)
+    if code.startswith("SQLITE_CANTOPEN"):  # SQLite does not say why
+        hint = hint_for_opening() or hint
     return BackendError(f"the catalog {path}: {error} ({code})", hint=hint)

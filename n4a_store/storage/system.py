@@ -30,6 +30,7 @@ __all__ = [
     "backend_errors",
     "free_bytes",
     "has_room",
+    "hint_for_opening",
     "is_broken",
     "is_full",
     "is_refusal",
@@ -100,6 +101,15 @@ def backend_errors(doing: str) -> ErrorsAs[OSError, str]:
 def as_backend_error(doing: str, error: OSError) -> BackendError:
     """What :func:`backend_errors` makes of an error."""
     return BackendError(f"cannot {doing}: {error.strerror or error}", hint=_hint(error))
+
+
+def hint_for_opening() -> str | None:
+    """What to do where no file at all can be opened; None where some can."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return _hint(error)
+    return None
 
 
 def _hint(error: OSError) -> str | None:

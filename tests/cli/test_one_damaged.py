@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from n4a_store import ArtifactRegistry, Durability, Settings, Workspace
+from n4a_store.artifacts.tags import set_tag
 from n4a_store.storage.layout import StoreLayout
-from tests.cli.conftest import Cli, Trained
+from tests.cli.conftest import EXECUTABLE, Cli, Trained
 from tests.cli.test_manners import complete
 
 OVER_ALL = ("stats", "log", "gc", "list-orphaned", "tag", "find", "show", "verify")
@@ -155,3 +158,20 @@ def test_a_folder_that_is_gone_is_said_to_be(executable: Cli, tmp_path: Path) ->
         )
     finally:
         os.chdir(before)
+
+
+def test_more_datasets_than_files_may_be_open(tmp_path: Path) -> None:
+    """Where the process may have more of them open than it is given at first."""
+    workspace = Workspace(tmp_path, settings=Settings(durability=Durability.NONE))
+    names = [f"dataset{number:02d}" for number in range(60)]
+    for name in names:
+        with ArtifactRegistry(workspace, name) as registry:
+            registry.register([name], "p:0:all", "model")
+            set_tag(registry.store, "best", "p")
+    script = 'ulimit -Sn 60 && exec "$@"'
+    command = [EXECUTABLE, "-w", tmp_path, "artifacts", "tag"]
+    said = subprocess.run(
+        ["sh", "-c", script, "sh", *command], capture_output=True, text=True, check=False
+    )
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout.count("best") == len(names)

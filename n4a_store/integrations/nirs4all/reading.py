@@ -34,8 +34,8 @@ class DatasetReader:
     """
 
     def __init__(self, workspace: str | os.PathLike[str], dataset: str) -> None:
-        self._store = Workspace(workspace).store(dataset)
-        self._view = View(lambda: self._store, lambda: None)
+        self._store = store = Workspace(workspace).store(dataset)
+        self._view = View(lambda: store, lambda: None)
 
     def load(self, address: Address, content: str = "") -> Any:
         """The object at an address.
