@@ -259,6 +259,19 @@ def test_calls_of_a_commit_do_not_grow_with_the_pipelines_before_it(
     assert late[0] - early[0] < 100
 
 
+def test_calls_of_a_commit_for_what_its_pipeline_keeps(registry: ArtifactRegistry) -> None:
+    """Of one artifact after the other: none that is there is read again."""
+    registry.end_run()
+    registry.start_run(commit_each="artifact")
+    counted: list[int] = []
+    for number in range(121):
+        obj = np.arange(5) + number
+        with calls() as count:
+            registry.register(obj, f"p:{number}:all", "model")
+        counted.append(count[0])
+    assert (counted[120] - counted[20]) / 100 < 70
+
+
 def test_calls_of_a_load(registry: ArtifactRegistry, tmp_path: Path) -> None:
     """Beyond what unpickling takes: for the first time, and when everything is known."""
     objects = fitted()

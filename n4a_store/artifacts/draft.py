@@ -7,11 +7,12 @@ it holds whatever becomes of that one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from n4a_store.artifacts.closures import copy_closure
+from n4a_store.artifacts.drafted import DraftArtifact, NewArtifact
 from n4a_store.artifacts.execution_path import ExecutionPath, parse_artifact_id, parse_key
 from n4a_store.artifacts.graph import ArtifactNode, check_depth, closure
 from n4a_store.artifacts.inner_names import InnerNames
@@ -26,9 +27,8 @@ from n4a_store.artifacts.manifest_tree import (
 from n4a_store.artifacts.measures import Measure, encode_measures
 from n4a_store.artifacts.numbering import Numbering
 from n4a_store.artifacts.payload import ObjectReader, ordered_key, put_payload
-from n4a_store.artifacts.record_blob import RecordBlob, encode_record
+from n4a_store.artifacts.record_blob import encode_record
 from n4a_store.artifacts.repeated_trees import put_again
-from n4a_store.artifacts.serializers.base import Payload
 from n4a_store.artifacts.types import ArtifactRecord, Ids
 from n4a_store.errors import ArtifactNotFoundError, InvalidInputError
 from n4a_store.objects.codec import pack_child, pack_entry
@@ -36,38 +36,7 @@ from n4a_store.objects.model import Tree, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
 from n4a_store.repo.transaction import Transaction
 
-__all__ = ["DraftArtifact", "NewArtifact", "PipelineDraft"]
-
-
-@dataclass(frozen=True, slots=True)
-class NewArtifact:
-    """What is about to be registered: serialised, described, and not yet anywhere.
-
-    ``origin`` says where it came from when it was not made here; ``notes`` are what its runner
-    calls it.
-    """
-
-    path: ExecutionPath
-    payload: Payload
-    blob: RecordBlob
-    sources: tuple[str, ...]
-    producer: str
-    origin: str = ""
-    notes: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class DraftArtifact:
-    """An artifact of a draft."""
-
-    record: ArtifactRecord
-    node: ArtifactNode
-    payload: TreeEntry
-    blob: TreeEntry
-    sources: tuple[str, ...]
-    bumps: int
-    origin: str = ""
-    notes: Mapping[str, str] = field(default_factory=dict)
+__all__ = ["PipelineDraft"]
 
 
 class PipelineDraft:
@@ -81,6 +50,7 @@ class PipelineDraft:
         current: The last completed manifest of this pipeline, whose versions are counted on.
         kept: A manifest whose artifacts stay: registering adds to them. Its artifacts must
             have been adopted by ``txn``.
+        known: Records of it, that need not be read.
     """
 
     def __init__(
@@ -92,6 +62,7 @@ class PipelineDraft:
         *,
         current: PipelineManifest | None = None,
         kept: PipelineManifest | None = None,
+        known: Iterable[ArtifactRecord] = (),
     ) -> None:
         self.txn = txn
         self.pipeline_id = pipeline_id
@@ -99,6 +70,7 @@ class PipelineDraft:
         self.created_at = created_at
         self.current = current
         self.kept = kept
+        self._known = {record.artifact_id: record for record in known}
         self.artifacts: dict[str, DraftArtifact] = {}
         self.replaced: set[tuple[str, str]] = set()
         """Keys and contents that were registered here and have been registered again since."""
@@ -159,6 +131,9 @@ class PipelineDraft:
         if key in self.artifacts:
             return self.artifacts[key].record
         assert self.kept is not None
+        known = self._known.get(f"{self.pipeline_id}:{key}")
+        if known is not None and known.version == self.kept.version(key):
+            return known
         return self.kept.record(self.txn, key)
 
     def deps(self, key: str) -> tuple[str, ...]:
@@ -374,9 +349,14 @@ class PipelineDraft:
         self._deps.clear()
         self.txn = txn
 
+    def keep(self, manifest: PipelineManifest) -> None:
+        """Let the artifacts of another manifest stay: the last completed one, and adopted."""
+        self.current = self.kept = manifest
+        self._known = {}
+
     def go_on_from(self, done: PipelineDraft, manifest: PipelineManifest) -> None:
         """Keep what ``done``, from which this came :meth:`again`, has been committed with."""
-        self.current = self.kept = manifest
+        self.keep(manifest)
         for key, before in done.artifacts.items():
             artifact = self.artifacts[key]
             if artifact is before:
@@ -429,9 +409,11 @@ class PipelineDraft:
                 continue
             # What it depends on may be replaced by this draft and then needs a name of its own.
             inner = names.missing(kept.node(self.txn, key)) if links.deps else {}
-            # Where another process has completed the pipeline since, this replaces what it made.
-            versions = 0 if numbering.last(key) == kept.version(key) else 1
-            keys[key] = replace(links, since=numbering.since(key, versions), inner=inner)
+            since = links.since + 1  # the same version, one manifest later
+            if numbering.before is not kept and numbering.last(key) != kept.version(key):
+                # Another process has completed the pipeline since: this replaces what it made.
+                since = numbering.since(key, 1)
+            keys[key] = replace(links, since=since, inner=inner)
         for key, artifact in sorted(self.artifacts.items(), key=lambda item: item[1].node.depth):
             keys[key] = KeyLinks(
                 since=numbering.since(key, artifact.bumps),

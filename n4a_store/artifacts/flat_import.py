@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from n4a_store.artifacts.draft import NewArtifact
+from n4a_store.artifacts.drafted import NewArtifact
 from n4a_store.artifacts.execution_path import ExecutionPath, parse_artifact_id
 from n4a_store.artifacts.graph import ArtifactNode
 from n4a_store.artifacts.incoming import artifact_ids, meta_part

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from n4a_store.artifacts.draft import NewArtifact
+from n4a_store.artifacts.drafted import NewArtifact
 from n4a_store.artifacts.environment import PRODUCER
 from n4a_store.artifacts.execution_path import parse_artifact_id
 from n4a_store.artifacts.params import canonical_params

@@ -46,22 +46,23 @@ def write_rendition(
     """Write the readable manifest of a pipeline that has just been completed.
 
     Args:
-        records: Its records in order. Their versions are set to the manifest's: another process
-            may have completed the pipeline while this one was training.
+        records: Its records in order. Their versions and times are set to the manifest's: another
+            process may have completed the pipeline while this one was training.
         holder: The run in whose folder it is to stand; None for the run that made it.
     """
-    prefix = len(manifest.pipeline_id) + 1
+    prefix, created_at = len(manifest.pipeline_id) + 1, manifest.created_at
     stated = (
         record
         if record.version == (version := manifest.version(record.artifact_id[prefix:]))
-        else replace(record, version=version)
+        and record.created_at == created_at
+        else replace(record, version=version, created_at=created_at)
         for record in records
     )
     document = manifest_document(
         dataset=dataset,
         run_id=manifest.run_id,
         pipeline_id=manifest.pipeline_id,
-        created_at=manifest.created_at,
+        created_at=created_at,
         manifest=manifest.oid.hex,
         records=(),
         branches=manifest.links.branches,

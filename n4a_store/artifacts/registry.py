@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex
 
 from n4a_store.artifacts.closures import copy_closure
-from n4a_store.artifacts.draft import NewArtifact, PipelineDraft
+from n4a_store.artifacts.draft import PipelineDraft
+from n4a_store.artifacts.drafted import NewArtifact
 from n4a_store.artifacts.execution_path import (
     check_branch_name,
     check_pipeline_id,

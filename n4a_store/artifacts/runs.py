@@ -112,6 +112,8 @@ class OpenRun:
         self._planned: ObjectId | None = None
         self._last: ObjectId | None = None
         """The run object that this run has planned last, and the one that it has committed."""
+        self._made: dict[str, Committed] = {}
+        """What it has committed last, by its pipeline, which may go on from it."""
         self._ended = False
         self._pid = os.getpid()
 
@@ -184,16 +186,18 @@ class OpenRun:
 
     def begin(self, pipeline_id: str) -> PipelineDraft:
         """A new draft."""
-        store = self.store
+        store, made = self.store, self._made.get(pipeline_id)
+        seen = None if made is None else made.manifest
         txn = self.transactions.begin(self, pipeline_id)
         try:
             if self.transactions.is_shared(txn):
-                current = current_manifest(store, pipeline_id)
+                current = current_manifest(store, pipeline_id, seen)
             else:
-                current = manifest_at(store, pipeline_id, txn.seen_ref(PIPELINES + pipeline_id))
+                now_at = txn.seen_ref(PIPELINES + pipeline_id)
+                current = manifest_at(store, pipeline_id, now_at, seen)
             kept = current if self.implicit else None
             if pipeline_id in self.completed and not self.implicit:
-                kept = read_manifest(store, self.id, pipeline_id)
+                kept = read_manifest(store, self.id, pipeline_id, current)
             if kept is not None:
                 ref, names = PIPELINES + pipeline_id, [ARTIFACTS]
                 if not self.implicit:
@@ -207,6 +211,7 @@ class OpenRun:
                 kept.created_at if kept is not None and same_run else now(),
                 current=current,
                 kept=kept,
+                known=made.records if made is not None and kept is seen else (),
             )
         except BaseException:
             self.transactions.end(txn)
@@ -326,6 +331,7 @@ class OpenRun:
         else:
             commit_planned(txn, plan)
         self._last = self._planned
+        self._made = {one.manifest.pipeline_id: one for one in made[-1:]}
         self.remember({one.manifest.pipeline_id: one.manifest.oid for one in made}, before)
         return made
 

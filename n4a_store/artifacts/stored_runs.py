@@ -50,13 +50,17 @@ def manifest_at(
     return PipelineManifest.read(store, pipeline_id, ref.oid)
 
 
-def read_manifest(store: Store, run_id: str, pipeline_id: str) -> PipelineManifest | None:
-    """The manifest of a pipeline in a run, or None."""
+def read_manifest(
+    store: Store, run_id: str, pipeline_id: str, seen: PipelineManifest | None = None
+) -> PipelineManifest | None:
+    """The manifest of a pipeline in a run, or None; ``seen`` is not read again where it is that."""
     ref = store.find_ref(RUNS + run_id)
     if ref is None or ref.kind is not Kind.RUN:
         return None
     entry = store.get_entry(store.get_run(ref.oid).pipelines, pipeline_id)
-    return None if entry is None else PipelineManifest.read(store, pipeline_id, entry.oid)
+    if entry is None or (seen is not None and seen.oid == entry.oid):
+        return None if entry is None else seen
+    return PipelineManifest.read(store, pipeline_id, entry.oid)
 
 
 def shown_status(store: Store, run: Run) -> RunStatus:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
-from n4a_store.artifacts.draft import NewArtifact, PipelineDraft
+from n4a_store.artifacts.draft import PipelineDraft
+from n4a_store.artifacts.drafted import NewArtifact
 from n4a_store.artifacts.environment import now
 from n4a_store.artifacts.incoming import artifact_ids, prepare
 from n4a_store.artifacts.manifest_files import write_renditions
@@ -190,7 +191,7 @@ def _go_on(run: OpenRun, draft: PipelineDraft) -> None:
     """Let an unfinished pipeline keep what workers have made of it meanwhile."""
     kept = _kept(run, draft.txn, draft.pipeline_id)
     if kept is not None:
-        draft.current = draft.kept = kept
+        draft.keep(kept)
         draft.branches = {**kept.links.branches, **draft.branches}
 
 

@@ -19,7 +19,7 @@ from n4a_store.repo.reading import Made, ObjectReader, check_kind, need_id
 
 __all__ = ["CachingReader"]
 
-_RECALLED = 4_096
+_RECALLED = 8_192
 _KEPT_AS_IT_IS = 16 * 1024  # to find and check a small raw blob again costs more than to keep it
 
 
@@ -158,13 +158,22 @@ class CachingReader(ObjectReader):
         self._nodes.take(nodes)
         self._runs = runs
 
-    def recall(self, make: Callable[[ObjectReader, ObjectId], Made], oid: ObjectId) -> Made:
-        """What ``make`` makes of an object and of those below it; remembered for a while."""
+    def recall(
+        self,
+        make: Callable[[ObjectReader, ObjectId], Made],
+        oid: ObjectId,
+        reader: ObjectReader | None = None,
+    ) -> Made:
+        """What ``make`` makes of an object and of those below it; remembered for a while.
+
+        Args:
+            reader: Who finds them, if not this.
+        """
         key = (make, oid.raw)
         try:
             made: Made = self._recalled[key]
         except KeyError:
-            made = self._recalled[key] = make(self, oid)
+            made = self._recalled[key] = make(reader or self, oid)
             while len(self._recalled) > _RECALLED:
                 self._recalled.popitem(last=False)
         return made

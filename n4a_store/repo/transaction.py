@@ -44,7 +44,7 @@ from n4a_store.repo.commit import CommitPlan, CommitResult, publish, publish_pac
 from n4a_store.repo.copying import changed_on_disk
 from n4a_store.repo.planned_refs import PlannedRefs
 from n4a_store.repo.putting import PutsObjects
-from n4a_store.repo.reading import need_id
+from n4a_store.repo.reading import Made, ObjectReader, need_id
 from n4a_store.repo.seat import Seat
 from n4a_store.storage.rows import PackState
 
@@ -255,6 +255,12 @@ class Transaction(PlannedRefs, PutsObjects):
     def node(self, oid: ObjectId) -> TreeNode:
         """One tree object as it is stored; one that was put or read lately is not read again."""
         return self._nodes.get(oid.raw) or self._store.known_node(oid) or super().node(oid)
+
+    def recall(self, make: Callable[[ObjectReader, ObjectId], Made], oid: ObjectId) -> Made:
+        """What ``make`` makes of an object; the store remembers it, unless it was put here."""
+        if self._packs.header(oid.raw) is not None:
+            return make(self, oid)
+        return self._store.recall(make, oid, self)
 
     def item_size(self, oid: ObjectId) -> int:
         """What :meth:`put_blob` needs to be told of a blob of this transaction or of the store.

@@ -14,6 +14,8 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from n4a_store import ArtifactLoader, ArtifactRegistry, InvalidInputError, Store
+from n4a_store.artifacts.manifest_files import write_renditions
+from n4a_store.artifacts.manifest_tree import PipelineManifest
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import StoreNotFoundError
 from n4a_store.repo.fsck import fsck
@@ -235,3 +237,50 @@ def test_the_settings_choose_and_a_typo_is_refused(tmp_path: Path) -> None:
         registry.complete_pipeline("q")
         assert seen(tmp_path) == ["p:1:all", "q:1:all"]
     registry.close()
+
+
+@pytest.mark.parametrize("is_run", [True, False])
+def test_what_stays_is_remembered_as_it_is(
+    registry: ArtifactRegistry, other: ArtifactRegistry, is_run: bool
+) -> None:
+    """Its records are not read at each commit, whatever others do to the pipeline meanwhile."""
+    if is_run:
+        registry.start_run(commit_each="artifact")
+
+    def check() -> None:
+        oid = registry.store.ref("refs/pipelines/p").oid
+        manifest = PipelineManifest.read(registry.store, "p", oid)
+        layout = registry.workspace.layout
+        written = layout.manifest("corn", manifest.run_id, "p").read_text()
+        write_renditions(layout, "corn", registry.store, manifest.run_id, {"p": oid})
+        assert layout.manifest("corn", manifest.run_id, "p").read_text() == written
+
+    registry.register([0], "p:0:all", "transformer", params={"a": 1})
+    registry.register([1], "p:1:all", "model", depends_on=["p:0:all"])
+    check()
+    registry.register([2], "p:2:all", "model")
+    check()
+    other.register([3], "p:1:all", "model")  # another run's: the next commit counts on from it
+    registry.register([4], "p:4:all", "model")
+    check()
+    registry.register([5], "p:0:all", "transformer")
+    registry.register([6], "p:6:all", "model", depends_on=["p:1:all"])
+    check()
+    assert [record.version for record in registry.get_all_records("p")][:1] != [1]
+    if is_run:
+        registry.end_run()
+    assert fsck(registry.store, full=True).ok
+
+
+def test_a_version_that_others_have_raised_is_the_one_that_is_told(
+    registry: ArtifactRegistry, other: ArtifactRegistry
+) -> None:
+    with registry.run():
+        assert registry.register([0], "p:0:all", "model").version == 1
+        other.register([1], "p:0:all", "model")
+        registry.complete_pipeline("p")
+        registry.register([2], "p:1:all", "model")  # goes on from what it has committed
+        told = registry.resolve("p:0:all")
+        assert told is not None
+        assert told.version == 2
+    assert registry.get_all_records("p")[0].version == 2

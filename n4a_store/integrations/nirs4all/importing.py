@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from n4a_store.artifacts.draft import NewArtifact
+from n4a_store.artifacts.drafted import NewArtifact
 from n4a_store.artifacts.environment import PRODUCER
 from n4a_store.artifacts.execution_path import BranchPath, ExecutionPath
 from n4a_store.artifacts.record_blob import RecordBlob
