@@ -31,6 +31,7 @@ from n4a_store.packs.format import ALIGNMENT
 
 __all__ = [
     "ALIGN_FROM",
+    "CODEC_OFFSET",
     "ENTRY_HEADER_BYTES",
     "Codec",
     "EntryHeader",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 ALIGN_FROM = 1024
+CODEC_OFFSET = 9
+"""Where in an entry the byte of its codec stands."""
 _FIELDS = struct.Struct("<QBBBBQ32s")
 _CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<QBBBBQ32sI")

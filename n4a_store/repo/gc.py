@@ -38,7 +38,7 @@ from n4a_store.repo.reachability import (
     refuse_missing,
     undo_cutoff_us,
 )
-from n4a_store.repo.rewriting import Sparse, by_living_bytes, copy_marked, take_batch
+from n4a_store.repo.rewriting import Sparse, by_living_bytes, copy_batch, take_batch
 from n4a_store.repo.roots import expired_ops, roots_since
 from n4a_store.repo.session import READABLE, drop_idle_sessions
 from n4a_store.repo.sweep import (
@@ -285,21 +285,26 @@ class _Collector:
             left.extend(by_living_bytes(found, sparse))
         self._to_look_at = sum(one.row.stored_bytes for one in left)
         self._progress(0, self._to_look_at)
-        sequence = self._replace(found, sequence, own, dead, [])
+        sequence = self._condemn(found, self._catch_up(found, sequence), dead, {}, [])
+        self._drop([])
         while left:
             # The ballast's worth stays free: condemning takes some of it.
             batch = take_batch(left, store.ballast.free_bytes())
             if not batch:
                 self._done.without_room += [one.row.id for one in left]
                 break
-            sequence = self._replace(found, sequence, own, [], batch)
+            now = self._replace(found, sequence, own, batch)
+            if now is None:
+                self._done.without_room += [one.row.id for one in (*batch, *left)]
+                break
+            sequence = now
             if self._is_held_up():
                 break  # by what this batch condemned: room for one batch is what it takes
 
     def _replace(
-        self, found: Reachability, sequence: int, own: Lease, dead: list[str], batch: list[Sparse]
-    ) -> int:
-        """Condemn dead packs, and sparse ones in whose place copies of what lives come."""
+        self, found: Reachability, sequence: int, own: Lease, batch: list[Sparse]
+    ) -> int | None:
+        """Condemn sparse packs, in whose place copies of what lives come; None without room."""
         builder = PackBuilder(
             self._store.layout,
             self._store.settings,
@@ -307,21 +312,23 @@ class _Collector:
             first=self._done.written,
         )
         try:
-            copied = {}
-            for one in batch:
-                copied[one.row.id] = copy_marked(builder, found, one.row.id)
-                self._looked_at += one.row.stored_bytes
-                self._progress(self._looked_at, self._to_look_at)
-            rows = builder.publish()
-            sequence = self._catch_up(found, sequence)
-            self._done.written += len(rows)  # no number is used twice
-            sequence = self._condemn(found, sequence, dead, copied, rows)
+            copies = copy_batch(builder, found, batch, self._look_at)
+            if copies is not None:
+                sequence = self._catch_up(found, sequence)
+                self._done.written += len(copies.rows)  # no number is used twice
+                sequence = self._condemn(found, sequence, [], copies.marks, copies.rows)
         except BaseException:
             builder.discard()
             raise
         builder.discard()
-        self._drop(rows)
+        if copies is None:
+            return None
+        self._drop(copies.rows)
         return sequence
+
+    def _look_at(self, size: int) -> None:
+        self._looked_at += size
+        self._progress(self._looked_at, self._to_look_at)
 
     def _is_held_up(self) -> bool:
         """Whether some lease keeps what has been condemned.

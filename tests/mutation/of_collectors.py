@@ -175,11 +175,17 @@ COLLECTORS = (
         "repo/gc.py",
         (
             (
-                "            sequence = self._condemn(found, sequence, dead, copied, rows)\n",
-                "            floor = lease_floor(self._store)\n"
-                "            sequence = self._condemn(found, sequence, dead, copied, rows)\n",
+                "        dead, sparse = self._choose(found)\n",
+                "        dead, sparse = self._choose(found)\n"
+                "        floor = lease_floor(self._store)\n",
             ),
-            ("        self._drop(rows)\n", "        self._drop(rows, floor)\n"),
+            ("        self._drop([])\n", "        self._drop([], floor)\n"),
+            (
+                "            copies = copy_batch(builder, found, batch, self._look_at)\n",
+                "            copies = copy_batch(builder, found, batch, self._look_at)\n"
+                "            floor = lease_floor(self._store)\n",
+            ),
+            ("        self._drop(copies.rows)\n", "        self._drop(copies.rows, floor)\n"),
             (
                 "    def _drop(self, rows: list[PackRow]) -> None:\n"
                 "        dropped = drop_condemned(self._store)\n",

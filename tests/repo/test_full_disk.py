@@ -17,9 +17,11 @@ from n4a_store.repo import rewriting
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gc import collect
 from n4a_store.repo.maintenance import PACKS_BEFORE_REPACK, maintain
+from n4a_store.repo.repack import RepackMode, repack
 from n4a_store.repo.tags import delete_tag
 from n4a_store.storage import system
-from tests.repo.objects import tag, tag_blobs
+from tests.repo.alike import CHAIN, deltas
+from tests.repo.objects import files, tag, tag_blobs
 
 MOUNTED = 'mount -t tmpfs -o size=4m none "$1" && exec "$2" -m tests.repo.full_disk "$1" "$3"'
 
@@ -182,6 +184,63 @@ def test_packs_are_rewritten_as_far_as_there_is_room(
     assert again.rewritten == report.without_room
     assert again.without_room == ()
     assert fsck(store, full=True).problems == ()
+
+
+def test_what_copies_take_is_counted_with_their_index(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of tiny objects the index is a third of a pack: gc found out by filling the disk."""
+    with store.transaction() as txn:
+        blobs = {str(number): txn.put_blob(os.urandom(10)) for number in range(500)}
+        txn.set_ref("refs/tags/kept", txn.put_tree(blobs))
+        txn.put_blob(os.urandom(400))
+    (pack,) = store.layout.packs.iterdir()
+    reserved = size_of(store)
+    monkeypatch.setattr(system, "free_bytes", lambda _: reserved + pack.stat().st_size - 1_000)
+    assert len(collect(store).without_room) == 1
+    monkeypatch.setattr(system, "free_bytes", lambda _: reserved + pack.stat().st_size)
+    assert collect(store).bytes_written > 60_000
+
+
+def test_a_delta_is_counted_whole_when_its_base_goes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = CHAIN[:2]
+    tag_blobs(store, "first", {"data": first})
+    kept = tag_blobs(store, "second", {"data": second})
+    repack(store, RepackMode.COMPACT)
+    assert len(list(deltas(store))) == 1
+    delete_tag(store, "first")
+    reserved = size_of(store)
+    monkeypatch.setattr(system, "free_bytes", lambda _: reserved + len(second) - 100)
+    assert len(collect(store, expire_now=True).without_room) == 1
+    monkeypatch.undo()
+    assert collect(store, expire_now=True).without_room == ()
+    assert bytes(store.get(store.get_tree(kept).entries["data"].oid)) == second
+
+
+def test_what_a_quota_refuses_is_left_and_no_error(store: Store) -> None:
+    """It says nothing to whoever asks what the disk has free."""
+    tag(store, "garbage")
+    with store.transaction() as txn:
+        txn.set_ref("refs/tags/kept", txn.put_blob(os.urandom(2_000)))
+        txn.put_blob(os.urandom(400))
+    delete_tag(store, "garbage")
+    before = set(files(store))
+
+    def refuse(step: str, path: str) -> None:
+        if step == "write" and "/txn/" in path:
+            raise OSError(errno.EDQUOT, "no room within the quota", path)
+
+    system.observe(refuse)
+    try:
+        report = collect(store, expire_now=True)
+    finally:
+        system.observe(None)
+    assert (len(report.dropped), len(report.rewritten), len(report.without_room)) == (1, 0, 1)
+    assert set(files(store)) < before
+    assert fsck(store, full=True).problems == ()
+    assert collect(store).rewritten == report.without_room
 
 
 def test_the_room_that_is_asked_for_is_really_there(tmp_path: Path) -> None:
