@@ -85,13 +85,14 @@ class ExecutionPath(NamedTuple):
     @property
     def key(self) -> str:
         """The name in the pipeline's manifest: the id without the pipeline."""
-        step = str(self.step_index)
+        # As numbers: equal paths have one text, which is remembered, and True is equal to 1.
+        step = f"{self.step_index:d}"
         if self.sub_index is not None:
-            step += f".{self.sub_index}"
-        fold = ALL_FOLDS if self.fold_id is None else str(self.fold_id)
+            step += f".{self.sub_index:d}"
+        fold = ALL_FOLDS if self.fold_id is None else f"{self.fold_id:d}"
         if not self.branch_path:
             return f"{step}{SEPARATOR}{fold}"
-        return SEPARATOR.join((*map(str, self.branch_path), step, fold))
+        return SEPARATOR.join((*(f"{branch:d}" for branch in self.branch_path), step, fold))
 
     @property
     def artifact_id(self) -> str:

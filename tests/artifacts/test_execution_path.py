@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from n4a_store.artifacts.execution_path import (
     MAX_NUMBER,
+    BranchPath,
     ExecutionPath,
     generate_artifact_id,
     parse_artifact_id,
@@ -149,6 +150,13 @@ def test_parts_of_the_wrong_kind_are_refused(parts: tuple) -> None:
 def test_numpy_integers_are_indices() -> None:
     ids = generate_artifact_id("p", np.array([0, 2]), np.int64(3), np.uint8(1))
     assert ids == "p:0:2:3:1"
+
+
+def test_equal_paths_have_one_text_whoever_asks_first() -> None:
+    """It is remembered by the path, and the text of True was given to the next with a 1."""
+    unchecked = ExecutionPath("equal", BranchPath((True,)), True, False, True)
+    assert unchecked.artifact_id == "equal:1:1.1:0"
+    assert generate_artifact_id("equal", [1], 1, 0, 1) == "equal:1:1.1:0"
 
 
 def test_ids_sort_as_numbers() -> None:
