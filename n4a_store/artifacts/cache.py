@@ -76,13 +76,13 @@ class ObjectCache:
         self._max_size = check_size(max_size)
         self._max_bytes = max_bytes
         self._items: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._bytes = self._hits = self._misses = self._evictions = 0
         forks.tell_in_child(self)
 
     def _forget_threads(self) -> None:
         """In a forked child: a thread that is not here may have been in the middle of a change."""
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._bytes = sum(size for _, size in self._items.values())
 
     def __len__(self) -> int:

@@ -41,12 +41,12 @@ _UNSAFE = re.compile(r"[^\w.+-]|^\.")
 _TYPE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _SHORT_HASH = 8
 _added: dict[str, ArtifactType] = {}
-_added_lock = threading.Lock()
+_added_lock = threading.RLock()
 
 
 def _forget_parents_threads() -> None:
     global _added_lock  # noqa: PLW0603 - one table, one lock
-    _added_lock = threading.Lock()
+    _added_lock = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_forget_parents_threads)

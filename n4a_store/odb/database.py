@@ -16,12 +16,13 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import NamedTuple
 
 from n4a_store.errors import BackendError, CorruptionError, UnsupportedFormatError
 from n4a_store.objects.oid import BytesLike
 from n4a_store.odb.kept import KeptBlobs
-from n4a_store.odb.small_packs import read_ids, serial
+from n4a_store.odb.small_packs import among, read_ids, serial
 from n4a_store.packs.entry import EntryHeader
 from n4a_store.packs.reader import PackReader
 from n4a_store.storage import forks
@@ -96,15 +97,15 @@ class ObjectDatabase:
             fresh = []
             try:
                 for row in rows:
-                    known = self._packs.get(row.id)
-                    if known is row:
-                        continue
+                    if row.id in self._packs:
+                        self._packs[row.id] = row
+                    else:
+                        fresh.append(row)
+                for row in sorted(fresh, key=lambda row: serial(row.id)):
                     self._packs[row.id] = row
-                    if known is None:
-                        fresh.append(row.id)
+                    self._waiting.append(row.id)  # no call between: a signal handler may look
                 if fresh:
                     self.changes += 1
-                self._waiting.extend(sorted(fresh, key=serial))
             except BaseException:  # a Ctrl-C: what is known must be searched
                 self.changes += 1
                 self._begin_search()
@@ -246,19 +247,16 @@ class ObjectDatabase:
         # would make all that it holds disappear.
         while self._waiting and wanted not in self._table:
             pack_id = self._waiting[-1]
-            objects = self._packs[pack_id].objects
-            if not self._has_room(objects):
+            oids = None
+            if self._has_room(self._packs[pack_id].objects):
+                with suppress(CorruptionError):  # the search passes over it as well
+                    oids = self._ids_in(pack_id)
+            if oids is None:
                 self._passed_over.append(pack_id)
+            else:
+                self._enter(pack_id, oids)
+            if self._waiting[-1:] == [pack_id]:  # unless a signal handler's look-up was quicker
                 self._waiting.pop()
-                continue
-            try:
-                oids = self._ids_in(pack_id)
-            except CorruptionError:
-                self._passed_over.append(pack_id)  # the search passes over it as well
-                self._waiting.pop()
-                continue
-            self._enter(pack_id, oids)
-            self._waiting.pop()
 
     def _enter(self, pack_id: str, oids: Collection[bytes]) -> None:
         """Put what a pack holds into the table; what stands there already stays."""
@@ -319,20 +317,21 @@ class ObjectDatabase:
         None may therefore be the fault of damage: see :meth:`verify_indexes`.
         """
         with self._mutex:
-            tabled = self._table.get(oid)
-            if tabled is None and len(self._waiting) > _TABLE_FROM_PACKS:
+            if oid not in self._table and len(self._waiting) > _TABLE_FROM_PACKS:
                 self._fill_table(_TABLE_FROM_PACKS, oid)
-                tabled = self._table.get(oid)
+            # Before the table: what a signal handler puts into it meanwhile is looked at twice.
+            untabled = self._untabled() if oid in self._table else [*self._untabled()]
+            tabled = self._table.get(oid)
             if tabled is not None:
                 if allowed is None or tabled in allowed:
                     location = self._search(oid, (tabled,))
                     if location is not None:
                         return location
                 # It may stand in another small pack as well, which the table cannot tell.
-                location = self._search(oid, _among(self._in_table, allowed))
+                location = self._search(oid, among([*self._in_table], allowed))
                 if location is not None:
                     return location
-            return self._search(oid, _among(self._untabled(), allowed))
+            return self._search(oid, among(untabled, allowed))
 
     def _search(self, oid: bytes, pack_ids: Iterable[str]) -> Location | None:
         opened = self._readers
@@ -444,7 +443,3 @@ class ObjectDatabase:
         self._table = {}
         self._in_table = set()
         self._begin_search()
-
-
-def _among(names: Iterable[str], allowed: Container[str] | None) -> Iterable[str]:
-    return names if allowed is None else (name for name in names if name in allowed)

@@ -37,7 +37,7 @@ class KeptBlobs:
         self._most = most_bytes
         self._blobs: OrderedDict[bytes, BytesLike] = OrderedDict()
         self._bytes = 0
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         forks.tell_in_child(self)
 
     def __len__(self) -> int:
@@ -85,7 +85,7 @@ class KeptBlobs:
 
     def _forget_threads(self) -> None:
         """In a forked child: a thread that is not here may have been in the middle of a change."""
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._blobs = OrderedDict()
         self._bytes = 0
 
@@ -103,7 +103,7 @@ class KeptNodes:
         self._nodes: OrderedDict[bytes, TreeNode] = OrderedDict()
         self._weights: dict[bytes, int] = {}  # what each takes, in entries
         self._entries = 0
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         forks.tell_in_child(self)
 
     def __len__(self) -> int:
@@ -143,7 +143,7 @@ class KeptNodes:
 
     def _forget_threads(self) -> None:
         """In a forked child: a thread that is not here may have been in the middle of a change."""
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._nodes = OrderedDict()
         self._weights = {}
         self._entries = 0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
+
 from n4a_store.errors import CorruptionError, UnsupportedFormatError
 from n4a_store.packs.format import HEADER_BYTES
 from n4a_store.packs.reader import end_bytes, ids_from_ends
 from n4a_store.storage.files import read_ends
 from n4a_store.storage.rows import PackRow
 
-__all__ = ["read_ids", "serial"]
+__all__ = ["among", "read_ids", "serial"]
 
 
 def serial(pack_id: str) -> int:
@@ -27,3 +29,8 @@ def read_ids(name: str, row: PackRow) -> list[bytes] | None:
         return ids_from_ends(first, last, size) if size == row.stored_bytes else None
     except (FileNotFoundError, CorruptionError, UnsupportedFormatError):
         return None
+
+
+def among(names: Iterable[str], allowed: Container[str] | None) -> Iterable[str]:
+    """Those of the names that are allowed; None allows all."""
+    return names if allowed is None else (name for name in names if name in allowed)

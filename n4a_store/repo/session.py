@@ -44,7 +44,7 @@ READABLE = (PackState.LIVE, PackState.HELD)
 _MEETINGS = 100  # with one pack that has gone, in one look-up
 _Found = TypeVar("_Found")
 _all_sessions: weakref.WeakSet[ReadSessions] = weakref.WeakSet()
-_mutex = threading.Lock()
+_mutex = threading.RLock()
 _reaper: threading.Thread | None = None
 
 
@@ -409,7 +409,7 @@ def run_lease(layout: StoreLayout, catalog: Catalog, settings: Settings) -> Leas
 
 def _forget_parents_sessions() -> None:
     global _mutex, _reaper
-    _mutex, _reaper = threading.Lock(), None
+    _mutex, _reaper = threading.RLock(), None
     for sessions in list(_all_sessions):
         sessions._forget_parent()
 

@@ -23,7 +23,9 @@ SECONDS = 30
 
 
 @contextmanager
-def at_moment(number: int, handler: Callable[[], None]) -> Iterator[list[int]]:
+def at_moment(
+    number: int, handler: Callable[[], None], files: tuple[str, ...] = FILES
+) -> Iterator[list[int]]:
     """Call `handler` once, at the `number`-th moment at which Python calls those of signals.
 
     Yields:
@@ -31,16 +33,20 @@ def at_moment(number: int, handler: Callable[[], None]) -> Iterator[list[int]]:
     """
     count = [0]
     called: dict[FrameType, bool] = {}
+    is_within = False
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
-        if not frame.f_code.co_filename.endswith(FILES):
+        nonlocal is_within
+        if is_within or not frame.f_code.co_filename.endswith(files):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
             if called.get(frame, True):
                 count[0] += 1
                 if count[0] == number:
+                    is_within = True
                     handler()
+                    is_within = False
             called[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith(SAFE_POINTS)
         return trace
 
