@@ -162,6 +162,7 @@ def forget_in_child() -> None:
     """After a fork: whatever a thread of the parent held is neither held nor waited for here."""
     for lock in list(_locks):
         lock._close_in_child()
+    _of_thread.locks.clear()
     for name in list(_in_process):
         _in_process[name] = threading.Lock()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -160,3 +162,22 @@ def test_a_turn_that_a_ctrl_c_met_as_it_was_taken_is_given_back(
         take_for_good()
     with FileLock(path, wait=False):
         pass
+
+
+def test_a_child_waits_for_what_the_thread_that_forked_it_held(tmp_path: Path) -> None:
+    """It was told that a signal handler had interrupted it, even when the lock was free again."""
+    told, tell = os.pipe()
+    with FileLock(tmp_path / "lock"):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os.read(told, 1)
+            try:
+                with FileLock(tmp_path / "lock"):
+                    os._exit(0)
+            finally:
+                os._exit(1)
+    os.write(tell, b".")
+    os.close(tell)
+    os.close(told)
+    assert os.waitpid(child, 0)[1] == 0
