@@ -282,7 +282,12 @@ class _Collector:
         dead, sparse = self._choose(found)
         left = deque[Sparse]()
         if sparse and not self._is_held_up():
-            left.extend(by_living_bytes(found, sparse))
+            # Deltas whose base is garbage are copied whole, which may take more than both did.
+            left.extend(
+                one
+                for one in by_living_bytes(found, sparse)
+                if self._thorough or one.living_bytes < one.row.stored_bytes
+            )
         self._to_look_at = sum(one.row.stored_bytes for one in left)
         self._progress(0, self._to_look_at)
         sequence = self._condemn(found, self._catch_up(found, sequence), dead, {}, [])

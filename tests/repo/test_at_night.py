@@ -88,18 +88,35 @@ def test_a_pack_that_may_not_be_read_is_not_called_damaged(
         assert "permissions" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("doing", ["gc", "repack", "compact"])
-def test_what_runs_out_of_room_takes_none_with_it(store: Store, doing: str) -> None:
-    for name in "abc":
-        tag(store, name, 200_000)
+def test_gc_takes_back_the_copies_that_have_no_room(store: Store) -> None:
+    rest = a_pack_that_is_partly_garbage(store)
+    before = sorted(files(store))
+    with full("fsync", below=store.layout.transactions):
+        done = collect(store, expire_now=True, thorough=True)
+    assert done.without_room == (rest,)
+    store.sessions.drop_idle()
+    assert sorted(files(store)) == before
+    assert fsck(store, full=True).ok
+    assert collect(store, expire_now=True, thorough=True).without_room == ()
+
+
+def a_pack_that_is_partly_garbage(store: Store) -> str:
     with store.transaction() as txn:
         rest = txn.put_tree({"left": txn.put_blob(os.urandom(2000))})
         txn.set_ref("refs/tags/rest", rest)
         txn.put_blob(os.urandom(2000))  # garbage: gc rewrites this pack
+    pack = store.info(rest).pack
+    store.sessions.drop_idle()
+    return pack
+
+
+@pytest.mark.parametrize("doing", ["repack", "compact"])
+def test_what_runs_out_of_room_takes_none_with_it(store: Store, doing: str) -> None:
+    for name in "abc":
+        tag(store, name, 200_000)
     store.sessions.drop_idle()
     before = sorted(files(store))
     run: Callable[[], object] = {
-        "gc": lambda: collect(store, expire_now=True, thorough=True),
         "repack": lambda: repack(store, RepackMode.ALL),
         "compact": lambda: repack(store, RepackMode.COMPACT),
     }[doing]

@@ -219,6 +219,27 @@ def test_a_delta_is_counted_whole_when_its_base_goes(
     assert bytes(store.get(store.get_tree(kept).entries["data"].oid)) == second
 
 
+def test_a_pack_that_copies_would_make_no_smaller_stays(store: Store) -> None:
+    """Its garbage is a base, of which there are two deltas: whole, they take twice as much."""
+    base = CHAIN[0]
+    near = [base[:-8] + bytes([number] * 8) for number in range(2)]
+    for number, data in enumerate([base + bytes(8), *near]):
+        tag_blobs(store, f"t{number}", {"data": data})
+    repack(store, RepackMode.COMPACT)
+    assert len(list(deltas(store))) == 2
+    delete_tag(store, "t0")
+    (pack,) = store.layout.packs.iterdir()
+    size = pack.stat().st_size
+    report = collect(store, expire_now=True)
+    assert (report.rewritten, report.without_room) == ((), ())
+    assert list(store.layout.packs.iterdir()) == [pack]
+    # A purge leaves nothing of what it is told to remove, whatever that takes.
+    assert collect(store, expire_now=True, thorough=True).rewritten == (pack.stem,)
+    (after,) = store.layout.packs.iterdir()
+    assert after.stat().st_size > size
+    assert fsck(store, full=True).problems == ()
+
+
 def test_what_a_quota_refuses_is_left_and_no_error(store: Store) -> None:
     """It says nothing to whoever asks what the disk has free."""
     tag(store, "garbage")
