@@ -77,7 +77,7 @@ class ArtifactLoader:
         self._store: Store | None = None
         self._pipeline_id: str | None = None
         me = weakref.ref(self)  # else it would keep itself alive, and its files open
-        self._view = View(lambda: me().store, lambda: None)  # type: ignore[union-attr]
+        self._view = View(lambda: me()._store or me().store, lambda: None)  # type: ignore[union-attr]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process: a loader of the same place, with nothing in its cache."""

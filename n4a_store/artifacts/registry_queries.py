@@ -52,7 +52,7 @@ class RegistryQueries:
         self._run: OpenRun | None = None
         self._implicit: OpenRun | None = None
         me = weakref.ref(self)  # else it would keep itself alive, and its files open
-        self._view = View(lambda: me().store, lambda: me()._run)  # type: ignore[union-attr]
+        self._view = View(lambda: me()._store or me().store, lambda: me()._run)  # type: ignore[union-attr]
 
     def __repr__(self) -> str:
         return f"ArtifactRegistry({str(self.workspace.path)!r}, {self.dataset!r})"

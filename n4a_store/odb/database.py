@@ -388,8 +388,9 @@ class ObjectDatabase:
 
     def _last_read(self) -> PackReader | None:
         """The pack that was read from last: what was stored together is read together."""
-        newest = next(reversed(self._readers), "")
-        return self._readers.get(newest) if newest in self._packs else None
+        for pack_id in reversed(self._readers):
+            return self._readers[pack_id] if pack_id in self._packs else None
+        return None
 
     def find_all(self, oid: bytes) -> list[Location]:
         """Everywhere the object stands."""
