@@ -11,6 +11,7 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -66,10 +67,19 @@ class Predictor:
         *,
         trust: bool = False,
     ) -> None:
-        self._store = Workspace(workspace).store(dataset)
+        self._workspace = Workspace(workspace)
+        self._dataset = dataset
+        self._store = self._workspace.store(dataset)
         self._trust = trust
         self._loaded = ObjectCache(_CACHED, _CACHED_BYTES)
         self._warned: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"Predictor({str(self._workspace.path)!r}, {self._dataset!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process: a predictor of the same place, which has loaded nothing yet."""
+        return partial(type(self), self._workspace, self._dataset, trust=self._trust), ()
 
     def __enter__(self) -> Predictor:
         return self

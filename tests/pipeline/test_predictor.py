@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -79,6 +80,22 @@ def test_a_fresh_process_gives_the_same_bits(
         # What the fitted models said before they were ever stored.
         assert np.array_equal(fresh, predictor.stored(run, partition="test"))
         assert np.array_equal(fresh, predictor.predict(run, fermentation.X))
+
+
+def test_a_predictor_goes_to_another_process(
+    trained: tuple[Workspace, str], fermentation: Any
+) -> None:
+    """As loaders and registries do: it is what somebody hands to joblib."""
+    workspace, pipeline = trained
+    X, _ = fermentation
+    with Predictor(workspace, DATASET, trust=True) as predictor:
+        expected = predictor.predict(pipeline, X)
+        data = pickle.dumps(predictor)
+        name = repr(predictor)
+    with pickle.loads(data) as other:
+        assert np.array_equal(other.predict(pipeline, X), expected)
+        assert repr(other) == name == f"Predictor({str(workspace.path)!r}, {DATASET!r})"
+        assert other._trust
 
 
 def test_none_is_the_best_of_the_newest_run(
