@@ -152,28 +152,44 @@ def _resolve_at(store: Store, base: str, when: str) -> TreeEntry:
     if full is None:
         raise RefNotFoundError(f"{base!r} names no ref", hint=_suggest(store, base))
     log = store.reflog(full)
+    # The first move of a ref comes from nothing: where none is known to, gc has dropped some.
+    forgotten = not log or log[-1].old is not None
     if _STEPS.fullmatch(when):
         steps = int(when)
         # Entry n holds what came n changes ago; the oldest entry's old side is one step further.
-        values = [change.new for change in log] + ([log[-1].old] if log else [])
+        known = [change.new for change in log]
+        values = [*known, log[-1].old] if log else [_standing(store, full)]
         if steps >= len(values):
-            oldest = max(len(values) - 1, 0)
             raise RefNotFoundError(
-                f"the reflog of {full} goes back to @{{{oldest}}}, not @{{{steps}}}"
+                f"the reflog of {full} goes back to @{{{len(values) - 1}}}, not @{{{steps}}}"
+                + ("; gc has forgotten what was before" if forgotten else "")
             )
         entry = values[steps]
     else:
+        now = datetime.now(UTC)
         moment = _parse_moment(when)
         past = [change for change in log if change.at <= moment]
         if past:
             entry = past[0].new
-        elif log:
-            entry = log[-1].old
+        elif not log and moment >= now:
+            entry = _standing(store, full)
+        elif forgotten:  # it may have moved in between, and another model would be given
+            since = f"since {log[-1].at:%Y-%m-%d %H:%M} (UTC)" if log else "no more"
+            raise RefNotFoundError(
+                f"where {full} pointed at @{{{when}}} is forgotten: its moves are known {since}",
+                hint=f"{base}@{{{len(log)}}} is the earliest that is known",
+            )
         else:
             entry = None
     if entry is None:
         raise RefNotFoundError(f"{full} did not exist at @{{{when}}}")
     return entry
+
+
+def _standing(store: Store, full: str) -> TreeEntry | None:
+    """What a ref holds whose moves are all forgotten."""
+    ref = store.find_ref(full)
+    return None if ref is None else TreeEntry(ref.kind, ref.oid)
 
 
 def _deleted_ref(store: Store, base: str) -> str | None:

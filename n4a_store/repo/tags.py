@@ -90,11 +90,14 @@ def point_tag(
 def tag_history(store: Store, tag: str) -> list[ReflogEntry]:
     """Where a tag has pointed, newest first; also of a tag that is gone.
 
+    gc forgets moves after the undo window, so that a tag may stand and have none.
+
     Raises:
         RefNotFoundError: No tag is or was called so.
     """
-    moves = store.reflog(tag_ref(tag))
-    if not moves:
+    name = tag_ref(tag)
+    moves = store.reflog(name)
+    if not moves and store.find_ref(name) is None:
         raise RefNotFoundError(f"no tag is or was called '{tag}'")
     return moves
 

@@ -106,3 +106,20 @@ def test_a_tag_may_be_called_by_its_ref(cli: Cli, corn: tuple[str]) -> None:
     cli(*tag, "--rollback").ok()
     cli(*tag, "--delete").ok()
     assert cli(*corn[:-1], "for-each-ref", "refs/tags").ok().out == ""
+
+
+def test_a_tag_that_stands_has_a_history_though_gc_has_forgotten_it(
+    cli: Cli, corn: tuple[str]
+) -> None:
+    """'no tag is or was called production', it said of the tag in use."""
+    cli(*corn, "tag", "production", "0002_stack").ok()
+    cli(*corn, "gc", "--now", "--force").ok()
+    said = cli(*corn, "tag", "production", "--history").ok()
+    assert said.out == ""
+    assert "the moves of 'production' are forgotten" in said.err
+    assert cli(*corn, "tag", "production", "--history", "--json").ok().json["moves"] == []
+    cli(*corn, "tag", "production", "--rollback").failed(13, "gc has forgotten what was before")
+    assert cli(*corn[:-1], "rev-parse", "production@{0}").ok().out
+    cli(*corn, "tag", "production", "--delete").ok()
+    cli(*corn, "gc", "--now", "--force").ok()
+    cli(*corn, "tag", "production", "--history").failed(13, "no tag is or was called")

@@ -21,6 +21,7 @@ from n4a_store.errors import (
 )
 from n4a_store.objects.model import Run, RunStatus, TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId
+from n4a_store.repo.gc import collect
 from n4a_store.repo.store import Store
 
 
@@ -117,6 +118,33 @@ def test_moments(history: History) -> None:
             store.resolve(f"moving@{{{early}}}")
     with pytest.raises(RefNotFoundError):
         store.resolve("gone@{9999-12-31}")
+
+
+def test_moves_that_gc_has_forgotten_are_not_guessed(tmp_path: Path) -> None:
+    """What was before the oldest known move was given for every moment before it."""
+    ref = "refs/tags/moving"
+    with Store.init(tmp_path / "store") as store:
+        held = []
+        for value in (b"first", b"second", b"third"):
+            with store.transaction() as txn:
+                held.append(txn.put_blob(value))
+                txn.set_ref(ref, held[-1])
+            if value != b"third":
+                began = datetime.now(UTC)
+            if value == b"second":
+                collect(store, expire_now=True)
+                assert not store.reflog(ref)
+                for name in ("moving@{0}", "moving@{now}", "moving@{9999-12-31}"):
+                    assert store.resolve(name) == held[1]
+                with pytest.raises(RefNotFoundError, match=r"not @.1.; gc has forgotten"):
+                    store.resolve("moving@{1}")
+                with pytest.raises(RefNotFoundError, match=r"is forgotten.* no more"):
+                    store.resolve("moving@{yesterday}")
+        assert [store.resolve(f"moving@{{{n}}}") for n in (0, 1)] == [held[2], held[1]]
+        for early in ("yesterday", began.isoformat()):
+            with pytest.raises(RefNotFoundError, match=r"is forgotten.* since 20") as caught:
+                store.resolve(f"moving@{{{early}}}")
+            assert caught.value.hint == "moving@{1} is the earliest that is known"
 
 
 @pytest.mark.parametrize(

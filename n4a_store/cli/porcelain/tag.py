@@ -128,6 +128,9 @@ def _history(app: App, tag: str) -> None:
     if app.json:
         app.out.json("artifacts tag", {"tag": tag, "moves": moves})
         return
+    if not moves:
+        app.out.note(f"the moves of '{tag}' are forgotten: gc keeps them for the undo window")
+        return
     rows = [
         [
             str(n),
