@@ -80,7 +80,8 @@ class ImportReport:
         taken: The ids of the artifacts that were taken, by dataset.
         runs: The runs that were made, one for each run folder of the source.
         bytes: Bytes of the files that were taken.
-        refused: What was not taken.
+        refused: What was not taken, files that no manifest names among it: whoever deletes the
+            source afterwards loses nothing but that.
     """
 
     taken: Mapping[str, tuple[str, ...]]
@@ -100,6 +101,10 @@ class _Item:
     meta: MetaModelConfig | None
     deps: tuple[str, ...]
     where: str
+
+    @property
+    def hash(self) -> str:
+        return str(self.fields.get("content_hash"))
 
 
 def check_legacy(folder: str | os.PathLike[str]) -> None:
@@ -156,6 +161,7 @@ def import_flat_workspace(
         taker.take_run([path for path in manifests if path.parent.parent == folder], dataset)
     if dataset is not None and dataset not in taker.seen:
         raise StoreNotFoundError(f"{root} has no dataset {dataset!r}")
+    taker.refuse_unnamed(dataset)
     return ImportReport(
         {name: tuple(ids) for name, ids in taker.taken.items()},
         tuple(taker.runs),
@@ -183,6 +189,7 @@ class _Taker:
         self.taken: dict[str, list[str]] = {}
         self.runs: list[str] = []
         self.seen: set[str] = set()
+        self.named: set[tuple[str, str]] = set()
         self.bytes = 0
 
     def take_run(self, paths: list[Path], only: str | None) -> None:
@@ -204,14 +211,38 @@ class _Taker:
                 continue
             for place, item in enumerate(listed):
                 where = f"{path}, item {place}"
+                if isinstance(item, Mapping):
+                    self.named.add((name, str(item.get("path"))))
                 try:
                     checked = _check_item(item, where)
                 except StoreError as error:
                     self._refuse(where, error)
                     continue
-                items.setdefault(name, {})[str(checked.path)] = checked
+                by_id = items.setdefault(name, {})
+                before = by_id.get(str(checked.path))
+                if before is not None and before.hash != checked.hash:
+                    reason = f"{checked.path} stands again in {where}, and the last is taken"
+                    self.refused.append(Refused(before.where, reason))
+                by_id[str(checked.path)] = checked
         for name, by_id in items.items():
             self._register(name, by_id, paths[0].parent.parent)
+
+    def refuse_unnamed(self, only: str | None) -> None:
+        """Report the files that no manifest names, of all datasets or of one."""
+        folder = self.root / "binaries"
+        for where, folders, files in os.walk(folder, onerror=self._refuse_folder):
+            folders.sort()
+            dataset = Path(where).relative_to(folder).parts[:1]
+            if not dataset or only not in (None, dataset[0]):
+                continue
+            for name in sorted(files):
+                if (dataset[0], name) not in self.named and not name.startswith("."):
+                    reason = "no manifest that can be read names it"
+                    self.refused.append(Refused(str(Path(where, name)), reason))
+
+    def _refuse_folder(self, error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            self._refuse(str(error.filename), error)
 
     def _refuse(self, where: str, error: Exception) -> None:
         self.refused.append(Refused(where, str(error), isinstance(error, CorruptionError)))

@@ -31,6 +31,7 @@ from n4a_store.artifacts.flat_import import check_legacy, import_flat_workspace
 from n4a_store.artifacts.run_transactions import MOST_OWN
 from n4a_store.repo.fsck import fsck
 
+UNNAMED = "no manifest that can be read names it"
 Writer = Callable[..., dict[str, Any]]
 
 
@@ -268,6 +269,46 @@ def test_what_cannot_be_taken_is_reported_item_by_item(
     assert len(report.refused) == 13
 
 
+def test_files_that_no_manifest_names_are_reported(
+    flat: Path, write: Writer, workspace: Workspace
+) -> None:
+    """Whoever deletes the old folder after the import must know what he loses."""
+    put_manifest(flat, [write("named", "p:0:all")])
+    of_torn = write("torn", "p:1:all")
+    torn = put_manifest(flat, [of_torn], name="torn")
+    torn.write_text(torn.read_text()[:40])
+    corn, rye = flat / "binaries" / "corn", flat / "binaries" / "rye"
+    (rye / "deeper").mkdir(parents=True)
+    for path in (corn / "copy.joblib", rye / "model.joblib", rye / "deeper" / "x", rye / ".hidden"):
+        path.write_bytes(b"x")
+    report = import_flat_workspace(flat, workspace)
+    assert report.taken == {"corn": ("p:0:all",)}
+    unnamed = [Path(one.where) for one in report.refused if one.reason == UNNAMED]
+    assert sorted(unnamed) == sorted([
+        corn / "copy.joblib", corn / of_torn["path"], rye / "model.joblib", rye / "deeper" / "x"
+    ])  # fmt: skip
+    assert not any(one.damaged for one in report.refused)
+    only = import_flat_workspace(flat, workspace, "corn").refused
+    assert not any("rye" in one.where for one in only)
+    assert sum(one.reason == UNNAMED for one in only) == 2
+
+
+def test_an_id_that_stands_twice_in_a_run_is_reported(
+    flat: Path, write: Writer, workspace: Workspace
+) -> None:
+    """One of the two was dropped, and nothing said so."""
+    first, last = write("first", "p:0:all"), write("last", "p:0:all")
+    put_manifest(flat, [first, write("good", "p:1:all"), last])
+    report = import_flat_workspace(flat, workspace)
+    assert report.taken == {"corn": ("p:0:all", "p:1:all")}
+    (refused,) = report.refused
+    assert refused.where.endswith("0001/manifest.yaml, item 0")
+    assert re.search("p:0:all stands again in .*, item 2, and the last is taken", refused.reason)
+    assert ArtifactLoader(workspace, "corn", trust=True).load_by_id("p:0:all") == "last"
+    put_manifest(flat, [first, first], run="2026-01-01_corn")
+    assert len(import_flat_workspace(flat, workspace).refused) == 1
+
+
 def test_a_huge_file_is_refused_without_being_held_in_memory(
     flat: Path, write: Writer, workspace: Workspace
 ) -> None:
@@ -389,4 +430,4 @@ def test_a_manifest_that_is_a_link_is_not_read(
     manifest.symlink_to(tmp_path / "elsewhere.yaml")
     report = import_flat_workspace(flat, workspace)
     assert report.taken == {}
-    assert ["no regular file" in one.reason for one in report.refused] == [True]
+    assert ["no regular file" in one.reason for one in report.refused] == [True, False]
