@@ -57,6 +57,8 @@ _ADDRESS = re.compile(r"\bat 0x[0-9A-Fa-f]+|\bobject at \d+")
 _PLAIN = frozenset((float, bool, bytes, type(None)))
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, np.ufunc)
 
+_INSTEAD = "pass params= to say what to record instead"
+
 _param_names: dict[type, tuple[str, ...]] = {}
 
 
@@ -71,7 +73,12 @@ def canonical_params(params: Mapping[str, Any] | None, obj: Any) -> dict[str, An
         InvalidInputError: Something in them has no canonical form.
         SerializationError: ``get_params`` of the object fails.
     """
-    return canonical_map(estimator_params(obj) if params is None else params, "params")
+    if params is not None:
+        return canonical_map(params, "params")
+    try:
+        return canonical_map(estimator_params(obj), "params")
+    except InvalidInputError as error:
+        raise InvalidInputError(error.message, hint=error.hint or _INSTEAD) from None
 
 
 def canonical_map(values: Mapping[str, Any], what: str) -> dict[str, Any]:
@@ -111,7 +118,7 @@ def estimator_params(obj: Any) -> Mapping[str, Any]:
         # get_params is other people's code, and so is looking it up: anything may come out.
         raise SerializationError(
             f"get_params of a {qualified_name(cls)} failed: {type(error).__name__}: {error}",
-            hint="pass params= to say what to record instead",
+            hint=_INSTEAD,
         ) from error
     return params if isinstance(params, Mapping) else {}
 

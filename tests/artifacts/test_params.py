@@ -186,6 +186,15 @@ def test_what_has_no_canonical_form_is_named(value: object, message: str) -> Non
         canonical_params({"p": value}, None)
 
 
+def test_a_parameter_without_a_form_is_no_dead_end() -> None:
+    """The estimator is as good as any: what is recorded of it may be said instead."""
+    looped = Ridge(alpha=cycle())
+    with pytest.raises(InvalidInputError, match="in a circle") as caught:
+        canonical_params(None, looped)
+    assert caught.value.hint == "pass params= to say what to record instead"
+    assert canonical_params({}, looped) == {}
+
+
 def test_params_are_a_map() -> None:
     with pytest.raises(InvalidInputError, match="params is a map"):
         canonical_params([1], None)  # type: ignore[arg-type]

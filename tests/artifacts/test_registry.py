@@ -109,6 +109,9 @@ def test_a_bad_registration_creates_nothing(tmp_path: Path) -> None:
         registry.register(1, "p:0:all", MODEL, format_hint="legacy_pickle")
     with pytest.raises(InvalidInputError, match="does not handle"):
         registry.register(1, "p:0:all", MODEL, format_hint="npy")
+    with pytest.raises(InvalidInputError, match=r"'joblib' is read .* not written") as only_read:
+        registry.register(1, "p:0:all", MODEL, format_hint="joblib")
+    assert "joblib" not in str(only_read.value.hint)
     with pytest.raises(InvalidInputError, match="list of artifact ids"):
         registry.register(1, "p:0:all", MODEL, depends_on="p:1:all")
     with pytest.raises(ArtifactNotFoundError, match="does not exist"):

@@ -91,13 +91,18 @@ class SerializerTable:
 
     def _hinted(self, obj: Any, format_hint: str) -> Serializer:
         serializer = self._by_format.get(format_hint) if isinstance(format_hint, str) else None
-        known = ", ".join(self._by_format)
+        known = ", ".join(one.format for _, one in self._writers)
         if serializer is None:
             raise InvalidInputError(f"unknown format {format_hint!r:.80}", hint=f"one of {known}")
+        if isinstance(serializer, ForeignPickle):
+            raise InvalidInputError(
+                f"format {format_hint!r} is read where it was imported, and not written",
+                hint=f"leave format_hint out and the table chooses; written are: {known}",
+            )
         if not serializer.handles(obj):
             raise InvalidInputError(
                 f"format {format_hint!r} does not handle a {type(obj).__qualname__}",
-                hint=f"leave format_hint out and the table chooses; formats: {known}",
+                hint=f"leave format_hint out and the table chooses; written are: {known}",
             )
         return serializer
 
