@@ -136,8 +136,12 @@ class Workspace:
 
 
 def _is_store(folder: Path) -> bool:
-    """Whether there is a store in a folder, or what cannot be told from one without permission."""
+    """Whether there is a store in a folder, or what cannot be told from one without permission.
+
+    One that has lost its format file is listed and refused, or else it would be taken for gone.
+    """
+    layout = StoreLayout(folder)
     try:
-        return StoreLayout(folder).format.is_file()
+        return layout.format.is_file() or layout.catalog.is_file()
     except PermissionError:
         return True

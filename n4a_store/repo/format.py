@@ -132,7 +132,7 @@ def read_format(layout: StoreLayout) -> StoreFormat | None:
     """What the ``format`` file of a store says; None where there is no store.
 
     Raises:
-        CorruptionError: It is damaged.
+        CorruptionError: It is damaged, or missing beside a catalog.
         UnsupportedFormatError: It is of a later version.
         BackendError: It cannot be read.
     """
@@ -147,7 +147,14 @@ def read_format(layout: StoreLayout) -> StoreFormat | None:
                 "the format file is damaged: it is not text", hint="restore it from a backup"
             ) from error
         raise
-    return None if text is None else StoreFormat.decode(text)
+    if text is not None:
+        return StoreFormat.decode(text)
+    if layout.catalog.is_file():
+        raise CorruptionError(
+            f"{layout.root} is a store whose file 'format' is missing",
+            hint="restore it from a backup, or copy it from another store of the same version",
+        )
+    return None
 
 
 def read_config(layout: StoreLayout) -> str | None:

@@ -8,6 +8,7 @@ import pytest
 
 from n4a_store import (
     ArtifactRegistry,
+    CorruptionError,
     InvalidInputError,
     InvalidNameError,
     StoreNotFoundError,
@@ -63,3 +64,14 @@ def test_before_the_first_artifact_no_id_is_known(tmp_path: Path) -> None:
     (tmp_path / "nowhere" / "binaries" / "wheat").mkdir()  # neither new nor a store
     with pytest.raises(StoreNotFoundError, match="no dataset 'wheat'"):
         ArtifactRegistry(tmp_path / "nowhere", "wheat").resolve("p:0:all")
+
+
+def test_a_dataset_that_has_lost_its_format_file_is_listed_and_refused(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "ws")
+    workspace.create("corn").close()
+    workspace.create("rye").close()
+    (tmp_path / "ws" / "binaries" / "corn" / "format").unlink()
+    assert workspace.datasets() == ["corn", "rye"]
+    for opened in (workspace.store, workspace.create):
+        with pytest.raises(CorruptionError, match="'format' is missing"):
+            opened("corn")

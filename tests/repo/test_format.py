@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from n4a_store.errors import BackendError, CorruptionError, StoreError, UnsupportedFormatError
 from n4a_store.repo.format import StoreFormat, read_format
+from n4a_store.repo.store import Store
 from n4a_store.storage.layout import StoreLayout
 
 GOLDEN = """\
@@ -104,3 +105,15 @@ def test_no_file_is_no_store_and_one_that_cannot_be_read_is_an_error(tmp_path: P
         read_format(StoreLayout(tmp_path))
     with pytest.raises(StoreError):
         read_format(StoreLayout(tmp_path / ("x" * 300)))
+
+
+def test_a_store_that_has_lost_its_file_is_not_taken_for_none(tmp_path: Path) -> None:
+    """'There is no store', it said of one with all its packs; init and demo were the advice."""
+    layout = StoreLayout(tmp_path / "store")
+    Store.init(layout.root).close()
+    Store.init(tmp_path / "other").close()
+    layout.format.unlink()
+    with pytest.raises(CorruptionError, match="whose file 'format' is missing"):
+        Store.open(layout.root)
+    layout.format.write_bytes((tmp_path / "other" / "format").read_bytes())
+    Store.open(layout.root).close()
