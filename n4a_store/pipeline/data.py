@@ -28,6 +28,8 @@ __all__ = [
     "TrainingData",
     "as_table",
     "check_data",
+    "check_names",
+    "column_names",
     "frozen",
     "initial_state",
     "is_sparse",
@@ -83,7 +85,42 @@ def as_table(X: Any, what: str) -> Any:
     return _plain(table)
 
 
+def column_names(X: Any) -> tuple[str, ...] | None:
+    """The names of a frame's columns; None where ``X`` has none, or some that are no text."""
+    columns = getattr(X, "columns", None)
+    try:
+        names = () if columns is None else tuple(columns)
+    except TypeError:
+        return None
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def check_names(names: tuple[str, ...] | None, fitted: tuple[str, ...] | None, who: str) -> None:
+    """Refuse columns of other names, or in another order, than those that ``who`` speaks of.
+
+    Numbers in the wrong column give predictions that look like any other. Where one side has no
+    names there is nothing to compare.
+
+    Raises:
+        InvalidInputError: They differ; the message names the first column that does.
+    """
+    if names is None or fitted is None or names == fitted:
+        return
+    both = enumerate(zip(names, fitted, strict=False))
+    at = next((n for n, (name, other) in both if name != other), None)
+    differs = "" if at is None else f": column {at} is {names[at]!r:.60}, not {fitted[at]!r:.60}"
+    raise InvalidInputError(
+        f"{who}{differs}", hint="give the same ones in the same order, or an array without names"
+    )
+
+
 def _as_array(values: Any, what: str) -> np.ndarray:
+    if np.ma.is_masked(values):
+        # An array of its numbers holds what lies below the mask as well, and nobody would know.
+        raise InvalidInputError(
+            f"{what} has masked values, which would be taken for measured ones",
+            hint=f"leave them out, or pass {what}.filled(np.nan) to a model that takes NaN",
+        )
     try:
         return np.asarray(values)
     except ValueError as error:  # rows of different lengths
@@ -180,6 +217,7 @@ def check_data(X: Any, y: Any, X_test: Any, y_test: Any, groups: Any) -> Trainin
     test = as_table(X_test, "X_test")
     if test.shape[1] != columns:
         raise InvalidInputError(f"X_test has {test.shape[1]} features, X has {columns}")
+    check_names(column_names(X_test), column_names(X), "X_test has other columns than X")
     test_targets = None if y_test is None else _targets(y_test, test.shape[0], "y_test")
     return TrainingData(table, targets, test, test_targets, classes)
 

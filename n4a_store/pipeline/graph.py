@@ -23,7 +23,7 @@ from n4a_store.artifacts.serializers.libraries import library_of
 from n4a_store.artifacts.types import ArtifactType
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.oid import ObjectId
-from n4a_store.pipeline.data import frozen
+from n4a_store.pipeline.data import check_names, frozen
 from n4a_store.pipeline.finite import named_bad_numbers
 from n4a_store.pipeline.predictions import Prediction, as_columns, average, predict
 
@@ -39,6 +39,7 @@ class _Call:
     """The work that the models of one call share."""
 
     X: Any
+    names: tuple[str, ...] | None
     tables: dict[tuple[ObjectId, ...], Any] = field(default_factory=dict)
     said: dict[ObjectId, Prediction] = field(default_factory=dict)
 
@@ -63,16 +64,20 @@ class ModelGraph:
         self._warned = warned
 
     def predict(
-        self, models: Iterable[ArtifactNode], X: Any, weights: list[float] | None = None
+        self,
+        models: Iterable[ArtifactNode],
+        X: Any,
+        weights: list[float] | None = None,
+        names: tuple[str, ...] | None = None,
     ) -> Prediction:
-        """What some models say about the rows of ``X``, averaged.
+        """What some models say about the rows of ``X``, whose columns may have names, averaged.
 
         Raises:
             CorruptionError: A stored artifact is damaged; nothing of it was deserialised.
             InvalidInputError: ``X`` is not what a model was fitted on or holds a number that it
                 does not take, or one is no model.
         """
-        call = _Call(X, {(): X})
+        call = _Call(X, names, {(): X})
         return average([self._one(node, call) for node in models], weights)
 
     def _one(self, node: ArtifactNode, call: _Call) -> Prediction:
@@ -101,7 +106,7 @@ class ModelGraph:
                 encoders.append(_able(child, encoder, "inverse_transform"))
         table = self._transformed(chain, call)
         model = _able(node, self._load(node, stored), "predict")
-        _check_width(node, model, table)
+        _check_columns(node, model, table, call)
         with named_bad_numbers(call.X, table, _called(node, model)):
             return predict(model, frozen(table), encoders)
 
@@ -117,7 +122,7 @@ class ModelGraph:
         ]
         model = _able(node, self._load(node, stored), "predict")
         columns = np.hstack(blocks)
-        _check_width(node, model, columns)
+        _check_columns(node, model, columns, call)
         with named_bad_numbers(call.X, columns, _called(node, model)):
             return predict(model, columns, ())
 
@@ -128,7 +133,7 @@ class ModelGraph:
             before = self._transformed(chain[:-1], call)
             transformer = self._load(chain[-1], self._read(chain[-1]))
             _able(chain[-1], transformer, "transform")
-            _check_width(chain[-1], transformer, before)
+            _check_columns(chain[-1], transformer, before, call)
             with named_bad_numbers(call.X, before, _called(chain[-1], transformer)):
                 call.tables[key] = frozen(transformer.transform(frozen(before)))
         return call.tables[key]
@@ -164,10 +169,11 @@ def _able(node: ArtifactNode, fitted: Any, verb: str) -> Any:
     return fitted
 
 
-def _check_width(node: ArtifactNode, fitted: Any, table: Any) -> None:
+def _check_columns(node: ArtifactNode, fitted: Any, table: Any, call: _Call) -> None:
     """A clear error before the estimator's own, where the estimator says what it expects.
 
-    None was fitted on nothing: a 0 is what a model of catboost says after it was loaded.
+    None was fitted on nothing: a 0 is what a model of catboost says after it was loaded. Names
+    are those of ``X`` alone; behind a transformer there are none.
     """
     expected = getattr(fitted, "n_features_in_", None)
     if isinstance(expected, int) and 0 < expected != table.shape[1]:
@@ -176,3 +182,7 @@ def _check_width(node: ArtifactNode, fitted: Any, table: Any) -> None:
             f"and was given {table.shape[1]}",
             hint="predict on spectra of the same wavelengths, in the same order",
         )
+    if table is call.X and call.names is not None:
+        known = getattr(fitted, "feature_names_in_", None)
+        named = None if known is None else tuple(map(str, known))
+        check_names(call.names, named, f"{_called(node, fitted)} was fitted on other columns")

@@ -24,7 +24,7 @@ from n4a_store.artifacts.manifest_tree import StoredArtifact
 from n4a_store.artifacts.serializers.table import default_table
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import InvalidInputError, NotFoundError
-from n4a_store.pipeline.data import as_table
+from n4a_store.pipeline.data import as_table, column_names
 from n4a_store.pipeline.graph import ModelGraph
 from n4a_store.pipeline.predictions import Prediction
 from n4a_store.pipeline.results import REGRESSION
@@ -213,7 +213,8 @@ class Predictor:
             def load(stored: StoredArtifact, name: str) -> Any:
                 return self._load(stored, name, choice)
 
-            return ModelGraph(self._store, load, self._warned).predict(nodes, table, weights)
+            graph = ModelGraph(self._store, load, self._warned)
+            return graph.predict(nodes, table, weights, column_names(X))
 
     def _load(self, stored: StoredArtifact, name: str, choice: Choice) -> Any:
         """The object of an artifact; equal artifacts are loaded once."""
