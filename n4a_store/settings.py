@@ -179,7 +179,7 @@ class Settings:
                 is not allowed.
         """
         values: dict[str, Any] = {}
-        for key, raw in _parse_config(config_text or "").items():
+        for key, raw in _parse_config(config_text or "", config).items():
             if key not in _keys():
                 raise _unknown(config, key, _nearest(key))
             values[key] = _check(key, raw, source=config, from_text=False)
@@ -215,12 +215,12 @@ def _keys() -> list[str]:
     return [f.name for f in fields(Settings)]
 
 
-def _parse_config(text: str) -> dict[str, Any]:
+def _parse_config(text: str, config: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidInputError(
-            f"config: not valid TOML: {error}",
+            f"{config}: not valid TOML: {error}",
             hint='lines read `key = value`, as in `durability = "full"`',
         ) from error
 

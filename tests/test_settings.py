@@ -110,6 +110,8 @@ def test_a_variable_of_somebody_else_is_left_alone() -> None:
 def test_a_config_that_is_not_toml_says_where() -> None:
     with pytest.raises(InvalidInputError, match=r"config: not valid TOML.*line 1"):
         Settings.load("durability full", {})
+    with pytest.raises(InvalidInputError, match=r"^/corn/config: not valid TOML"):
+        Settings.load("durability full", {}, config="/corn/config")
 
 
 def test_a_settings_value_cannot_be_made_wrong() -> None:

@@ -28,7 +28,7 @@ from n4a_store.pipeline.data import as_table, column_names
 from n4a_store.pipeline.graph import ModelGraph
 from n4a_store.pipeline.predictions import Prediction
 from n4a_store.pipeline.results import REGRESSION
-from n4a_store.pipeline.selection import Choice, Reference, Wish, choose
+from n4a_store.pipeline.selection import Choice, Reference, Wish, called, choose
 
 __all__ = ["Averaging", "Predictor"]
 
@@ -148,7 +148,7 @@ class Predictor:
         wish = Wish(pipeline, _as_path(branch), model, _as_fold(fold))
         said = self._predict(ref, X, wish, average)
         if said.labels is None or said.probabilities is None:
-            raise InvalidInputError(f"{ref or 'the best pipeline'} gives no probabilities")
+            raise InvalidInputError(f"{called(ref, 'the best pipeline')} gives no probabilities")
         return said.labels, said.probabilities
 
     def select(
@@ -188,7 +188,7 @@ class Predictor:
             if partition not in found:
                 known = ", ".join(found) or "none"
                 raise NotFoundError(
-                    f"{ref or 'the newest run'} has no stored predictions {partition!r}",
+                    f"{called(ref, 'the newest run')} has no stored predictions {partition!r}",
                     hint=f"stored: {known}",
                 )
             key = found[partition]

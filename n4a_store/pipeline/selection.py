@@ -32,6 +32,7 @@ __all__ = [
     "Head",
     "Reference",
     "Wish",
+    "called",
     "choose",
     "find_facts",
     "find_heads",
@@ -161,7 +162,7 @@ def choose(store: Store, ref: Reference, wish: Wish) -> Choice:
     if isinstance(ref, ModelScore):
         found = [manifest_of_score(store, ref)]
         wish = _narrowed(wish, ref)
-        ref = f"{ref.run_id}:{ref.pipeline_id}"
+        ref = called(ref, "")
     else:
         ref = spelled(ref)
         named = None if ref is None else artifact_named(store, ref)
@@ -192,6 +193,13 @@ def choose(store: Store, ref: Reference, wish: Wish) -> Choice:
     manifest, head = _best(fitting)
     origin = whence_manifest(store, ref, manifest)
     return Choice(manifest, head.keys(wish.fold), head, manifest.run_id, origin)
+
+
+def called(ref: Reference, otherwise: str) -> str:
+    """``ref`` in a message: what a training gave back by its id; None as ``otherwise`` says."""
+    if isinstance(ref, ModelScore):
+        return f"{ref.run_id}:{ref.pipeline_id}"
+    return spelled(ref) or otherwise
 
 
 def _narrowed(wish: Wish, score: ModelScore) -> Wish:

@@ -82,6 +82,23 @@ def test_a_fresh_process_gives_the_same_bits(
         assert np.array_equal(fresh, predictor.predict(run, fermentation.X))
 
 
+def test_what_a_training_gave_back_is_called_by_its_id(
+    train: Any, workspace: Any, fermentation: Any
+) -> None:
+    """All of a result, with its rows, stood in the message."""
+    run = train(STEPS, fermentation)
+    with Predictor(workspace, DATASET) as predictor:
+        for ref, name in (
+            (run, f"refs/runs/{run.id}"),
+            (run.best, f"{run.id}:{run.best.pipeline_id}"),
+            (None, "the (best pipeline|newest run)"),
+        ):
+            with pytest.raises(InvalidInputError, match=f"^{name} gives no probabilities"):
+                predictor.predict_proba(ref, fermentation.X)
+            with pytest.raises(NotFoundError, match=f"^{name} has no stored predictions 'test'"):
+                predictor.stored(ref, partition="test")
+
+
 def test_a_predictor_goes_to_another_process(
     trained: tuple[Workspace, str], fermentation: Any
 ) -> None:
