@@ -155,6 +155,8 @@ class RunHandle:
     def note(self, details: Mapping[str, Any]) -> None:
         """Add values to the run object's details, kept from the next commit on.
 
+        A run that registers nothing and has a note is kept for the note when it ends.
+
         They are kept by the rule for parameters: a numpy scalar becomes the plain value, a tuple a
         list.
 

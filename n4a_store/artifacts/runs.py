@@ -106,6 +106,7 @@ class OpenRun:
         self._open_store = open_store
         self._facts = RunFacts(dataset, self.created_at, message, dict(details or {}))
         self._store: Store | None = None
+        self._noted = False
         self._lock: Lease | None = None
         self._seats = RunSeats()
         self.transactions = RunTransactions(one=commit_each is CommitEach.RUN)
@@ -369,7 +370,8 @@ class OpenRun:
     def end(self, status: RunStatus) -> list[Committed]:
         """End the run with a status; what has been committed by that.
 
-        Unfinished pipelines are dropped. A run that never needed its store leaves no trace.
+        Unfinished pipelines are dropped. A run that never needed its store leaves no trace, unless
+        something was noted: that all of it failed is a result, and newer than the run before.
         """
         self.check_open()
         made: list[Committed] = []
@@ -377,8 +379,8 @@ class OpenRun:
             self.drop_drafts()
             if self.waiting:
                 made = self._commit_waiting(status)
-            elif self._store is not None and not self.implicit:
-                with self._store.transaction(f"run {self.id} is {status}", action="run") as txn:
+            elif (self._store is not None or self._noted) and not self.implicit:
+                with self.store.transaction(f"run {self.id} is {status}", action="run") as txn:
                     commit_planned(txn, partial(self.plan_run, txn, {}, status))
         finally:
             self.release()
@@ -405,6 +407,7 @@ class OpenRun:
         """
         self.check_open()
         self._facts.note(details)
+        self._noted = True
 
     def drop_drafts(self) -> int:
         """Drop what is unfinished; the number of artifacts that were in it."""

@@ -15,9 +15,10 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from n4a_store.errors import InvalidInputError
+from n4a_store.errors import InvalidInputError, NotFoundError
 from n4a_store.objects.model import RunStatus
 from n4a_store.objects.oid import Kind
+from n4a_store.pipeline.predictor import Predictor
 from n4a_store.pipeline.run_result import Outcome
 from n4a_store.pipeline.runner import PipelineRunner
 from tests.pipeline.training import DATASET, added_kinds, objects_of
@@ -127,6 +128,23 @@ def test_a_failing_pipeline_leaves_nothing_and_the_sweep_goes_on(
         kept = store.get_run(store.ref(f"refs/runs/{run.id}").oid)
         assert set(store.get_tree(kept.pipelines)) == set(run.pipelines)
         assert kept.details["failures"] == run.failures
+
+
+def test_a_run_that_fails_before_anything_is_stored_is_the_newest_all_the_same(
+    train: Any, workspace: Any, fermentation: Any
+) -> None:
+    """It left no trace, and predict(None) went on with the run before it."""
+    earlier = train([FOLDS, PLSRegression(2)], fermentation)
+    failed = train([Failing(), FOLDS, PLSRegression(2)], fermentation, may_fail=True)
+    with workspace.store(DATASET) as store:
+        kept = store.get_run(store.ref(f"refs/runs/{failed.id}").oid)
+        assert kept.details["failures"] == failed.failures
+        assert kept.parents == (store.ref(f"refs/runs/{earlier.id}").oid,)
+    with Predictor(workspace, DATASET) as predictor:
+        assert len(predictor.predict(earlier, fermentation.X)) == len(fermentation.X)
+        for ref in (None, failed):
+            with pytest.raises(NotFoundError, match="has no complete pipeline"):
+                predictor.predict(ref, fermentation.X)
 
 
 def test_what_a_failed_pipeline_had_stored_before_is_no_object(

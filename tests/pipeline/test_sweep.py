@@ -184,8 +184,12 @@ def test_a_long_run_of_which_nothing_is_complete_has_nothing_to_tidy(
 ) -> None:
     monkeypatch.setattr(sweep, "_TIDY_EVERY", 1)
     monkeypatch.setenv("N4A_STORE_REPACK_WHILE_TRAINING", "true")
+    tidied: list[object] = []
+    monkeypatch.setattr(sweep, "maintain", tidied.append)
     run = PipelineRunner(workspace).run(
         [Picky(ok=False), {"model": Mean()}], *fermentation, dataset=DATASET
     )
     assert run.pipelines == ()
-    assert not workspace.path.exists()
+    assert not tidied
+    with workspace.store(DATASET) as store:
+        assert [ref.name for ref in store.refs()] == [f"refs/runs/{run.id}"]
