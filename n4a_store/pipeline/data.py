@@ -115,7 +115,7 @@ def check_names(names: tuple[str, ...] | None, fitted: tuple[str, ...] | None, w
 
 
 def _as_array(values: Any, what: str) -> np.ndarray:
-    if np.ma.is_masked(values):
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         # An array of its numbers holds what lies below the mask as well, and nobody would know.
         raise InvalidInputError(
             f"{what} has masked values, which would be taken for measured ones",
