@@ -113,12 +113,12 @@ def manifests_of(store: Store, ref: str | None) -> list[PipelineManifest]:
         runs = list_runs(store)
         if not runs:
             raise NotFoundError(f"{store.path.name} has no run", hint="train one first")
-        runs = [at for at in runs if not _is_imported(store, at)] or runs
-        held = _of_run(store, runs[0].run.pipelines)
+        newest = next((at for at in runs if not _is_imported(store, at)), runs[0])
+        held = _of_run(store, newest.run.pipelines)
         if not held:
             raise NotFoundError(
-                f"{runs[0].run_id}, the newest run of {store.path.name}, has no complete pipeline",
-                hint=f"'n4a-store artifacts show {runs[0].run_id}' says why; to predict with "
+                f"{newest.run_id}, the newest run of {store.path.name}, has no complete pipeline",
+                hint=f"'n4a-store artifacts show {newest.run_id}' says why; to predict with "
                 "another run, name it",
             )
         return held
