@@ -161,6 +161,7 @@ def columns(*, is_terminal: bool) -> int | None:
     if not is_terminal:
         return None
     try:
-        return max(os.get_terminal_size().columns, 40)
+        known = os.get_terminal_size().columns
     except OSError:
-        return 80
+        known = 0
+    return max(known, 40) if known else 80  # a container's or a serial terminal says 0

@@ -1,5 +1,6 @@
 """Names cannot act on a terminal, and what is shown fits it."""
 
+import os
 import unicodedata
 
 import pytest
@@ -130,3 +131,13 @@ def test_only_a_terminal_limits_the_width(monkeypatch: pytest.MonkeyPatch) -> No
     assert columns(is_terminal=True) == 72
     monkeypatch.setenv("COLUMNS", "3")
     assert columns(is_terminal=True) == 40
+
+
+@pytest.mark.parametrize(("said", "taken"), [(0, 80), (3, 40), (72, 72)])
+def test_a_terminal_that_does_not_know_its_width_cuts_nothing_short(
+    monkeypatch: pytest.MonkeyPatch, said: int, taken: int
+) -> None:
+    """It was taken for one of 40 columns, and the ids in it were cut."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", lambda: os.terminal_size((said, 0)))
+    assert columns(is_terminal=True) == taken
