@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from n4a_store.errors import InvalidInputError
+from n4a_store.pipeline.columns import TrainedColumns, check_names, column_names
 from n4a_store.pipeline.context import DataSelector
 from n4a_store.pipeline.evaluation import TrainedModel
 
@@ -28,8 +29,6 @@ __all__ = [
     "TrainingData",
     "as_table",
     "check_data",
-    "check_names",
-    "column_names",
     "frozen",
     "initial_state",
     "is_sparse",
@@ -47,6 +46,7 @@ class TrainingData:
         y: Targets, (n,) or (n, t).
         X_test, y_test: Rows that no fit ever sees; targets may be missing.
         groups: A group per row, for splitters that want it.
+        columns: The names of the features, where X had some.
     """
 
     X: Any
@@ -54,6 +54,7 @@ class TrainingData:
     X_test: Any = None
     y_test: np.ndarray | None = None
     groups: np.ndarray | None = None
+    columns: TrainedColumns | None = None
 
     @property
     def rows(self) -> int:
@@ -83,35 +84,6 @@ def as_table(X: Any, what: str) -> Any:
     if 0 in table.shape:
         raise InvalidInputError(f"{what} is empty: shape {table.shape}")
     return _plain(table)
-
-
-def column_names(X: Any) -> tuple[str, ...] | None:
-    """The names of a frame's columns; None where ``X`` has none, or some that are no text."""
-    columns = getattr(X, "columns", None)
-    try:
-        names = () if columns is None else tuple(columns)
-    except TypeError:
-        return None
-    return names if names and all(isinstance(name, str) for name in names) else None
-
-
-def check_names(names: tuple[str, ...] | None, fitted: tuple[str, ...] | None, who: str) -> None:
-    """Refuse columns of other names, or in another order, than those that ``who`` speaks of.
-
-    Numbers in the wrong column give predictions that look like any other. Where one side has no
-    names there is nothing to compare.
-
-    Raises:
-        InvalidInputError: They differ; the message names the first column that does.
-    """
-    if names is None or fitted is None or names == fitted:
-        return
-    both = enumerate(zip(names, fitted, strict=False))
-    at = next((n for n, (name, other) in both if name != other), None)
-    differs = "" if at is None else f": column {at} is {names[at]!r:.60}, not {fitted[at]!r:.60}"
-    raise InvalidInputError(
-        f"{who}{differs}", hint="give the same ones in the same order, or an array without names"
-    )
 
 
 def _as_array(values: Any, what: str) -> np.ndarray:
@@ -210,16 +182,18 @@ def check_data(X: Any, y: Any, X_test: Any, y_test: Any, groups: Any) -> Trainin
     rows, columns = table.shape
     targets = _targets(y, rows, "y")
     classes = None if groups is None else _targets(groups, rows, "groups")
+    names = column_names(X)
+    kept = TrainedColumns.of(names)
     if X_test is None:
         if y_test is not None:
             raise InvalidInputError("y_test was given without X_test")
-        return TrainingData(table, targets, groups=classes)
+        return TrainingData(table, targets, groups=classes, columns=kept)
     test = as_table(X_test, "X_test")
     if test.shape[1] != columns:
         raise InvalidInputError(f"X_test has {test.shape[1]} features, X has {columns}")
-    check_names(column_names(X_test), column_names(X), "X_test has other columns than X")
+    check_names(column_names(X_test), names, "X_test has other columns than X")
     test_targets = None if y_test is None else _targets(y_test, test.shape[0], "y_test")
-    return TrainingData(table, targets, test, test_targets, classes)
+    return TrainingData(table, targets, test, test_targets, classes, kept)
 
 
 @dataclass(frozen=True, slots=True)

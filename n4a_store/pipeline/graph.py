@@ -23,7 +23,8 @@ from n4a_store.artifacts.serializers.libraries import library_of
 from n4a_store.artifacts.types import ArtifactType
 from n4a_store.errors import InvalidInputError
 from n4a_store.objects.oid import ObjectId
-from n4a_store.pipeline.data import check_names, frozen
+from n4a_store.pipeline.columns import TrainedColumns, check_names
+from n4a_store.pipeline.data import frozen
 from n4a_store.pipeline.finite import named_bad_numbers
 from n4a_store.pipeline.predictions import Prediction, as_columns, average, predict
 
@@ -106,7 +107,7 @@ class ModelGraph:
                 encoders.append(_able(child, encoder, "inverse_transform"))
         table = self._transformed(chain, call)
         model = _able(node, self._load(node, stored), "predict")
-        _check_columns(node, model, table, call)
+        _check_columns(node, stored, model, table, call)
         with named_bad_numbers(call.X, table, _called(node, model)):
             return predict(model, frozen(table), encoders)
 
@@ -122,7 +123,7 @@ class ModelGraph:
         ]
         model = _able(node, self._load(node, stored), "predict")
         columns = np.hstack(blocks)
-        _check_columns(node, model, columns, call)
+        _check_columns(node, stored, model, columns, call)
         with named_bad_numbers(call.X, columns, _called(node, model)):
             return predict(model, columns, ())
 
@@ -131,9 +132,10 @@ class ModelGraph:
         key = tuple(node.tree for node in chain)
         if key not in call.tables:
             before = self._transformed(chain[:-1], call)
-            transformer = self._load(chain[-1], self._read(chain[-1]))
+            stored = self._read(chain[-1])
+            transformer = self._load(chain[-1], stored)
             _able(chain[-1], transformer, "transform")
-            _check_columns(chain[-1], transformer, before, call)
+            _check_columns(chain[-1], stored, transformer, before, call)
             with named_bad_numbers(call.X, before, _called(chain[-1], transformer)):
                 call.tables[key] = frozen(transformer.transform(frozen(before)))
         return call.tables[key]
@@ -169,8 +171,10 @@ def _able(node: ArtifactNode, fitted: Any, verb: str) -> Any:
     return fitted
 
 
-def _check_columns(node: ArtifactNode, fitted: Any, table: Any, call: _Call) -> None:
-    """A clear error before the estimator's own, where the estimator says what it expects.
+def _check_columns(
+    node: ArtifactNode, stored: StoredArtifact, fitted: Any, table: Any, call: _Call
+) -> None:
+    """A clear error before the estimator's own, where it or its record says what it expects.
 
     None was fitted on nothing: a 0 is what a model of catboost says after it was loaded. Names
     are those of ``X`` alone; behind a transformer there are none.
@@ -186,3 +190,7 @@ def _check_columns(node: ArtifactNode, fitted: Any, table: Any, call: _Call) -> 
         known = getattr(fitted, "feature_names_in_", None)
         named = None if known is None else tuple(map(str, known))
         check_names(call.names, named, f"{_called(node, fitted)} was fitted on other columns")
+        meta = stored.blob.meta
+        trained = None if meta is None else TrainedColumns.from_meta(meta.extra)
+        if trained is not None:
+            trained.check(call.names, _called(node, fitted))

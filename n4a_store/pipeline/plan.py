@@ -94,6 +94,8 @@ def data_identity(data: TrainingData) -> str:
     parts: dict[str, Any] = {"X": data.X, "y": data.y, "groups": data.groups}
     parts |= {"X_test": data.X_test, "y_test": data.y_test}
     try:
-        return digest({name: None if p is None else data_id(p) for name, p in parts.items()})
+        ids = {name: None if p is None else data_id(p) for name, p in parts.items()}
+        # The same numbers under other names are other data: what predicts must know these names.
+        return digest(ids if data.columns is None else ids | {"columns": data.columns.digest})
     except Uncertain:
         return ""

@@ -24,7 +24,8 @@ from n4a_store.artifacts.manifest_tree import StoredArtifact
 from n4a_store.artifacts.serializers.table import default_table
 from n4a_store.artifacts.workspace import Workspace
 from n4a_store.errors import InvalidInputError, NotFoundError
-from n4a_store.pipeline.data import as_table, column_names
+from n4a_store.pipeline.columns import column_names
+from n4a_store.pipeline.data import as_table
 from n4a_store.pipeline.graph import ModelGraph
 from n4a_store.pipeline.predictions import Prediction
 from n4a_store.pipeline.results import REGRESSION

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
 from n4a_store.artifacts.registry import ArtifactRegistry
 from n4a_store.errors import InvalidInputError
 from n4a_store.pipeline.predictor import Predictor
+from n4a_store.pipeline.run_result import Outcome
 from n4a_store.pipeline.runner import PipelineRunner
+from n4a_store.pipeline.transfer import transfer_model
 from tests.pipeline.light import Mean
 from tests.pipeline.training import DATASET
 
@@ -47,6 +50,60 @@ def test_columns_in_another_order_than_a_model_was_fitted_on(workspace: Any, sca
         with pytest.raises(InvalidInputError, match="column 2 is 'd', not 'c'") as caught:
             predictor.predict("p", Frame(X, ["a", "b", "d", "c"]))
         assert ("StandardScaler" if scaled else "Ridge") in str(caught.value)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_training_remembers_the_names_of_its_columns(
+    workspace: Any, scaled: bool, jobs: int
+) -> None:
+    """Estimators are fitted on arrays, and a shuffled frame predicted like any other."""
+    names = ["1100", "1102", "1104", "1106"]
+    steps = [
+        *([StandardScaler()] if scaled else []),
+        KFold(2),
+        Ridge(),
+        {"_or_": [LinearRegression(), None]},
+    ]
+    run = PipelineRunner(workspace, n_jobs=jobs).run(steps, Frame(X, names), Y, DATASET)
+    assert not run.failures
+    model = next(m for m in run.ranking() if m.model == "Ridge")
+    key = f"{model.pipeline_id}:{model.step_index}:0"
+    with Predictor(workspace, DATASET) as predictor:
+        expected = predictor.predict(model, Frame(X, names))
+        assert np.array_equal(predictor.predict(model, X), expected)
+        for shuffled, said in (
+            (names[::-1], "4 from '1100' to '1106', and was given 4 from '1106' to '1100'"),
+            (["1100", "1104", "1102", "1106"], "names between are others, or in another order"),
+        ):
+            for ref in (model, key):
+                with pytest.raises(InvalidInputError, match=said) as caught:
+                    predictor.predict(ref, Frame(X[:, ::-1], shuffled))
+            assert ("StandardScaler" if scaled else "Ridge") in str(caught.value)
+    for columns, trained_again in ((names, 0), (names[::-1], len(run.pipelines))):
+        runner = PipelineRunner(workspace, n_jobs=jobs, reuse_fits=False)
+        again = runner.run(steps, Frame(X, columns), Y, DATASET, resume=True)
+        done = [one for one in again.outcomes if one.outcome is Outcome.COMPLETE]
+        assert len(done) == trained_again
+    with Predictor(workspace, DATASET) as predictor:
+        assert np.array_equal(
+            predictor.predict(again, Frame(X, names[::-1]), model="Ridge"), expected
+        )
+    taken = transfer_model(workspace, DATASET, model.pipeline_id, "elsewhere")
+    with (
+        Predictor(workspace, "elsewhere") as predictor,
+        pytest.raises(InvalidInputError, match="was fitted on other columns"),
+    ):
+        predictor.predict(taken, Frame(X, names))
+
+
+def test_what_a_record_says_of_columns_otherwise_is_its_own_business(workspace: Any) -> None:
+    for at, odd in enumerate(({}, [], "a", {"digest": 1}, None)):
+        with ArtifactRegistry(workspace, DATASET) as registry, registry.run():
+            meta = {"trained_columns": odd, "mine": 1}
+            registry.register(Ridge().fit(X, Y), f"p{at}:1:all", "model", meta_config=meta)
+        with Predictor(workspace, DATASET) as predictor:
+            assert len(predictor.predict(f"p{at}", Frame(X, list("abcd")))) == len(X)
 
 
 def test_test_rows_have_the_columns_of_the_training_rows(workspace: Any) -> None:

@@ -21,9 +21,10 @@ from n4a_store.pipeline.rehearsal import Outlook, Rehearsal
 from n4a_store.pipeline.steps import Place, Step
 
 if TYPE_CHECKING:
+    from n4a_store.pipeline.context import RuntimeContext
     from n4a_store.pipeline.orchestrator import Orchestrator
 
-__all__ = ["Controller", "PipelineStepError", "check_rows", "named_errors"]
+__all__ = ["Controller", "PipelineStepError", "check_rows", "columns_of", "named_errors"]
 
 
 class PipelineStepError(StoreError):
@@ -119,6 +120,12 @@ class Controller(ABC):
     ) -> list[PathState]:
         """Run the step on every path that has reached it."""
         return [after for state in states for after in self.run(step, state, orchestrator)]
+
+
+def columns_of(lane: Lane, context: RuntimeContext) -> dict[str, Any] | None:
+    """What the record of a fit says of the columns of the user's X; None behind a transformer."""
+    columns = context.training.columns
+    return None if columns is None or lane.transformers else columns.to_meta()
 
 
 def check_rows(transformed: Any, rows: int, step: Step, operator: object) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from n4a_store.artifacts.types import ArtifactType
-from n4a_store.pipeline.controllers.base import Controller, named_errors
+from n4a_store.pipeline.controllers.base import Controller, columns_of, named_errors
 from n4a_store.pipeline.data import Lane, PathState
 from n4a_store.pipeline.estimators import (
     class_name,
@@ -100,6 +100,7 @@ class ModelController(Controller):
             artifact_id,
             ArtifactType.MODEL,
             depends_on=lane.dependencies,
+            meta_config=columns_of(lane, context),
         )
         encoders = [encoder.fitted for encoder in lane.encoders]
         if lane.X_test is not None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from n4a_store.artifacts.types import ArtifactType
-from n4a_store.pipeline.controllers.base import Controller, check_rows, named_errors
+from n4a_store.pipeline.controllers.base import Controller, check_rows, columns_of, named_errors
 from n4a_store.pipeline.data import Lane, PathState
 from n4a_store.pipeline.estimators import (
     class_name,
@@ -77,6 +77,7 @@ class TransformController(Controller):
             artifact_id,
             ArtifactType.TRANSFORMER,
             depends_on=list(lane.transformers),
+            meta_config=columns_of(lane, context),
         )
         return replace(
             lane, X_train=X_train, transformers=(*lane.transformers, artifact_id), **parts
