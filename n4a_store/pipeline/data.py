@@ -158,6 +158,12 @@ def _targets(y: Any, rows: int, what: str) -> Any:
         raise InvalidInputError(
             f"{what} must have one entry for each of the {rows} rows, not shape {targets.shape}"
         )
+    if targets.dtype.kind in "mM":
+        # Estimators would take the nanoseconds since 1970, and say what comes out in floats.
+        raise InvalidInputError(
+            f"{what} holds {targets.dtype}, not numbers or labels",
+            hint="turn it into numbers in a unit of your choice",
+        )
     return _plain(targets)
 
 

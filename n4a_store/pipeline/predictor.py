@@ -267,6 +267,12 @@ def _weights(choice: Choice) -> list[float] | None:
     folds = sorted(choice.head.folds) if choice.head is not None else []
     if facts is None or set(folds) != set(scores):
         raise InvalidInputError("the folds have no validation scores to weigh them by")
+    unknown = [fold for fold in folds if not np.isfinite(scores[fold])]
+    if unknown:
+        raise InvalidInputError(
+            f"fold {unknown[0]} has the validation score {scores[unknown[0]]}, which is no weight",
+            hint='average="mean" weighs all folds the same; fold= asks one of them',
+        )
     if facts.task == REGRESSION:
         return [1.0 / max(scores[fold], np.finfo(float).tiny) for fold in folds]
     if not any(scores.values()):

@@ -171,6 +171,8 @@ def test_objects_from_store_to_store_by_pack(
         "--store", small.path, "pack-objects", "--revs", stdin="20261123_d4e5f6\n"
     ).ok()
     assert packed.err == "packed 5 objects\n"
+    refused = executable("--store", small.path, "pack-objects", "--json", stdin="20261123_d4e5f6\n")
+    assert refused.failed(2, "a pack is no JSON").out == ""
     cli("init", tmp_path / "store").ok()
     at = ("--store", tmp_path / "store")
     executable(*at, "unpack-objects", stdin=packed.stdout).ok()

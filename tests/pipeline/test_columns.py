@@ -117,6 +117,16 @@ def test_test_rows_have_the_columns_of_the_training_rows(workspace: Any) -> None
         assert not runner.run([Mean()], rows, Y, DATASET, X_test=test).failures
 
 
+def test_dates_are_not_taken_for_numbers(workspace: Any) -> None:
+    """As targets they were the nanoseconds since 1970."""
+    runner = PipelineRunner(workspace)
+    for dates in (Y.astype("datetime64[D]"), Y.astype("timedelta64[s]")):
+        with pytest.raises(InvalidInputError, match=r"y holds (datetime|timedelta)64"):
+            runner.run([Mean()], X, dates, DATASET)
+        with pytest.raises(InvalidInputError, match="y_test holds"):
+            runner.run([Mean()], X, Y, DATASET, X_test=X, y_test=dates)
+
+
 def test_masked_numbers_are_not_taken_for_measured_ones(workspace: Any) -> None:
     """What lies below a mask was trained on, and predicted from."""
     runner = PipelineRunner(workspace)

@@ -30,6 +30,7 @@ from n4a_store.errors import (
 from n4a_store.pipeline.graph import VersionMismatchWarning
 from n4a_store.pipeline.predictor import Predictor
 from n4a_store.pipeline.runner import PipelineRunner
+from tests.pipeline.light import Mean
 from tests.pipeline.training import DATASET
 
 FOLDS = KFold(3)
@@ -194,6 +195,27 @@ def test_averages_weighted_by_score(train: Any, open_predictor: Any, fermentatio
     assert np.array_equal(weighted, np.average(parts, axis=0, weights=weights))
     with pytest.raises(InvalidInputError, match="average is one of mean, weighted"):
         predictor.predict(run.id, fermentation.X, average="median")
+
+
+class Middle(Mean):
+    """Skips targets that are missing."""
+
+    def fit(self, X: Any, y: Any) -> Middle:
+        self.mean_ = np.nanmean(y)
+        return self
+
+
+def test_a_score_that_is_no_number_weighs_nothing(
+    train: Any, open_predictor: Any, fermentation: Any
+) -> None:
+    """Every row came out as NaN, without a word."""
+    y = fermentation.y.copy()
+    y[:2] = np.nan  # in the first fold's held-out rows, which nothing is fitted on
+    run = train([KFold(3), {"model": Middle()}], fermentation._replace(y=y))
+    predictor = open_predictor()
+    assert np.isfinite(predictor.predict(run.id, fermentation.X, fold=0)).all()
+    with pytest.raises(InvalidInputError, match="fold 0 has the validation score nan"):
+        predictor.predict(run.id, fermentation.X, average="weighted")
 
 
 def test_the_sources_of_a_stack_can_be_asked_but_do_not_compete_with_it(

@@ -35,6 +35,8 @@ def command(app: App, revs: bool, nul: bool, file: str | None) -> None:
 
     if file is None and app.out.is_terminal():
         raise errors.InvalidInputError("a pack is no text for a terminal", hint="name a FILE")
+    if file is None and app.json:
+        raise errors.InvalidInputError("a pack is no JSON", hint="name a FILE")
     store = app.store()
     entries = [resolve_entry(store, line.split(" ")[0]) for line in records(nul=nul) if line]
     oids = [found.oid for found in reach(store, entries)] if revs else [e.oid for e in entries]
