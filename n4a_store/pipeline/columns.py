@@ -1,4 +1,4 @@
-"""The names of columns: numbers in the wrong column give predictions that look like any other.
+"""The columns of a frame, by name: numbers in the wrong one give predictions like any other.
 
 A frame of polars or pandas has names; estimators are handed arrays, and forget them. What is
 fitted on a frame's own columns therefore says in its record which they were, and refuses others
@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from n4a_store.errors import InvalidInputError
 from n4a_store.pipeline.fingerprint import digest
 
-__all__ = ["TrainedColumns", "check_names", "column_names"]
+__all__ = ["TrainedColumns", "check_names", "column_names", "no_numbers", "without_nulls"]
 
 _KEY = "trained_columns"
 _HINT = "give the same ones in the same order, or an array without names"
@@ -29,6 +31,40 @@ def column_names(X: Any) -> tuple[str, ...] | None:
     except TypeError:
         return None
     return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def without_nulls(X: Any, array: np.ndarray) -> np.ndarray:
+    """``array``, which numpy made of ``X``; of a pandas frame of nullable numbers as numbers.
+
+    numpy makes objects of these (``Float64``, ``Int64``, arrow's), and scikit-learn numbers with
+    NaN in the gaps. Objects that somebody put into a frame or an array stay what they are.
+    """
+    if array.dtype != object or not callable(getattr(X, "to_numpy", None)):
+        return array
+    kinds = [getattr(dtype, "kind", None) for _, dtype in _dtypes(X)]
+    if not kinds or not all(isinstance(kind, str) and kind in "biuf" for kind in kinds):
+        return array
+    return np.asarray(X.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def no_numbers(X: Any) -> str:
+    """Which column of a frame holds none, as the end of a message; empty where nobody can say."""
+    for name, dtype in _dtypes(X):
+        kind = getattr(dtype, "kind", None)
+        told = callable(getattr(dtype, "is_numeric", None))
+        if (kind not in "biuf") if isinstance(kind, str) else told and not dtype.is_numeric():
+            return f": column {name!r:.60} is {dtype}"
+    return ""
+
+
+def _dtypes(X: Any) -> list[tuple[Any, Any]]:
+    """The types of the columns of a frame of pandas or polars, or of pandas' series, by name."""
+    try:
+        if hasattr(X, "columns"):
+            return list(zip(X.columns, X.dtypes, strict=True))
+        return [] if isinstance(X, np.ndarray) else [(X.name, X.dtype)]
+    except (AttributeError, TypeError, ValueError):
+        return []
 
 
 def check_names(names: tuple[str, ...] | None, fitted: tuple[str, ...] | None, who: str) -> None:

@@ -18,7 +18,13 @@ from typing import Any
 import numpy as np
 
 from n4a_store.errors import InvalidInputError
-from n4a_store.pipeline.columns import TrainedColumns, check_names, column_names
+from n4a_store.pipeline.columns import (
+    TrainedColumns,
+    check_names,
+    column_names,
+    no_numbers,
+    without_nulls,
+)
 from n4a_store.pipeline.context import DataSelector
 from n4a_store.pipeline.evaluation import TrainedModel
 
@@ -80,7 +86,7 @@ def as_table(X: Any, what: str) -> Any:
         )
     if table.dtype.kind not in "biuf":
         said = "objects" if table.dtype == object else f"{table.dtype}"
-        raise InvalidInputError(f"{what} holds {said}, not numbers")
+        raise InvalidInputError(f"{what} holds {said}, not numbers{no_numbers(X)}")
     if 0 in table.shape:
         raise InvalidInputError(f"{what} is empty: shape {table.shape}")
     return _plain(table)
@@ -94,7 +100,7 @@ def _as_array(values: Any, what: str) -> np.ndarray:
             hint=f"leave them out, or pass {what}.filled(np.nan) to a model that takes NaN",
         )
     try:
-        return np.asarray(values)
+        return without_nulls(values, np.asarray(values))
     except ValueError as error:  # rows of different lengths
         raise InvalidInputError(f"{what} is no array: {error}") from error
 
