@@ -34,6 +34,7 @@ __all__ = [
     "FANOUT_LIMIT",
     "TreeNode",
     "check_node",
+    "checked_children",
     "decode_node",
     "decode_packed",
     "empty_tree_id",
@@ -313,6 +314,15 @@ def check_node(data: BytesLike) -> None:
         CorruptionError: ``data`` is not the encoding of a tree node.
     """
     _checked_node(data)
+
+
+def checked_children(data: BytesLike) -> bytes:
+    """The children of a tree node one after the other, 33 bytes each, as :func:`check_node` goes.
+
+    Raises:
+        CorruptionError: ``data`` is not the encoding of a tree node.
+    """
+    return b"".join(_checked_node(data)["entries"].values())
 
 
 def _checked_node(data: BytesLike) -> dict[str, Any]:

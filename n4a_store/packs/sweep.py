@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import OID_BYTES, BytesLike, Kind, raw_hash
@@ -29,8 +30,14 @@ _CRC_AT = ENTRY_HEADER_BYTES - 4
 _IS_KIND = np.isin(np.arange(256), [int(kind) for kind in Kind])
 
 
-def read_all(reader: PackReader) -> Iterator[tuple[int, int, BytesLike | CorruptionError]]:
-    """Position, kind and verified bytes of every object, or what is wrong with it."""
+def read_all(
+    reader: PackReader, skip: NDArray[np.bool_] | None = None
+) -> Iterator[tuple[int, int, BytesLike | CorruptionError]]:
+    """Position, kind and verified bytes of every object, or what is wrong with it.
+
+    Args:
+        skip: What has been verified already, by position.
+    """
     index, data, limit = reader.index, reader.data, reader.footer.index_offset
     offsets = np.frombuffer(index.offsets, dtype="<u8").astype(np.int64)
     kinds = np.frombuffer(index.kinds, dtype=np.uint8)
@@ -38,6 +45,8 @@ def read_all(reader: PackReader) -> Iterator[tuple[int, int, BytesLike | Corrupt
     tails = np.frombuffer(index.tail_bytes, dtype=np.uint8).reshape(-1, OID_BYTES - 8)
     flat = np.frombuffer(data, dtype=np.uint8)
     order = np.argsort(offsets, kind="stable")
+    if skip is not None:
+        order = order[~skip[order]]
     for first in range(0, len(order), _AT_ONCE):
         some = order[first : first + _AT_ONCE]
         at = offsets[some]

@@ -32,6 +32,9 @@ from n4a_store.storage.rows import PackRow, PackState
 from n4a_store.storage.system import is_broken
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from n4a_store.repo.store import Store
 
 __all__ = ["FsckReport", "Problem", "Severity", "fsck"]
@@ -121,7 +124,8 @@ def fsck(
     Args:
         store: The store; it stays in use by others meanwhile.
         full: Read every byte, not only the indexes and the trees.
-        progress: Called after each pack with the bytes checked so far and the bytes in all.
+        progress: Called by a full check after each pack, with the bytes checked so far and the
+            bytes in all.
 
     Raises:
         BackendError: Something could not be looked at: no permission, or too many open files.
@@ -152,12 +156,12 @@ def _check(store: Store, full: bool, progress: Callable[[int, int], None] | None
             checked.packs += 1
             checked.objects += len(reader)
             checked.stored_bytes += row.stored_bytes
-            if full:
-                problems.extend(_check_bytes(row.id, reader))
-            if progress is not None:
-                progress(checked.stored_bytes, sum(row.stored_bytes for row in rows))
-        marker = Marker(readers)
-        problems.extend(_check_reachability(marker, roots))
+        marker = Marker(readers, is_strict=full)
+        unreachable = list(_check_reachability(marker, roots))
+        if full:
+            problems.extend(_check_all_bytes(marker, readers, progress))
+        # What a pack's bytes say comes with a way on: it stands before what the walk says of them.
+        problems.extend(unreachable)
         _check_files(store, rows, problems)
         problems = find_hurt_of(marker, roots, problems)
     order = list(Severity)
@@ -260,10 +264,23 @@ def _check_pack(store: Store, row: PackRow, problems: list[Problem]) -> PackRead
     return reader
 
 
-def _check_bytes(pack_id: str, reader: PackReader) -> Iterator[Problem]:
-    """Every byte of a pack, then, whatever came of it, every object in it."""
+def _check_all_bytes(
+    marker: Marker,
+    readers: list[tuple[str, PackReader]],
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[Problem]:
+    total, done = sum(len(reader.data) for _, reader in readers), 0
+    for pack_id, reader in readers:
+        yield from _check_bytes(pack_id, reader, marker.sound(pack_id))
+        done += len(reader.data)
+        if progress is not None:
+            progress(done, total)
+
+
+def _check_bytes(pack_id: str, reader: PackReader, sound: NDArray[np.bool_]) -> Iterator[Problem]:
+    """Every object of a pack that is not known to be sound, and every byte of the file."""
     damaged = False
-    for position, kind, data in read_all(reader):
+    for position, kind, data in read_all(reader, sound):
         if isinstance(data, CorruptionError):
             damaged = True
             oid = reader.index.oid_at(position).hex()

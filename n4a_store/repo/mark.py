@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 
 from n4a_store.errors import CorruptionError
 from n4a_store.objects.children import packed_children
-from n4a_store.objects.oid import OID_BYTES, Kind
+from n4a_store.objects.codec import decode_run
+from n4a_store.objects.oid import OID_BYTES, BytesLike, Kind
+from n4a_store.objects.trees import checked_children
 from n4a_store.packs.reader import PackReader
 
 __all__ = ["Marker", "Missing"]
@@ -79,14 +81,17 @@ class Marker:
 
     Args:
         packs: Ids and readers, those to be preferred first.
+        is_strict: Whether each tree and run is held against its one canonical encoding on the way,
+            and noted if it is sound: a full check then need not read it again.
     """
 
-    def __init__(self, packs: Iterable[tuple[str, PackReader]]) -> None:
+    def __init__(self, packs: Iterable[tuple[str, PackReader]], *, is_strict: bool = False) -> None:
         self._packs: list[_Pack] = []
         self._starts: list[int] = []
         self._known: dict[str, int] = {}
         self._large: list[int] = []
         self._marks: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+        self._sound: NDArray[np.bool_] | None = np.zeros(0, np.bool_) if is_strict else None
         self._kinds: NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)
         # The objects of all small packs, sorted: first 8 bytes, the others, and the place.
         self._keys: Keys = np.zeros(0, dtype="<u8")
@@ -117,9 +122,9 @@ class Marker:
                 places.append(np.arange(start, start + len(reader)))
             start += len(reader)
         self._kinds = np.concatenate(kinds)
-        grown = np.zeros(start, dtype=np.bool_)
-        grown[: len(self._marks)] = self._marks
-        self._marks = grown
+        self._marks = _grown(self._marks, start)
+        if self._sound is not None:
+            self._sound = _grown(self._sound, start)
         if len(keys) > 1:
             merged = np.concatenate(keys)
             order = np.argsort(merged, kind="stable")
@@ -137,8 +142,16 @@ class Marker:
 
     def marks(self, pack_id: str) -> NDArray[np.bool_]:
         """The marks of a pack, by position in its index; to be asked for again after more packs."""
+        return self._marks[self._span(pack_id)]
+
+    def sound(self, pack_id: str) -> NDArray[np.bool_]:
+        """What a strict walk has read in a pack and found sound, by position in its index."""
+        assert self._sound is not None, "only a strict walk looks"
+        return self._sound[self._span(pack_id)]
+
+    def _span(self, pack_id: str) -> slice:
         pack = self._packs[self._known[pack_id]]
-        return self._marks[pack.start : pack.start + len(pack.reader)]
+        return slice(pack.start, pack.start + len(pack.reader))
 
     def reader(self, pack_id: str) -> PackReader:
         """The reader of a pack."""
@@ -239,6 +252,14 @@ class Marker:
         oid = reader.index.oid_at(position)
         try:
             kind, data = reader.read_at(position)
+            if self._sound is not None:
+                try:
+                    children = _checked_children(kind, data)
+                except CorruptionError:
+                    pass  # who reads all of the pack says what is wrong with it
+                else:
+                    self._sound[place] = True
+                    return oid, children
             return oid, packed_children(kind, data)
         except CorruptionError as error:
             self.missing.append(Missing(oid, None, str(error)))
@@ -313,6 +334,18 @@ class Marker:
             exact = (self._tails[at] == tails[todo]).all(axis=1)
             found[todo[exact]] = self._places[at[exact]]
             step += 1
+
+
+def _checked_children(kind: int, data: BytesLike) -> bytes:
+    if kind == Kind.TREE:
+        return checked_children(data)
+    return bytes((Kind.TREE,)) + decode_run(data).pipelines.raw
+
+
+def _grown(flags: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    grown = np.zeros(size, dtype=np.bool_)
+    grown[: len(flags)] = flags
+    return grown
 
 
 def _chunks(roots: Iterable[tuple[int, bytes]], size: int) -> Iterator[list[tuple[int, bytes]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 
+import numpy as np
 import pytest
 
 from n4a_store.errors import CorruptionError
@@ -52,6 +53,14 @@ def test_a_sound_pack_is_read_whole_in_the_order_of_the_file() -> None:
     assert len(swept(reader)) == len(SAMPLES)
     offsets = [reader.index.offsets[position] for position, _, _ in read_all(reader)]
     assert offsets == sorted(offsets)
+
+
+def test_what_was_verified_already_is_not_read() -> None:
+    reader = PackReader(memoryview(write(SAMPLES)[0]), "p")
+    skip = np.zeros(len(SAMPLES), dtype=np.bool_)
+    skip[[1, 4]] = True
+    assert {at for at, _, _ in read_all(reader, skip)} == {0, 2, 3, 5, 6}
+    assert list(read_all(reader, np.ones(len(SAMPLES), dtype=np.bool_))) == []
 
 
 def test_an_empty_pack_holds_nothing() -> None:

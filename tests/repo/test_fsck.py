@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgpack
 import pytest
 
-from n4a_store import Store
+from n4a_store import ObjectId, Store
+from n4a_store.objects import trees
+from n4a_store.objects.model import TreeEntry
+from n4a_store.objects.oid import Kind
 from n4a_store.repo import way_on
 from n4a_store.repo.fsck import Severity, fsck
 from n4a_store.storage.layout import PACK_SUFFIX
@@ -80,6 +84,37 @@ def test_every_damage_is_listed_at_once(store: Store) -> None:
     assert any("refs/tags/a" in problem.hurts for problem in missing)
     damaged = next(p for p in report.problems if p.code == "object-damaged")
     assert set(damaged.hurts) == {"refs/tags/b:data", "refs/tags/b@{0}:data"}
+
+
+def _written_otherwise(store: Store, oid: ObjectId) -> bytes:
+    """A tree's bytes with its fields in another order: the same value in another encoding."""
+    value = msgpack.unpackb(store.get(oid))
+    value["attrs"] = {"z": 1, "a": 2}
+    return msgpack.packb(value)
+
+
+@pytest.mark.parametrize("is_reachable", [True, False])
+def test_another_encoding_of_the_same_value_is_a_finding(store: Store, is_reachable: bool) -> None:
+    """Its id is the hash of its bytes: only that there is one encoding of a value is broken."""
+    data = _written_otherwise(store, store.resolve("a"))
+    with store.transaction("by another program") as txn:
+        odd = txn._put(Kind.TREE, data)
+        top = txn.put_tree({"odd": TreeEntry(Kind.TREE, odd)})
+        txn.set_ref("refs/tags/odd", top if is_reachable else txn.put_tree({}))
+    assert fsck(Store.open(store.path)).ok  # the quick one reads what trees name
+    report = fsck(Store.open(store.path), full=True)
+    assert [(p.code, p.subject) for p in report.problems] == [("object-not-canonical", odd.hex)]
+    assert any("refs/tags/odd:odd" in p.hurts for p in report.problems) is is_reachable
+    assert report.reachable == (8 if is_reachable else 7)
+
+
+def test_a_full_check_reads_each_tree_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The walk has read what is reachable, and says what it found sound."""
+    checked: list[bytes] = []
+    node = trees._checked_node
+    monkeypatch.setattr(trees, "_checked_node", lambda raw: checked.append(bytes(raw)) or node(raw))
+    assert fsck(store, full=True).ok
+    assert len(checked) == len(set(checked)) == 3
 
 
 def test_a_sound_store_has_no_finding_and_says_what_was_checked(store: Store) -> None:
