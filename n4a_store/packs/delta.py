@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import zstandard
 
@@ -23,14 +24,20 @@ from n4a_store.errors import CorruptionError
 from n4a_store.objects.oid import BytesLike
 from n4a_store.packs.compression import FREE_INFLATION, MAX_RATIO, frame_size
 
-__all__ = ["DeltaBase", "encode_delta", "sketch"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["DeltaBase", "DeltaEncoder", "sketch"]
 
 DELTA_LEVEL = 3
 FEATURES = 24
 _WORD = 8
 _MAX_WINDOW_LOG = 27
 _BASE_RATIO = 64
+_TABLE_ENTRY_BYTES = 4
 _ROUNDS = 4
+_MANY = 4  # times as many, before it pays to look at the lower ones alone
 
 
 def sketch(data: BytesLike, features: int = FEATURES) -> Sequence[int]:
@@ -45,16 +52,15 @@ def sketch(data: BytesLike, features: int = FEATURES) -> Sequence[int]:
         return ()
     array = np.frombuffer(data, dtype="<u8", count=words)
     # Multiplications wrap on purpose; the constants are those of splitmix64.
-    mixed = (array[:-1] * np.uint64(0x9E3779B97F4A7C15)) ^ (
-        array[1:] * np.uint64(0xC2B2AE3D27D4EB4F)
-    )
+    mixed = array[:-1] * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= array[1:] * np.uint64(0xC2B2AE3D27D4EB4F)
     mixed ^= mixed >> np.uint64(29)
     mixed *= np.uint64(0xBF58476D1CE4E5B9)
     mixed ^= mixed >> np.uint64(32)
     few = 4 * features
     found: set[int] = set()
     for _ in range(_ROUNDS):
-        smallest = np.partition(mixed, few - 1)[:few] if len(mixed) > few else mixed
+        smallest = _smallest(mixed, few)
         found.update(np.unique(smallest)[: features - len(found)].tolist())
         if len(found) >= features or len(smallest) == len(mixed):
             break
@@ -66,17 +72,52 @@ def sketch(data: BytesLike, features: int = FEATURES) -> Sequence[int]:
     return sorted(found)
 
 
-def encode_delta(data: BytesLike, base: BytesLike) -> bytes:
-    """``data`` as a zstd frame against ``base``."""
-    window = min(max((len(data) + len(base)).bit_length(), 10), _MAX_WINDOW_LOG)
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        DELTA_LEVEL, source_size=len(data), dict_size=len(base), window_log=window
-    )
-    dictionary = zstandard.ZstdCompressionDict(
-        bytes(base), dict_type=zstandard.DICT_TYPE_RAWCONTENT
-    )
-    compressor = zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters)
-    return compressor.compress(data)
+def _smallest(hashes: NDArray[np.uint64], few: int) -> NDArray[np.uint64]:
+    """The ``few`` smallest, in any order; all of them where there are no more."""
+    import numpy as np
+
+    if len(hashes) <= few:
+        return hashes
+    if len(hashes) >= _MANY * few:
+        # Hashes are spread evenly: twice the few that are asked for lie below a bound, nearly
+        # always, and to look for them is much less work than to part all from all.
+        low = hashes[hashes < np.uint64((2 * few << 64) // len(hashes))]
+        if len(low) >= few:
+            hashes = low
+    return np.partition(hashes, few - 1)[:few]
+
+
+class DeltaEncoder:
+    """A base, ready for objects to be written against it. Not to be shared by threads.
+
+    To index a base takes longer than to write an object against it: whoever has several for one
+    base keeps this.
+
+    Args:
+        base: Its raw bytes; objects are best no longer than that.
+    """
+
+    __slots__ = ("_compressor", "size")
+
+    def __init__(self, base: BytesLike) -> None:
+        window = min(max((2 * len(base)).bit_length(), 10), _MAX_WINDOW_LOG)
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            DELTA_LEVEL, source_size=len(base), dict_size=len(base), window_log=window
+        )
+        dictionary = zstandard.ZstdCompressionDict(
+            bytes(base), dict_type=zstandard.DICT_TYPE_RAWCONTENT
+        )
+        dictionary.precompute_compress(compression_params=parameters)
+        self._compressor = zstandard.ZstdCompressor(
+            dict_data=dictionary, compression_params=parameters
+        )
+        tables = (1 << parameters.hash_log) + (1 << parameters.chain_log)
+        self.size = len(base) + _TABLE_ENTRY_BYTES * tables
+        """What it takes in memory, in bytes."""
+
+    def encode(self, data: BytesLike) -> bytes:
+        """``data`` as a zstd frame against the base."""
+        return self._compressor.compress(data)
 
 
 class DeltaBase:
@@ -103,7 +144,7 @@ class DeltaBase:
         )
 
     def decode(self, stored: BytesLike, raw_length: int) -> bytes:
-        """Undo :func:`encode_delta`.
+        """Undo :meth:`DeltaEncoder.encode`.
 
         Raises:
             CorruptionError: ``stored`` is not such a frame of ``raw_length`` bytes, or would

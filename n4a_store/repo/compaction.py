@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 
 from n4a_store.objects.oid import Kind
-from n4a_store.packs.delta import encode_delta, sketch
+from n4a_store.packs.delta import DeltaEncoder, sketch
 from n4a_store.packs.entry import Codec
 from n4a_store.packs.reader import PackReader
 from n4a_store.repo.copying import copy_objects
@@ -41,22 +42,21 @@ class _Bases:
 
     places: list[tuple[PackReader, int]] = field(default_factory=list)
     by_feature: dict[int, list[int]] = field(default_factory=dict)
-    kept: OrderedDict[bytes, bytes] = field(default_factory=OrderedDict)
+    kept: OrderedDict[bytes, DeltaEncoder] = field(default_factory=OrderedDict)
     kept_bytes: int = 0
 
-    def raw(self, reader: PackReader, position: int) -> bytes:
-        """The verified bytes of an object; those used lately are kept, within a bound."""
+    def encoder(self, reader: PackReader, position: int) -> DeltaEncoder:
+        """An object, verified, as a base; those used lately are kept, within a bound."""
         oid = reader.index.oid_at(position)
-        raw = self.kept.get(oid)
-        if raw is not None:
+        encoder = self.kept.get(oid)
+        if encoder is not None:
             self.kept.move_to_end(oid)
-            return raw
-        raw = bytes(reader.read_at(position)[1])
-        self.kept[oid] = raw
-        self.kept_bytes += len(raw)
+            return encoder
+        encoder = self.kept[oid] = DeltaEncoder(reader.read_at(position)[1])
+        self.kept_bytes += encoder.size
         while self.kept_bytes > _KEPT_BYTES and len(self.kept) > 1:
-            self.kept_bytes -= len(self.kept.popitem(last=False)[1])
-        return raw
+            self.kept_bytes -= self.kept.popitem(last=False)[1].size
+        return encoder
 
     def add(self, features: Iterable[int], place: tuple[PackReader, int]) -> None:
         number = len(self.places)
@@ -74,10 +74,8 @@ class _Bases:
 
     def like(self, features: Iterable[int]) -> list[tuple[PackReader, int]]:
         """The objects that share the most of ``features``, best first."""
-        votes: Counter[int] = Counter()
-        for feature in features:
-            votes.update(self.by_feature.get(feature, ()))
-        best = votes.most_common(_CANDIDATES)
+        found = (self.by_feature.get(feature, ()) for feature in features)
+        best = Counter(chain.from_iterable(found)).most_common(_CANDIDATES)
         return [self.places[number] for number, count in best if count >= _FEWEST_SHARED]
 
 
@@ -129,7 +127,7 @@ def _write(
     best: tuple[bytes, bytes] | None = None
     for base_reader, base_position in () if is_hot else bases.like(features):
         base_oid = base_reader.index.oid_at(base_position)
-        delta = encode_delta(raw, bases.raw(base_reader, base_position))
+        delta = bases.encoder(base_reader, base_position).encode(raw)
         if len(delta) < _KEEP * plain and (best is None or len(delta) < len(best[0])):
             best = (delta, base_oid)
         if len(delta) < _GOOD_ENOUGH * plain:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from n4a_store import CorruptionError, Kind
 from n4a_store.objects.oid import raw_hash
-from n4a_store.packs.delta import DeltaBase, encode_delta, sketch
+from n4a_store.packs.delta import DeltaBase, DeltaEncoder, _smallest, sketch
 from n4a_store.packs.entry import Codec
 from n4a_store.packs.reader import MOST_HOPS, PackReader
 from n4a_store.packs.writer import PackWriter
@@ -26,13 +26,13 @@ CHAIN = (BASE, BASE[:15_000] + b"and more", BASE[:12_000] + b"and less")
 
 @given(st.binary(max_size=2_000), st.binary(max_size=2_000))
 def test_round_trip(data: bytes, base: bytes) -> None:
-    assert DeltaBase(base).decode(encode_delta(data, base), len(data)) == data
+    assert DeltaBase(base).decode(DeltaEncoder(base).encode(data), len(data)) == data
 
 
 @given(st.integers(0, 400), st.integers(1, 255))
 def test_damage_is_noticed_or_harmless_never_a_crash(at: int, flip: int) -> None:
     data = BASE[:3_000] + b"tail"
-    stored = bytearray(encode_delta(data, BASE))
+    stored = bytearray(DeltaEncoder(BASE).encode(data))
     stored[at % len(stored)] ^= flip
     with contextlib.suppress(CorruptionError):
         assert len(DeltaBase(BASE).decode(bytes(stored), len(data))) == len(data)
@@ -40,7 +40,24 @@ def test_damage_is_noticed_or_harmless_never_a_crash(at: int, flip: int) -> None
 
 def test_what_is_shared_costs_little() -> None:
     data = BASE[800:20_000] + RNG.normal(size=20).tobytes()
-    assert len(encode_delta(data, BASE)) < 400
+    assert len(DeltaEncoder(BASE).encode(data)) < 400
+
+
+def test_one_base_serves_many_objects() -> None:
+    encoder, decoder = DeltaEncoder(BASE), DeltaBase(BASE)
+    for cut in (0, 8, 4_000, 23_000, 24_000):
+        data = BASE[cut:] + b"more"
+        assert decoder.decode(encoder.encode(data), len(data)) == data
+    assert encoder.size > len(BASE)
+
+
+@pytest.mark.parametrize("count", [3, 96, 97, 383, 384, 385, 5_000])
+@pytest.mark.parametrize("spread", [1, 1 << 20, 1 << 40])
+def test_the_smallest_hashes_are_found_however_they_are_spread(count: int, spread: int) -> None:
+    """They are looked for below a bound, where too few may lie, or all of them."""
+    hashes = RNG.integers(0, 1 << 63, count, dtype=np.uint64) * np.uint64(2) // np.uint64(spread)
+    for these in (hashes, ~hashes, np.zeros_like(hashes)):
+        assert sorted(_smallest(these, 96)) == sorted(these)[:96]
 
 
 def test_features_are_shared_wherever_the_content_stands() -> None:
@@ -67,7 +84,7 @@ def test_a_declared_length_is_checked_before_anything_is_inflated() -> None:
     with pytest.raises(CorruptionError, match="refused"):
         DeltaBase(b"base").decode(bomb, 80_000_000)
     with pytest.raises(CorruptionError, match="declares"):
-        DeltaBase(b"base").decode(encode_delta(b"abc" * 100, b"base"), 1 << 40)
+        DeltaBase(b"base").decode(DeltaEncoder(b"base").encode(b"abc" * 100), 1 << 40)
     with pytest.raises(CorruptionError, match="not a zstd frame"):
         DeltaBase(b"base").decode(b"nonsense", 8)
 
@@ -75,7 +92,7 @@ def test_a_declared_length_is_checked_before_anything_is_inflated() -> None:
 def test_threads_share_a_base() -> None:
     variants = [BASE[:cut] + bytes(200) for cut in range(10_000, 26_000, 1_000)]
     base = DeltaBase(BASE)
-    jobs = [(encode_delta(data, BASE), data) for data in variants] * 20
+    jobs = [(DeltaEncoder(BASE).encode(data), data) for data in variants] * 20
 
     def undo(job: tuple[bytes, bytes]) -> bool:
         return base.decode(job[0], len(job[1])) == job[1]
@@ -91,7 +108,8 @@ def pack(base_is_there: bool = True) -> tuple[PackReader, bytes, bytes]:
     data = BASE[:15_000] + b"and more"
     base_oid, oid = raw_hash(Kind.BLOB, BASE), raw_hash(Kind.BLOB, data)
     writer.add(base_oid, Kind.BLOB, BASE, 8)
-    writer.add_stored(oid, Kind.BLOB, Codec.DELTA, 8, encode_delta(data, BASE), len(data), base_oid)
+    delta = DeltaEncoder(BASE).encode(data)
+    writer.add_stored(oid, Kind.BLOB, Codec.DELTA, 8, delta, len(data), base_oid)
     writer.seal()
     return PackReader(memoryview(bytes(sink)), "test"), base_oid, oid
 
@@ -125,7 +143,7 @@ def test_a_base_must_not_be_a_delta_itself() -> None:
 
 def put_delta(writer: PackWriter, data: bytes, base: bytes) -> None:
     oid, base_oid = raw_hash(Kind.BLOB, data), raw_hash(Kind.BLOB, base)
-    delta = encode_delta(data, base)
+    delta = DeltaEncoder(base).encode(data)
     writer.add_stored(oid, Kind.BLOB, Codec.DELTA, 8, delta, len(data), base_oid)
 
 

@@ -21,7 +21,7 @@ from blake3 import blake3
 from n4a_store.objects.model import TreeEntry
 from n4a_store.objects.oid import Kind, ObjectId, hash_object, raw_hash
 from n4a_store.objects.trees import encode_tree
-from n4a_store.packs.delta import encode_delta
+from n4a_store.packs.delta import DeltaEncoder
 from n4a_store.packs.entry import Codec
 from n4a_store.packs.writer import PackWriter
 
@@ -164,7 +164,7 @@ def test_a_delta() -> None:
     out = bytearray()
     writer = PackWriter(out.extend)
     writer.add(raw_hash(1, base), 1, base)
-    stored, oid = encode_delta(child, base), raw_hash(1, child)
+    stored, oid = DeltaEncoder(base).encode(child), raw_hash(1, child)
     assert len(stored) < 200
     writer.add_stored(oid, 1, Codec.DELTA, 0, stored, len(child), raw_hash(1, base))
     writer.seal()

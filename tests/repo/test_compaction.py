@@ -11,7 +11,9 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.neighbors import KNeighborsRegressor
 
 from n4a_store import ArtifactLoader, ArtifactRegistry, NotFoundError, Settings, Store
+from n4a_store.objects.oid import Kind
 from n4a_store.packs.entry import Codec
+from n4a_store.packs.reader import PackReader
 from n4a_store.repo import compaction
 from n4a_store.repo.fsck import fsck
 from n4a_store.repo.gain import compaction_gain
@@ -20,6 +22,7 @@ from n4a_store.repo.history import reach
 from n4a_store.repo.repack import RepackMode, repack
 from n4a_store.repo.repair import salvage_pack
 from tests.conftest import Spectra
+from tests.packs.written import write
 
 COMPONENTS = range(2, 10)
 
@@ -96,6 +99,18 @@ def test_what_a_compaction_would_gain_is_what_it_gains(store: Store) -> None:
     repack(store, RepackMode.COMPACT)
     assert (foreseen.packs_after, foreseen.deltas) == (1, deltas(store))
     assert foreseen.bytes_after == size(store)
+
+
+def test_bases_are_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their tables take more than they do themselves."""
+    monkeypatch.setattr(compaction, "_KEPT_BYTES", 2_000_000)
+    blobs = [(Kind.BLOB, bytes([at]) * 50_000 * (at % 3 + 1), 1) for at in range(12)]
+    reader = PackReader(memoryview(write(blobs)[0]), "p")
+    bases = compaction._Bases()
+    for at in [*range(12), 3, 3, *range(12)]:
+        assert bases.encoder(reader, at) is bases.encoder(reader, at)
+        assert bases.kept_bytes == sum(kept.size for kept in bases.kept.values()) <= 2_000_000
+    assert 1 < len(bases.kept) < 12
 
 
 def test_a_second_compaction_gains_nothing_and_loses_nothing(store: Store) -> None:
