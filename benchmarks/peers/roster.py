@@ -10,6 +10,7 @@ __all__ = ["OWN", "PEERS"]
 OWN: dict[str, type[Peer]] = {
     "fast": own.Fast,
     "balanced": own.Balanced,
+    "dense": own.Dense,
     "compact": own.Compact,
     "once": own.Once,
     "objects": own_objects.Objects,

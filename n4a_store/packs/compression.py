@@ -1,7 +1,8 @@
 """Codecs: raw, zstd, byte-shuffle + zstd, chosen by a probe, undone under guard.
 
 Compression must earn its place: a sample of the payload is compressed plain and shuffled, and
-the payload is stored raw unless an eighth is saved, because raw bytes can be mapped in place.
+the payload is stored raw unless an eighth is saved, because raw bytes can be mapped in place. Who
+asks for a higher level than the default wants bytes more than that: a thirty-second is enough then.
 Most payloads are doubles that resemble nothing. What can be saved in doubles are bytes that are the
 same from item to item, and items that come again: zstd's fastest level finds both in a third of the
 time. Where it finds less than an eighth, the default level is not tried.
@@ -38,7 +39,8 @@ DEFAULT_LEVEL = 1
 COMPRESS_FROM = 192  # below, a zstd frame's own header eats what it saves
 _PROBE_FROM = 16_384  # below, compressing all of it costs no more than a probe
 _PROBE_BYTES = 4_096
-_KEEP = 0.875
+_KEEP = 1 - 1 / 8
+_KEEP_WHEN_ASKED = 1 - 1 / 32
 _HOPE = 0.885  # of doubles, the fastest level leaves a hundredth more than level 1 at most
 _FASTEST = -1
 _DOUBLE = 8  # smaller items also gain by how frequent a byte is, which the fastest level ignores
@@ -116,7 +118,7 @@ def compress(
     Args:
         data: Contiguous unsigned bytes.
         item_size: Bytes per array item, as a hint for the shuffle; 1 for text and pickles.
-        level: The zstd level; 0 stores everything raw.
+        level: The zstd level; 0 stores everything raw, and above the default it pays to save less.
         settle: Gives a copy of ``data`` that nobody changes, before all of it is compressed.
 
     Returns:
@@ -126,6 +128,7 @@ def compress(
     size = len(data)
     if size < COMPRESS_FROM or not level:
         return Codec.RAW, 0, data
+    keep = _KEEP if level <= DEFAULT_LEVEL else _KEEP_WHEN_ASKED
     if settle is not None and size < _PROBE_FROM:
         data = settle(data)
     can_shuffle = 1 < item_size <= _MAX_ITEM
@@ -141,13 +144,13 @@ def compress(
     use_shuffle = can_shuffle
     if size >= _PROBE_FROM:
         plain = pack(sample) if can_shuffle else stored
-        if min(len(plain), len(stored)) > _KEEP * len(sample):
+        if min(len(plain), len(stored)) > keep * len(sample):
             return Codec.RAW, 0, data
         use_shuffle = len(stored) < len(plain)
         if settle is not None:
             data = settle(data)
         stored = pack(shuffle(data, item_size) if use_shuffle else data)
-    if len(stored) > _KEEP * size or size > MAX_RATIO * len(stored):
+    if len(stored) > keep * size or size > MAX_RATIO * len(stored):
         return Codec.RAW, 0, data
     if use_shuffle:
         return Codec.SHUFFLE_ZSTD, item_size, stored

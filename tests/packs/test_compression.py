@@ -31,6 +31,18 @@ TEXT = b"the quick brown fox jumps over the lazy dog " * 5_000
 NUMBERS = struct.pack("<20000q", *(random.Random(n).getrandbits(30) for n in range(20_000)))
 
 
+def test_a_higher_level_is_content_with_less() -> None:
+    """Doubles of like size: a tenth of them can be saved, and they load slower."""
+    doubles = np.random.default_rng(3).normal(size=20_000).tobytes()
+    for data in (doubles, doubles[:8_000]):
+        assert compress(memoryview(data), 8)[0] is Codec.RAW
+        codec, item_size, stored = compress(memoryview(data), 8, level=2)
+        assert codec is Codec.SHUFFLE_ZSTD
+        assert 0.875 < len(stored) / len(data) < 0.97
+        assert decompress(codec, item_size, stored, len(data)) == data
+    assert compress(memoryview(NOISE), 8, level=19)[0] is Codec.RAW
+
+
 @pytest.mark.parametrize(
     ("data", "item_size", "codec"),
     [
