@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from operator import itemgetter
+from typing import Any
 
 from n4a_store.artifacts.manifest_tree import PIPELINES, RUNS, PipelineManifest
 from n4a_store.errors import CorruptionError, ObjectNotFoundError
@@ -18,6 +20,7 @@ __all__ = [
     "current_manifest",
     "manifest_at",
     "newest_run",
+    "noted_failures",
     "read_manifest",
     "shown_status",
 ]
@@ -73,6 +76,12 @@ def shown_status(store: Store, run: Run) -> RunStatus:
         if info is not None and info.alive:
             return RunStatus.RUNNING
     return RunStatus.INTERRUPTED
+
+
+def noted_failures(run: Run) -> dict[str, Any]:
+    """Why pipelines of a run failed, by id, where the runner noted it (of the first hundred)."""
+    noted = run.details.get("failures")
+    return dict(noted) if isinstance(noted, Mapping) else {}
 
 
 def newest_run(store: Store) -> tuple[ObjectId, ...]:

@@ -202,6 +202,22 @@ def test_show_says_which_pipelines_failed_and_why(cli: Cli, tmp_path: Path) -> N
     assert answer["failures"] == {"q": "step 2, fold 0: RuntimeError: the lamp is out"}
 
 
+def test_log_counts_the_pipelines_that_failed_where_any_did(cli: Cli, tmp_path: Path) -> None:
+    """A run that is over is complete, also if everything in it failed."""
+    at = ("-w", tmp_path, "artifacts", "log")
+    with ArtifactRegistry(tmp_path, "corn") as registry, registry.run():
+        registry.register(1, "p:0:all", "model")
+    assert "FAILED" not in cli(*at).ok().out
+    with ArtifactRegistry(tmp_path, "corn") as registry, registry.run() as run:
+        run.note({"failures": {"q": "no", "r": "no"}})
+    head, newest, first = cli(*at).ok().out.splitlines()
+    assert head.split()[-3:] == ["NEW", "FAILED", "MESSAGE"]
+    assert newest.split()[-4:] == ["0", "0", "0", "2"]
+    assert first.split()[-3:] == ["1", "1", "1"]
+    told = {row["run"]: row["failed"] for row in cli(*at, "--json").ok().json["runs"]}
+    assert (sorted(told.values()), told[run.id]) == ([0, 2], 2)
+
+
 @pytest.mark.parametrize("stamp", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "x"])
 def test_a_time_that_cannot_be_shown_is_shown_as_it_is(stamp: str) -> None:
     """A manifest that was imported before such dates were refused has one."""

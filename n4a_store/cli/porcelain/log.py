@@ -24,8 +24,10 @@ _COLUMNS = (
     Column("PIPELINES", right=True),
     Column("ARTIFACTS", right=True),
     Column("NEW", right=True),
+    Column("FAILED", right=True),
     Column("MESSAGE", flexible=True),
 )
+_FAILED = 6
 
 
 @porcelain("log")
@@ -37,7 +39,8 @@ def command(app: App, count: int | None, pipeline: str | None) -> None:
     """List runs, newest first.
 
     NEW counts the artifacts that no older run holds; a training repeated without a change has
-    0. A run whose process died is shown as interrupted. Without -d, all datasets are listed.
+    0. A run whose process died is shown as interrupted. FAILED counts the pipelines that the
+    runner noted as failed, up to a hundred a run. Without -d, all datasets are listed.
     """
     from n4a_store.artifacts.overview import summarize_runs
 
@@ -65,10 +68,19 @@ def command(app: App, count: int | None, pipeline: str | None) -> None:
             if number:
                 app.out.line("")
             app.out.line(Span(dataset.name, "bold"))
-        app.out.table(_COLUMNS, [_row(dataset, summary) for summary in held])
+        _table(app, [_row(dataset, summary) for summary in held])
     gone = sum(bool(s.entry.missing_parents) for _, held in shown for s in held)
     if gone:
         app.out.note(f"{gone} of these runs followed one that is gone, or changed since")
+
+
+def _table(app: App, rows: list[list[str]]) -> None:
+    """The runs; whoever trains by hand notes no failures, and needs no column for them."""
+    columns = list(_COLUMNS)
+    if not any(row[_FAILED] for row in rows):
+        del columns[_FAILED]
+        rows = [[*row[:_FAILED], *row[_FAILED + 1 :]] for row in rows]
+    app.out.table(columns, rows)
 
 
 def _no_run(datasets: list[Dataset], pipeline: str) -> str:
@@ -81,7 +93,7 @@ def _no_run(datasets: list[Dataset], pipeline: str) -> str:
 
 
 def _fields(dataset: Dataset, summary: RunSummary) -> dict[str, object]:
-    from n4a_store.artifacts.stored_runs import shown_status
+    from n4a_store.artifacts.stored_runs import noted_failures, shown_status
 
     entry = summary.entry
     return {
@@ -93,6 +105,7 @@ def _fields(dataset: Dataset, summary: RunSummary) -> dict[str, object]:
         "pipelines": summary.pipelines,
         "artifacts": summary.artifacts,
         "new": summary.new,
+        "failed": len(noted_failures(entry.run)),
         "message": entry.run.message,
         "parents": entry.run.parents,
         "missing_parents": entry.missing_parents,
@@ -100,7 +113,7 @@ def _fields(dataset: Dataset, summary: RunSummary) -> dict[str, object]:
 
 
 def _row(dataset: Dataset, summary: RunSummary) -> list[str]:
-    from n4a_store.artifacts.stored_runs import shown_status
+    from n4a_store.artifacts.stored_runs import noted_failures, shown_status
 
     entry = summary.entry
     first_line = next(iter(entry.run.message.splitlines()), "")
@@ -111,5 +124,6 @@ def _row(dataset: Dataset, summary: RunSummary) -> list[str]:
         str(summary.pipelines),
         str(summary.artifacts),
         str(summary.new),
+        str(len(noted_failures(entry.run)) or ""),
         first_line,
     ]

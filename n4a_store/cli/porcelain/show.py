@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         PipelineSubject,
         RunSubject,
     )
-    from n4a_store.objects.model import Run
 
 _SHOWN_ARRAYS = 12
 
@@ -55,10 +54,11 @@ def command(app: App, run: str | None, name: str | None) -> None:
 
 def _show_run(app: App, dataset: Dataset, subject: RunSubject) -> None:
     from n4a_store.artifacts.overview import pipelines_of
-    from n4a_store.artifacts.stored_runs import shown_status
+    from n4a_store.artifacts.stored_runs import noted_failures, shown_status
 
     entry, run = subject.entry, subject.entry.run
     status = shown_status(dataset.store, run)
+    failed = {pipeline: scalar(why) for pipeline, why in noted_failures(run).items()}
     pipelines = pipelines_of(dataset.store, entry)
     if app.json:
         facts = {"run": entry.run_id, "oid": entry.oid, "dataset": dataset.name}
@@ -69,7 +69,7 @@ def _show_run(app: App, dataset: Dataset, subject: RunSubject) -> None:
             "environment": run.environment,
             "parents": run.parents,
             "pipelines": pipelines,
-            "failures": _failures(run),
+            "failures": failed,
         }
         app.out.json("artifacts show", {"kind": "run"} | facts | details)
         return
@@ -81,7 +81,7 @@ def _show_run(app: App, dataset: Dataset, subject: RunSubject) -> None:
         for parent in run.parents
     ]
     rows += [("message", line) for line in run.message.splitlines()]
-    rows += [("failed", f"{pipeline}: {why}") for pipeline, why in _failures(run).items()]
+    rows += [("failed", f"{pipeline}: {why}") for pipeline, why in failed.items()]
     if app.verbose:
         rows += [("with", f"{key} {scalar(value)}") for key, value in run.environment.items()]
     shown_fields(app.out, rows)
@@ -99,13 +99,6 @@ def _show_run(app: App, dataset: Dataset, subject: RunSubject) -> None:
             for p in pipelines
         ],
     )
-
-
-def _failures(run: Run) -> dict[str, str]:
-    """Which pipelines failed and why, where the runner noted it."""
-    noted = run.details.get("failures")
-    held = noted if isinstance(noted, dict) else {}
-    return {pipeline: scalar(why) for pipeline, why in held.items()}
 
 
 def _parent(short: str, gone: bool) -> str:
