@@ -30,6 +30,7 @@ CASTS = (
     s.INCOMPLETE.only("writer1", "gc", "reader"),
     s.UNDO.only("writer1", "gc", "reader"),
     s.HELD.only("run", "worker", "gc"),
+    s.HELD_TWICE.only("worker1", "worker2", "gc"),
     s.REPACK.only("writer1", "repack", "reader"),
     s.REPACK_THEN_GC,
     s.TWO_GCS.only("gc1", "gc2", "writer1"),
@@ -65,10 +66,17 @@ def main(arguments: list[str]) -> int:
     if asked.verbose:
         logging.basicConfig(level=logging.ERROR, format="  %(message)s", stream=sys.stdout)
         logging.getLogger("n4a_store.testing.explorer").setLevel(logging.INFO)
+    every = (*s.SCENARIOS, ADOPT_SEEN) if asked.all else CASTS
+    chosen = [
+        scenario
+        for scenario in every
+        if not asked.words or any(word in scenario.name for word in asked.words)
+    ]
+    if not chosen:
+        names = "\n  ".join(scenario.name for scenario in every)
+        parser.error(f"no scenario is called so; there are:\n  {names}")
     sound = True
-    for scenario in (*s.SCENARIOS, ADOPT_SEEN) if asked.all else CASTS:
-        if asked.words and not any(word in scenario.name for word in asked.words):
-            continue
+    for scenario in chosen:
         found = run(scenario, bound)
         sys.stdout.write(f"{found}\n")
         if found.violation is not None:
