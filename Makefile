@@ -3,7 +3,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test large lint types docs check torture explore slow slow-in-ci nirs4all test-nirs4all mutants bench bench-full clean
+.PHONY: help venv demo test large lint types docs check torture explore slow slow-in-ci nirs4all test-nirs4all oldest test-oldest mutants bench bench-full clean
 
 # The first Python that is new enough, unless the caller names one: make PYTHON=/opt/python3.12 test
 ifndef PYTHON
@@ -26,6 +26,7 @@ help:
 	@echo 'make slow     the other tests that take long'
 	@echo 'make mutants  break the protocol in every way that is listed, and see the tests notice'
 	@echo 'make nirs4all the tests with the real nirs4all, in an environment of their own'
+	@echo 'make oldest   the tests with the oldest versions of all that the library needs, likewise'
 	@echo 'make bench    the benchmarks, small: under three minutes; make bench-full takes every peer'
 	@echo 'make clean    remove everything that make and the tools made, .venv too'
 
@@ -112,6 +113,21 @@ nirs4all:
 test-nirs4all: $(VENV)/installed-nirs4all
 	$(BIN)/python -m pytest -q -m nirs4all tests/integrations
 
+# What the library itself needs, in the oldest versions that it promises to work with.
+OLDEST ?= tests/artifacts tests/cli tests/objects tests/packs tests/refs tests/repo tests/storage
+
+oldest:
+	$(MAKE) VENV=.venv-oldest test-oldest
+
+$(VENV)/installed-oldest: setup.cfg tests/oldest.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	@echo 'installing tests/oldest.txt into $(VENV): half a minute, once'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/oldest.txt --editable .
+	@touch $@
+
+test-oldest: $(VENV)/installed-oldest
+	$(BIN)/python -m pytest -q -n auto $(OLDEST)
+
 mutants: $(VENV)/installed-test
 	$(BIN)/python -m tests.mutation.runner --out docs/explanation/mutations.md
 
@@ -128,6 +144,6 @@ bench-full: $(VENV)/installed-bench-full
 	$(BIN)/python -m benchmarks.peers --form full --seconds 3600
 
 clean:
-	rm -rf $(VENV) .venv-nirs4all build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(VENV) .venv-nirs4all .venv-oldest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.coverage htmlcov $(DEMO_WORKSPACE)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -36,6 +36,17 @@ def test_the_lowest_python_is_the_same_everywhere() -> None:
     assert f"(3, {lowest})" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
+def test_the_oldest_versions_that_are_tried_are_those_that_are_promised() -> None:
+    text = (ROOT / "tests" / "oldest.txt").read_text(encoding="utf-8")
+    tried = dict(re.findall(r"^(\S+)==(\S+)$", text, re.MULTILINE))
+    config = setup_cfg()
+    needed = config["options"]["install_requires"].split()
+    promised = dict(line.split(">=") for line in needed)
+    assert len(promised) == len(needed)
+    demo = dict(re.findall(r"(\S+)>=(\S+)", config["options.extras_require"]["demo"]))
+    assert tried == promised | {"scikit-learn": demo["scikit-learn"]}
+
+
 def test_the_changelog_begins_with_this_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     newest = re.search(r"^## (\S+)", changelog, re.MULTILINE)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    Choice = click.Choice[str]
+else:
+    Choice = click.Choice  # before 8.2 it took no type
 
 
 class HintedUsageError(click.UsageError):
@@ -15,7 +20,7 @@ class HintedUsageError(click.UsageError):
         self.hint = hint
 
 
-class OneOf(click.Choice[str]):
+class OneOf(Choice):
     """One of a few words."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
