@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from n4a_store.errors import InvalidInputError
+from n4a_store.errors import AmbiguousNameError, InvalidInputError
 from n4a_store.objects.oid import ObjectId
 
-__all__ = ["MAX_DEPTH", "ArtifactNode", "build_node", "closure", "walk"]
+__all__ = ["MAX_DEPTH", "ArtifactNode", "build_node", "closure", "one_of_each", "walk"]
 
 MAX_DEPTH = 1_000
 
@@ -88,6 +88,28 @@ def closure(node: ArtifactNode) -> list[ArtifactNode]:
     # The same artifact may be reached through two node objects.
     unique = {(at.artifact_id, at.tree): at for at in walk(node)[:-1]}
     return list(unique.values())
+
+
+def one_of_each(node: ArtifactNode) -> list[ArtifactNode]:
+    """As :func:`closure`, for whoever tells artifacts by id: no id stands for two of them.
+
+    An earlier version of ``node`` itself can be among what it depends on. It is left out: the id
+    is this one's.
+
+    Raises:
+        AmbiguousNameError: Two versions of one id are below ``node``. Each was fitted into what
+            lies above it, and neither may stand in for the other.
+    """
+    nodes = [at for at in closure(node) if at.artifact_id != node.artifact_id]
+    named: dict[str, ArtifactNode] = {}
+    for at in nodes:
+        if named.setdefault(at.artifact_id, at).tree != at.tree:
+            raise AmbiguousNameError(
+                f"{node.artifact_id} depends on two versions of {at.artifact_id}",
+                candidates=[other.tree.hex for other in nodes if other.artifact_id == at.artifact_id],
+                hint="resolve_dependencies() lists both records, and load_artifact() takes each",
+            )
+    return nodes
 
 
 def walk(node: ArtifactNode) -> list[ArtifactNode]:

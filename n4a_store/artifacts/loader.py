@@ -18,7 +18,7 @@ from typing import Any, SupportsIndex
 from n4a_store.artifacts.cache import MISSING, CacheInfo, ObjectCache
 from n4a_store.artifacts.draft import PipelineDraft
 from n4a_store.artifacts.execution_path import check_index, parse_artifact_id
-from n4a_store.artifacts.graph import ArtifactNode, closure
+from n4a_store.artifacts.graph import ArtifactNode, one_of_each
 from n4a_store.artifacts.incoming import artifact_ids
 from n4a_store.artifacts.loading import load_payload
 from n4a_store.artifacts.manifest_tree import StoredArtifact
@@ -295,16 +295,14 @@ class ArtifactLoader:
         registered again since or its pipeline deleted.
 
         Raises:
+            AmbiguousNameError: Two versions of one id are among them.
             ArtifactNotFoundError: There is no such artifact.
         """
         found = self._get(artifact_id)
         with self._mutex:
             node = found.node
-        # An earlier version of this very artifact can be among them, and the id is this one's.
-        before = (at for at in closure(node) if at.artifact_id != node.artifact_id)
-        return {
-            at.artifact_id: self._load(found, at.tree, at.artifact_id) for at in (*before, node)
-        }
+        chain = (*one_of_each(node), node)
+        return {at.artifact_id: self._load(found, at.tree, at.artifact_id) for at in chain}
 
     def load_meta_model_with_sources(
         self, artifact_id: str, validate_branch: bool = True

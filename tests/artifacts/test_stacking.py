@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from n4a_store import (
+    AmbiguousNameError,
     ArtifactLoader,
     ArtifactNotFoundError,
     ArtifactRegistry,
@@ -283,3 +284,23 @@ def test_registering_again_over_ones_own_dependent_is_a_cycle(
                 registry.register("again", "p:0:all", "model", depends_on=[dependent])
         assert registry.register("again", "p:1:all", "model", depends_on=["p:0:all"]).version == 2
     assert loader.load_with_dependencies("p:1:all") == {"p:0:all": "a", "p:1:all": "again"}
+
+
+def test_two_versions_of_one_dependency_are_never_taken_for_one(
+    registry: ArtifactRegistry, loader: ArtifactLoader
+) -> None:
+    """The model was fitted behind the old scaler, the meta-model behind the new one."""
+    registry.register("old", "p:0:all", "transformer")
+    registry.register("model", "m:1:all", MODEL, depends_on=["p:0:all"])
+    registry.register("new", "p:0:all", "transformer")
+    for place, deps in enumerate((["m:1:all", "p:0:all"], ["p:0:all", "m:1:all"])):
+        name = f"q:{place}:all"
+        registry.register("top", name, MODEL, depends_on=deps)
+        with pytest.raises(AmbiguousNameError, match="two versions of p:0:all") as caught:
+            loader.load_with_dependencies(name)
+        assert len(set(caught.value.candidates)) == 2
+        held = [(r.artifact_id, r.version) for r in registry.resolve_dependencies(name)]
+        assert sorted(held) == [("m:1:all", 1), ("p:0:all", 1), ("p:0:all", 2)]
+    loaded = [registry.load_artifact(record) for record in registry.resolve_dependencies("q:0:all")]
+    assert loaded == ["old", "model", "new"]
+    assert loader.load_with_dependencies("m:1:all") == {"p:0:all": "old", "m:1:all": "model"}
