@@ -20,7 +20,7 @@ from typing import Any
 from n4a_store.artifacts.drafted import NewArtifact
 from n4a_store.artifacts.execution_path import ExecutionPath, parse_artifact_id
 from n4a_store.artifacts.graph import ArtifactNode
-from n4a_store.artifacts.incoming import artifact_ids, meta_part
+from n4a_store.artifacts.incoming import artifact_ids, meta_part, with_sources
 from n4a_store.artifacts.manifest import check_schema, load_yaml, read_text
 from n4a_store.artifacts.params import canonical_params
 from n4a_store.artifacts.record_blob import RecordBlob
@@ -352,7 +352,7 @@ def _check_item(item: Any, where: str) -> _Item:
     config = item.get("meta_config")
     meta = None if config is None else MetaModelConfig.from_dict(config)
     deps = artifact_ids(item.get("depends_on"), "depends_on")
-    deps.extend(name for name in (() if meta is None else meta.source_ids) if name not in deps)
+    deps = with_sources(deps, () if meta is None else meta.source_ids)
     kind = str(register_artifact_type(item.get("artifact_type", "")))
     return _Item(path, item, kind, form, meta, tuple(deps), where)
 

@@ -106,7 +106,9 @@ def one_of_each(node: ArtifactNode) -> list[ArtifactNode]:
         if named.setdefault(at.artifact_id, at).tree != at.tree:
             raise AmbiguousNameError(
                 f"{node.artifact_id} depends on two versions of {at.artifact_id}",
-                candidates=[other.tree.hex for other in nodes if other.artifact_id == at.artifact_id],
+                candidates=[
+                    other.tree.hex for other in nodes if other.artifact_id == at.artifact_id
+                ],
                 hint="resolve_dependencies() lists both records, and load_artifact() takes each",
             )
     return nodes

@@ -25,7 +25,7 @@ from n4a_store.artifacts.types import (
 )
 from n4a_store.errors import InvalidInputError
 
-__all__ = ["artifact_ids", "meta_model_config", "meta_part", "prepare"]
+__all__ = ["artifact_ids", "meta_model_config", "meta_part", "prepare", "with_sources"]
 
 
 def prepare(
@@ -88,6 +88,15 @@ def artifact_ids(value: object, what: str) -> list[str]:
         # Text that parses is what its parts give, except for its Unicode form.
         ids[name if type(name) is str and name.isascii() else path.artifact_id] = None
     return list(ids)
+
+
+def with_sources(deps: Iterable[str], sources: Iterable[str]) -> list[str]:
+    """What an artifact depends on: a meta-model's sources in order, then the rest.
+
+    The artifact's tree keeps its dependencies without their names, and the order is all that
+    tells the sources among them once the pipeline that named them is gone.
+    """
+    return list(dict.fromkeys((*sources, *deps)))
 
 
 def meta_model_config(

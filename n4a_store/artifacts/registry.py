@@ -25,7 +25,7 @@ from n4a_store.artifacts.execution_path import (
     parse_artifact_id,
 )
 from n4a_store.artifacts.graph import ArtifactNode
-from n4a_store.artifacts.incoming import artifact_ids, meta_model_config, prepare
+from n4a_store.artifacts.incoming import artifact_ids, meta_model_config, prepare, with_sources
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES
 from n4a_store.artifacts.queries import Found
 from n4a_store.artifacts.registry_runs import RegistryRuns
@@ -123,7 +123,8 @@ class ArtifactRegistry(RegistryRuns):
             artifact_type: What it is for.
             depends_on: Ids of artifacts that it cannot be used without.
             params: What to record of its parameters; None asks the object.
-            meta_config: Of a meta-model, sources and columns; the sources are dependencies too.
+            meta_config: Of a meta-model, sources and columns; the sources are dependencies too,
+                and come before the others.
             format_hint: The serializer to use, by the name of its format.
 
         Raises:
@@ -144,7 +145,7 @@ class ArtifactRegistry(RegistryRuns):
             threshold=self._settings().out_of_band_threshold,
         )
         if new.sources:
-            deps.extend(source for source in new.sources if source not in deps)
+            deps = with_sources(deps, new.sources)
         name, pipeline_id = new.path.artifact_id, new.path.pipeline_id
         if name in deps:
             raise InvalidInputError(f"{name} cannot depend on itself: that is a cycle")

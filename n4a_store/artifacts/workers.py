@@ -19,7 +19,7 @@ from typing import Any
 from n4a_store.artifacts.draft import PipelineDraft
 from n4a_store.artifacts.drafted import NewArtifact
 from n4a_store.artifacts.environment import now
-from n4a_store.artifacts.incoming import artifact_ids, prepare
+from n4a_store.artifacts.incoming import artifact_ids, prepare, with_sources
 from n4a_store.artifacts.manifest_files import write_renditions
 from n4a_store.artifacts.manifest_tree import ARTIFACTS, PIPELINES, PipelineManifest
 from n4a_store.artifacts.numbering import Numbering
@@ -378,7 +378,7 @@ class WorkerJournal:
             table=default_table(),
             threshold=self._threshold,
         )
-        deps.extend(source for source in new.sources if source not in deps)
+        deps = with_sources(deps, new.sources)
         payload = put_payload(self._txn, new.payload)
         bare = replace(new, payload=Payload(b"", (), new.payload.pickler))
         self.entries.append(JournalEntry(bare, payload, tuple(deps)))

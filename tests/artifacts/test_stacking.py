@@ -304,3 +304,21 @@ def test_two_versions_of_one_dependency_are_never_taken_for_one(
     loaded = [registry.load_artifact(record) for record in registry.resolve_dependencies("q:0:all")]
     assert loaded == ["old", "model", "new"]
     assert loader.load_with_dependencies("m:1:all") == {"p:0:all": "old", "m:1:all": "model"}
+
+
+def test_the_sources_of_a_meta_model_are_told_when_its_pipeline_is_gone(
+    registry: ArtifactRegistry,
+) -> None:
+    """Also when they are neither its first dependencies nor in the order of these."""
+    for step in range(3):
+        registry.register(f"model {step}", f"p:{step}:all", MODEL)
+    config = {"source_models": ["p:2:all", "p:1:all"], "feature_columns": ["two", "one"]}
+    deps = ["p:0:all", "p:1:all"]
+    inner = registry.register("in", "in:3:all", ArtifactType.META_MODEL, deps, meta_config=config)
+    assert inner.depends_on == ["p:2:all", "p:1:all", "p:0:all"]
+    registry.register_meta_model("out", "out:4:all", ["in:3:all"])
+    registry.delete_pipeline_artifacts("in")
+    assert registry.resolve("in:3:all") is None
+    kept = next(r for r in registry.resolve_dependencies("out:4:all") if r.is_meta_model)
+    assert kept.meta_config == inner.meta_config
+    assert registry.load_artifact(kept) == "in"
