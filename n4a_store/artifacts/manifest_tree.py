@@ -277,7 +277,10 @@ def _meta_config(blob: RecordBlob, links: KeyLinks) -> MetaModelConfig | None:
     sources = (
         SourceModelRef(name, index) for name, index in zip(links.sources, indexes, strict=True)
     )
-    return MetaModelConfig(tuple(sources), blob.meta.columns, _own(blob.meta.extra))
+    try:
+        return MetaModelConfig(tuple(sources), blob.meta.columns, _own(blob.meta.extra))
+    except InvalidInputError as error:
+        raise CorruptionError(f"not an artifact's record: {error}") from error
 
 
 def _own(values: Mapping[str, Any]) -> FrozenMap[str, Any]:

@@ -40,6 +40,7 @@ HASH_PREFIX = "blake3:"
 _UNSAFE = re.compile(r"[^\w.+-]|^\.")
 _TYPE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _SHORT_HASH = 8
+_PARTS = frozenset({"source_models", "source_model_ids", "feature_columns"})
 _added: dict[str, ArtifactType] = {}
 _added_lock = threading.RLock()
 
@@ -166,9 +167,14 @@ class MetaModelConfig(Keyed):
     """What a stacking meta-model was fitted on.
 
     Args:
-        source_models: The sources in the order of their columns.
+        source_models: The sources, each as a :class:`SourceModelRef`, a map of its two fields or
+            an id, whose place is its column then. Kept in the order of their columns.
         feature_columns: The names of the columns, in order; empty when nobody named them.
         extra: Whatever else the runner keeps with it, as canonical values.
+
+    Raises:
+        InvalidInputError: A part has the wrong type, a source id is malformed, or ``extra`` has
+            the name of another part.
     """
 
     source_models: tuple[SourceModelRef, ...] = ()
@@ -176,8 +182,17 @@ class MetaModelConfig(Keyed):
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "source_models", tuple(self.source_models))
-        object.__setattr__(self, "feature_columns", Ids(self.feature_columns))
+        given = _listed(self.source_models, "meta_config.source_models")
+        sources = sorted(map(_source, given, range(len(given))), key=attrgetter("feature_index"))
+        columns = _listed(self.feature_columns, "meta_config.feature_columns")
+        if not all(isinstance(column, str) for column in columns):
+            raise InvalidInputError("meta_config.feature_columns: a column's name is text")
+        if not isinstance(self.extra, Mapping):
+            raise InvalidInputError(f"meta_config.extra is a map, not {self.extra!r:.80}")
+        if taken := _PARTS & self.extra.keys():
+            raise InvalidInputError(f"meta_config.extra: {min(taken)!r} is a part of its own")
+        object.__setattr__(self, "source_models", tuple(sources))
+        object.__setattr__(self, "feature_columns", Ids(columns))
         object.__setattr__(self, "extra", FrozenMap.of(self.extra))
 
     def __hash__(self) -> int:
@@ -215,20 +230,8 @@ class MetaModelConfig(Keyed):
             if "source_models" in data:
                 raise InvalidInputError("meta_config: source_models and source_model_ids are one")
             data = {("source_models" if k == "source_model_ids" else k): v for k, v in data.items()}
-        sources = _listed(data.get("source_models", ()), "meta_config.source_models")
-        columns = _listed(data.get("feature_columns", ()), "meta_config.feature_columns")
-        if not all(isinstance(column, str) for column in columns):
-            raise InvalidInputError("meta_config.feature_columns: a column's name is text")
-        extra = {
-            name: value
-            for name, value in data.items()
-            if name not in ("source_models", "feature_columns")
-        }
-        return cls(
-            tuple(_source(source, place) for place, source in enumerate(sources)),
-            tuple(columns),
-            extra,
-        )
+        extra = {name: value for name, value in data.items() if name not in _PARTS}
+        return cls(data.get("source_models", ()), data.get("feature_columns", ()), extra)
 
 
 def _listed(value: object, what: str) -> list[Any]:
@@ -241,18 +244,17 @@ def _listed(value: object, what: str) -> list[Any]:
 
 def _source(value: object, place: int) -> SourceModelRef:
     if isinstance(value, SourceModelRef):
-        parse_artifact_id(value.artifact_id)
-        return value
-    if isinstance(value, str):
-        parse_artifact_id(value)
-        return SourceModelRef(value, place)
-    if not isinstance(value, Mapping):
+        name, index = value.artifact_id, value.feature_index
+    elif isinstance(value, str):
+        name, index = value, place
+    elif isinstance(value, Mapping):
+        name, index = value.get("artifact_id", ""), value.get("feature_index", place)
+    else:
         raise InvalidInputError(f"meta_config: a source model is an id, not {value!r:.80}")
-    index = value.get("feature_index", place)
     if isinstance(index, bool) or not isinstance(index, int) or index < 0:
         raise InvalidInputError(f"meta_config: feature_index {index!r:.80} is no column")
-    parse_artifact_id(value.get("artifact_id", ""))
-    return SourceModelRef(value["artifact_id"], index)
+    parse_artifact_id(name)
+    return value if isinstance(value, SourceModelRef) else SourceModelRef(name, index)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from n4a_store.artifacts.execution_path import parse_artifact_id
+from n4a_store.artifacts.links import KeyLinks
+from n4a_store.artifacts.manifest_tree import make_record
 from n4a_store.artifacts.record_blob import MetaPart, RecordBlob, decode_record, encode_record
 from n4a_store.errors import CorruptionError, UnsupportedFormatError
 from n4a_store.objects.codec import encode_value
+from n4a_store.objects.model import TreeEntry
+from n4a_store.objects.oid import Kind, ObjectId
 
 GOLDEN = RecordBlob(
     "sklearn.linear_model._ridge.Ridge",
@@ -93,3 +98,17 @@ def test_a_record_of_a_later_version() -> None:
 def test_noise_raises_one_error(data: bytes) -> None:
     with pytest.raises(CorruptionError):
         decode_record(data)
+
+
+def test_a_stored_meta_model_that_cannot_be_is_corruption() -> None:
+    """A column before the first decodes as a number, and is no place for a source."""
+    blob = GOLDEN._replace(meta=MetaPart((-1,), ("a",), {}))
+    with pytest.raises(CorruptionError, match="feature_index -1 is no column"):
+        make_record(
+            parse_artifact_id("p:1:all"),
+            blob,
+            TreeEntry(Kind.BLOB, ObjectId(b"\1" * 32)),
+            KeyLinks(since=1, deps=("p:0:all",), sources=("p:0:all",)),
+            version=1,
+            created_at="",
+        )

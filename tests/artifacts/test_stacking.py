@@ -65,8 +65,9 @@ def test_feature_order_is_the_index_and_not_the_listing(
         "note": "kept",
     }
     record = registry.register("meta", "p:1:all", ArtifactType.META_MODEL, meta_config=config)
-    assert record.depends_on == ["p:0:2", "p:0:0", "p:0:1"]
+    assert record.depends_on == ["p:0:2", "p:0:1", "p:0:0"]
     assert record.meta_config is not None
+    assert record.meta_config.source_ids == record.depends_on
     assert record.meta_config.extra == {"note": "kept"}
     _, sources, _ = loader.load_meta_model_with_sources("p:1:all")
     assert sources == [("p:0:2", 2), ("p:0:1", 1), ("p:0:0", 0)]

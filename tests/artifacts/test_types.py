@@ -163,3 +163,36 @@ def test_a_configuration_reads_by_key_and_by_name() -> None:
 def test_a_malformed_configuration_is_refused(data: Any) -> None:
     with pytest.raises(InvalidInputError):
         MetaModelConfig.from_dict(data)
+
+
+def test_a_meta_model_config_is_in_the_order_of_its_columns() -> None:
+    """However it was spelled: what stands beside a column's name is the source that fills it."""
+    refs = [
+        SourceModelRef("p:1:all", 2),
+        SourceModelRef("p:2:all", 0),
+        SourceModelRef("p:3:all", 1),
+    ]
+    config = MetaModelConfig(refs, ["two", "three", "one"])
+    assert config.source_ids == ["p:2:all", "p:3:all", "p:1:all"]
+    assert config == MetaModelConfig([ref.to_dict() for ref in refs], ("two", "three", "one"))
+    assert MetaModelConfig.from_dict(config.to_dict()) == config
+    assert MetaModelConfig(["p:4:all", "p:3:all"]).source_ids == ["p:4:all", "p:3:all"]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"source_models": "p:1:all"},
+        {"source_models": [None]},
+        {"source_models": ["p"]},
+        {"source_models": [SourceModelRef("p:1:all", -1)]},
+        {"feature_columns": "ab"},
+        {"feature_columns": [1]},
+        {"extra": ["a"]},
+        {"extra": {"source_models": ["p:1:all"]}},
+        {"extra": {"source_model_ids": ["p:1:all"]}},
+    ],
+)
+def test_a_meta_model_config_is_valid_once_constructed(parts: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError, match=r"meta_config|malformed artifact id"):
+        MetaModelConfig(**parts)
