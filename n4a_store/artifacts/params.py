@@ -227,7 +227,7 @@ def _sequence(value: Any, where: str, depth: int) -> list[Any]:
 def _function(value: Any, where: str, depth: int) -> str:  # noqa: ARG001 - a rule
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", "?")
     module = getattr(value, "__module__", None)
-    if isinstance(value, np.ufunc) and getattr(np, name, None) is value:
+    if isinstance(value, np.ufunc) and getattr(np, str(name), None) is value:
         module = "numpy"  # before numpy 2 they did not say
     return f"{module}.{name}" if module and module != "builtins" else str(name)
 
