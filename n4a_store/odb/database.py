@@ -245,7 +245,10 @@ class ObjectDatabase:
             return
         # A pack leaves its list when it stands in another: an error, or a Ctrl-C, between the two
         # would make all that it holds disappear.
-        while self._waiting and wanted not in self._table:
+        while wanted not in self._table:
+            # Python calls signal handlers as a loop goes round: looked at within it, at one moment.
+            if not self._waiting:
+                break
             pack_id = self._waiting[-1]
             oids = None
             if self._has_room(self._packs[pack_id].objects):
