@@ -96,7 +96,8 @@ class ObjectCache:
                 self._misses += 1
                 return MISSING
             self._hits += 1
-            self._items.move_to_end(key)
+            if key in self._items:  # still: a signal handler may have kept others meanwhile
+                self._items.move_to_end(key)
             return item[0]
 
     def put(self, key: Hashable, value: Any, size: int) -> None:
@@ -106,6 +107,9 @@ class ObjectCache:
         with self._mutex:
             self._remove(key)
             if size <= self._max_bytes and self._max_size:
+                # What a signal handler has put there in between is counted, and goes.
+                if key in self._items:
+                    self._bytes -= self._items[key][1]
                 self._items[key] = (value, size)
                 self._bytes += size
             self._shrink()

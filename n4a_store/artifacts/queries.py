@@ -246,8 +246,9 @@ class View:
         """Keep a manifest that has just been read or committed for the next question."""
         found = StoredPipeline(manifest, self._store())
         self._forget_one(self._manifests.pop(manifest.oid.raw, None))
+        size = _size(found)  # before it counts: a signal handler may remember one meanwhile
         self._manifests[manifest.oid.raw] = found
-        self._keys += _size(found)
+        self._keys += size
         while self._keys > _MOST_KEYS and len(self._manifests) > 1:
             self._forget_one(self._manifests.popitem(last=False)[1])
         return found
@@ -255,7 +256,8 @@ class View:
     def _forget_one(self, gone: StoredPipeline | None) -> None:
         """Let go of a manifest that is no longer among those that are remembered."""
         if gone is not None:
-            self._keys -= _size(gone)
+            size = _size(gone)
+            self._keys -= size
             last = self._last.get(gone.pipeline_id)
             if last is not None and last[1] is gone:
                 self._last.pop(gone.pipeline_id, None)

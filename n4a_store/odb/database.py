@@ -196,7 +196,8 @@ class ObjectDatabase:
         with self._mutex:
             reader = self._readers.get(pack_id)
             if reader is not None:
-                self._readers.move_to_end(pack_id)
+                if pack_id in self._readers:  # still, whatever a signal handler has looked at
+                    self._readers.move_to_end(pack_id)
                 return reader
             if pack_id in self._damaged:
                 # A new error each time: one that is raised again and again grows its traceback.
@@ -373,7 +374,7 @@ class ObjectDatabase:
         pack_id = self._table.get(oid)
         if pack_id is not None:
             reader = self._readers.get(pack_id)
-            if reader is not None:
+            if pack_id in self._readers:
                 self._readers.move_to_end(pack_id)
         else:
             reader = self._last_read()

@@ -47,7 +47,7 @@ class KeptBlobs:
         """The blob with this id, or None. Nobody writes to it."""
         with self._mutex:
             found = self._blobs.get(oid)
-            if found is not None:
+            if oid in self._blobs:  # still: a signal handler may have kept others meanwhile
                 self._blobs.move_to_end(oid)
             return found
 
@@ -58,7 +58,7 @@ class KeptBlobs:
             found = []
             for oid in oids:
                 data = blobs.get(oid)
-                if data is not None:
+                if oid in blobs:
                     blobs.move_to_end(oid)
                 found.append(data)
             return found
@@ -69,13 +69,15 @@ class KeptBlobs:
         if size * _SHARE > self._most:
             return
         with self._mutex:
-            before = self._blobs.pop(oid, None)
-            if before is not None:
-                self._bytes -= len(before)
+            if oid in self._blobs:
+                return  # the same bytes
+            # A signal handler, which may keep a blob as well, is called where something is called:
+            # what is counted and its count stand in one breath, here and below.
             self._blobs[oid] = data
             self._bytes += size
             while self._bytes > self._most:
-                self._bytes -= len(self._blobs.popitem(last=False)[1])
+                gone = len(self._blobs.popitem(last=False)[1])
+                self._bytes -= gone
 
     def clear(self) -> None:
         """Keep nothing."""
@@ -127,7 +129,12 @@ class KeptNodes:
             self._nodes[oid], self._weights[oid] = node, weight
             self._entries += weight
             while self._entries > self._most and len(self._nodes) > 1:
-                self._entries -= self._weights.pop(self._nodes.popitem(last=False)[0])
+                # A signal handler may keep a tree as one is let go, perhaps this very one.
+                oid, _ = self._nodes.popitem(last=False)
+                gone = self._weights[oid]
+                if oid not in self._nodes:
+                    del self._weights[oid]
+                self._entries -= gone
 
     def take(self, other: KeptNodes) -> None:
         """Keep what ``other`` keeps."""

@@ -39,7 +39,7 @@ def test_it_never_keeps_more_than_it_may(puts: list[tuple[int, int]]) -> None:
     kept = KeptBlobs(100)
     last: dict[bytes, bytes] = {}
     for number, size in puts:
-        name, data = bytes((number,)), bytes(size)
+        name, data = bytes((number, size)), bytes(size)
         kept.put(name, data)
         if size <= 25:
             last[name] = data
