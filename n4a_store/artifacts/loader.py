@@ -330,8 +330,7 @@ class ArtifactLoader:
                 hint="load_by_id loads artifacts of every type",
             )
         children = {child.artifact_id: child for child in node.children}
-        ordered = sorted(config.source_models, key=lambda source: source.feature_index)
-        sources = [children[source.artifact_id] for source in ordered]
+        sources = [children[artifact_id] for artifact_id in config.source_ids]
         if validate_branch:
             for source in sources:
                 _check_branch(record, source)

@@ -1,4 +1,4 @@
-"""Marking: which objects can be reached from given roots, at two bytes an object.
+"""Marking: which objects can be reached from given roots, at two bytes an object, strictly three.
 
 Marks and kinds are one numpy array each over all packs, in which every object has a place: where
 its pack begins, and its position in that pack's own mapped index. No Python set of ids is ever
